@@ -1,6 +1,6 @@
 // Builds the native addon when it is missing or stale, and puts it at the root of the package.
 import { copyFileSync, existsSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { useKernels } from './cuda/kernels.mjs'
 import { Failure, hashOf, readText, root, run, say } from './lib.mjs'
 import { triple } from './platforms.mjs'
@@ -53,7 +53,7 @@ export async function ensureAddon() {
   const target = join(root, `x-transformers.${triple()}.node`)
   const stamp = `${target}.stamp`
   await useKernels()
-  const hash = hashOf(SOURCES, process.env.XT_CUDA_KERNELS !== '')
+  const hash = hashOf(SOURCES, basename(process.env.XT_CUDA_KERNELS))
   if (existsSync(target) && readText(stamp) === hash) return
   await checkRust()
   say('Building the native addon (some minutes the first time) ...')

@@ -1,9 +1,9 @@
 // What takes too long for `npm test`, to be run before a release: the tests on an emulated GPU with
-// other orders of threads, with late calls, with sanitizers, and those that take minutes.
+// other orders of threads, with deferred execution, with sanitizers, and those that take minutes.
 
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { buildDriver, emulatedDriver, kernelFiles } from './cuda/emulator.mjs'
+import { buildDriver, canEmulate, emulatedDriver, kernelFiles } from './cuda/emulator.mjs'
 import { useKernels } from './cuda/kernels.mjs'
 import { deviceTests } from './cuda/tests.mjs'
 import { main } from './ensure.mjs'
@@ -30,7 +30,7 @@ async function sanitized() {
 }
 
 await main(async () => {
-  if (process.platform !== 'linux') throw new Failure('The emulated CUDA driver needs Linux.')
+  if (!canEmulate) throw new Failure('The emulated CUDA driver needs Linux on x86-64.')
   await useKernels()
   const driver = await emulatedDriver()
   const short = ['xt_kernels', 'golden', 'device']
@@ -40,7 +40,10 @@ await main(async () => {
   ])
   const checks = [
     ...seeds,
-    ['late calls', () => deviceTests(driver, { env: { EMULATED_CUDA_LATE: '1' }, only: short })],
+    [
+      'deferred execution',
+      () => deviceTests(driver, { env: { EMULATED_CUDA_LATE: '1' }, only: short }),
+    ],
     [
       'sanitizers',
       async () => {

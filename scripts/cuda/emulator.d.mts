@@ -5,3 +5,5 @@ export declare function buildDriver(
   kernels: string[],
   options?: { headers?: string[]; flags?: string[] },
 ): Promise<void>
+/** Whether this machine can run the emulated driver. */
+export declare const canEmulate: boolean

@@ -4,6 +4,9 @@ import { join } from 'node:path'
 import { cache, Failure, hashOf, root, run } from '../lib.mjs'
 import { kernelSources } from './kernels.mjs'
 
+/** Whether this machine can run the emulated driver: its switch of fibers is written for x86-64. */
+export const canEmulate = process.platform === 'linux' && process.arch === 'x64'
+
 const FOLDER = 'crates/kernels/src/cuda/emulator'
 const SOURCES = [`${FOLDER}/driver.cpp`, `${FOLDER}/fibers.cpp`]
 const INCLUDES = [FOLDER, 'crates/kernels/src/cuda/include'].map((path) => `-I${join(root, path)}`)

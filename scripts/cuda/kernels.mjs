@@ -52,6 +52,8 @@ export async function compiledKernels() {
   const key = hashOf([...files, 'scripts/cuda/nvrtc.py'], WHEEL)
   const folder = join(cache(), 'cuda-kernels', key)
   if (existsSync(folder)) return folder
+  // there is no NVRTC for macOS, and no CUDA either
+  if (process.platform === 'darwin') return null
   const python = onPath('python3') ?? onPath('python')
   const library = python && (await nvrtc(python))
   if (!library) {

@@ -1,6 +1,6 @@
 // The tests of Rust on a GPU, by a CUDA driver that runs on the CPU.
 import { run } from '../lib.mjs'
-import { CARGO_TEST, colours, rustCounts } from '../rust.mjs'
+import { builtPrograms, CARGO_TEST, colours, rustCounts } from '../rust.mjs'
 
 /** The test programs that compute on the device that XT_DEVICE names. */
 const PROGRAMS = ['xt_kernels', 'golden', 'device', 'behaviour', 'combinations']
@@ -15,16 +15,8 @@ const CPU_ONLY = ['quantize::']
 const SLOW = ['hundreds_of_tokens_behind_a_short_prompt', 'losses_fall_and_a_trained_model']
 
 /** The test programs by name, built where that is missing; null where that fails. */
-async function built() {
-  const json = [...CARGO_TEST, '--no-run', '--message-format=json-render-diagnostics']
-  const { code, out } = await run('cargo', json, { stdout: 'capture' })
-  if (code !== 0) return null
-  const messages = out.split('\n').filter((line) => line.startsWith('{'))
-  const programs = messages
-    .map((line) => JSON.parse(line))
-    .filter(({ executable, manifest_path }) => executable && CRATES.test(manifest_path))
-  return new Map(programs.map(({ target, executable }) => [target.name, executable]))
-}
+export const testPrograms = () =>
+  builtPrograms([...CARGO_TEST, '--no-run'], (manifest) => CRATES.test(manifest))
 
 /**
  * Runs the tests with the driver in the folder `driver`.
@@ -34,7 +26,7 @@ async function built() {
  * @param only the programs to run
  */
 export async function deviceTests(driver, { env = {}, slow = false, only = PROGRAMS } = {}) {
-  const programs = await built()
+  const programs = await testPrograms()
   if (!programs) return { passed: 0, failed: 1, skipped: 0, failures: ['see `cargo test`'] }
   const device = { XT_DEVICE: 'cuda', LD_LIBRARY_PATH: driver, PROPTEST_CASES: '4' }
   const skip = [...CPU_ONLY, ...(slow ? [] : SLOW)].flatMap((name) => ['--skip', name])

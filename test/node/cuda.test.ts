@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { cudaInfo } from 'x-transformers'
-import { emulatedDriver } from '../../scripts/cuda/emulator.mjs'
+import { canEmulate, emulatedDriver } from '../../scripts/cuda/emulator.mjs'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -43,18 +43,18 @@ const emulated = (program: string, env: Record<string, string> = {}) =>
   run(program, { LD_LIBRARY_PATH: driver, ...env })
 
 beforeAll(async () => {
-  if (process.platform === 'linux') driver = await emulatedDriver()
+  if (canEmulate) driver = await emulatedDriver()
 }, 120_000)
 
-// the emulated driver is built and found on Linux alone
-const onLinux = describe.skipIf(process.platform !== 'linux')
+// the emulated driver runs on Linux on x86-64 alone
+const withDriver = describe.skipIf(!canEmulate)
 
 /** What is wrong, how the driver is told, the reason that is given, the driver's version. */
 type Case = [name: string, env: Record<string, string>, reason: RegExp, version: string | null]
 
 const NO_DRIVER: Case = ['no driver', {}, /no NVIDIA driver/, null]
 
-onLinux('without a usable GPU', () => {
+withDriver('without a usable GPU', () => {
   const refused = `
     const code = (fn) => {
       try { fn(); return null } catch ({ code, message }) { return [code, message] }
@@ -82,7 +82,7 @@ onLinux('without a usable GPU', () => {
   })
 })
 
-onLinux('on a GPU', () => {
+withDriver('on a GPU', () => {
   it('is described', async () => {
     const [info] = await emulated('log(cudaInfo())', { EMULATED_CUDA_DEVICES: '2' })
     const device = { compute_capability: '8.0', memory_bytes: 4 * 2 ** 30, reason: null }

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { buildDriver } from '../../scripts/cuda/emulator.mjs'
+import { buildDriver, canEmulate } from '../../scripts/cuda/emulator.mjs'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const kernels = join(root, 'crates/kernels/src')
@@ -51,9 +51,9 @@ async function sum(driver: string, seed: number): Promise<{ value: string; print
   return { value: stdout.trim(), printed: stderr }
 }
 
-const onLinux = describe.skipIf(process.platform !== 'linux')
+const withDriver = describe.skipIf(!canEmulate)
 
-onLinux(
+withDriver(
   'the emulated driver',
   () => {
     it('finds a missing barrier', async () => {

@@ -41,11 +41,13 @@ function instances(): Record<string, object> {
     'Decoder',
     '{"dim":8,"depth":1,"heads":1,"attn_dim_head":8}',
     [],
+    'cpu',
     CONTEXT,
   )
   const options = '{"num_tokens":4,"max_seq_len":4,"attn_layers":{"$module":0}}'
-  const net = native.construct('TransformerWrapper', options, [layers], CONTEXT)
-  const model = native.construct('AutoregressiveWrapper', '{"net":{"$module":0}}', [net], CONTEXT)
+  const net = native.construct('TransformerWrapper', options, [layers], 'cpu', CONTEXT)
+  const wrapper = '{"net":{"$module":0}}'
+  const model = native.construct('AutoregressiveWrapper', wrapper, [net], 'cpu', CONTEXT)
   return {
     // classes of the addon are exported too
     Native: Object.fromEntries(

@@ -101,10 +101,9 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
     } else {
       const own = checkOptions(options, className)
       const { json, modules } = encode(own)
-      this.#native = guarded(() => native.construct(className, json, modules, nextContext()))
-      const device = getDefaultDevice()
-      // weights that are not drawn yet take no memory on the CPU
-      if (device !== 'cpu') guarded(() => this.#native.to(device))
+      this.#native = guarded(() =>
+        native.construct(className, json, modules, getDefaultDevice(), nextContext()),
+      )
       const entries = Object.entries(own)
       this.#inner = new Map(
         entries.filter((entry): entry is [string, NativeModel] => entry[1] instanceof NativeModel),

@@ -228,12 +228,14 @@ export interface NativeFunctions {
   backwardSync(loss: NativeTensor, retain: boolean): void
   /**
    * A model by class name; `{"$module": i}` in the JSON of the options refers to `modules[i]`,
-   * whose weights it shares.
+   * whose weights it shares. Its own weights go to the device of those, or to `device` if it shares
+   * none.
    */
   construct(
     className: string,
     options: string,
     modules: NativeModule[],
+    device: string,
     context: ContextJson,
   ): NativeModule
   /**

@@ -88,6 +88,11 @@ export interface CudaInfo {
   reason: string | null
   /** The CUDA version that the driver supports; null without a driver. */
   driver: string | null
+  /**
+   * The file of cuBLASLt, a library of NVIDIA's for matrix products; null where none was found. It
+   * is not needed. The variable `XT_CUBLAS` names the file or its folder.
+   */
+  cublas_lt: string | null
   devices: CudaDevice[]
 }
 

@@ -4,14 +4,15 @@ import { checkDevice, type Device } from './device.js'
 
 let current: Device = 'cpu'
 
-/** Where new tensors and models are, and what is loaded, unless a `device` is given. */
+/** Where new tensors and models are, and models that are loaded, unless a `device` is given. */
 export function getDefaultDevice(): Device {
   return current
 }
 
 /**
- * Chooses where new tensors and models are, and what is loaded, unless a `device` is given. Tensors
- * and models that exist stay where they are.
+ * Chooses where new tensors and models are, and models that are loaded, unless a `device` is given.
+ * Tensors and models that exist stay where they are; a new model around another one is where that
+ * one is.
  *
  * @throws XTransformersError (`not_available`) where the device cannot be used; the message says
  *   why

@@ -2,6 +2,7 @@ import { checkIterable } from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import type { Ids, Mask } from './arguments.js'
 import { isData } from './arrays.js'
+import { getDefaultDevice } from './default-device.js'
 import { checkShape } from './dtype.js'
 import { axis, type CrossEntropyOptions } from './operations.js'
 import { apply, checkTensor, fromArgument, Tensor } from './tensor.js'
@@ -44,7 +45,7 @@ export function stack(tensors: readonly Tensor[], dim = 0): Tensor {
 /** `a` where the condition is true, else `b`. */
 export function where(condition: Mask, a: Tensor | number, b: Tensor | number): Tensor {
   if (isData(condition)) {
-    const device = [a, b].find((value) => value instanceof Tensor)?.device
+    const device = [a, b].find((value) => value instanceof Tensor)?.device ?? getDefaultDevice()
     using made = fromArgument(condition as object, 'mask', 'the condition', device)
     return made.where(a, b)
   }

@@ -84,7 +84,13 @@ export interface MethodsGlue {
   ): Handle
   op(name: string, inputs: Uint32Array, args: string, context: string): Handle
   backward(loss: Handle, retain: boolean): void
-  construct(className: string, options: string, modules: Uint32Array, context: string): Handle
+  construct(
+    className: string,
+    options: string,
+    modules: Uint32Array,
+    device: string,
+    context: string,
+  ): Handle
   reader(settings: string): Handle
   optimizer(kind: string, parameters: Uint32Array, groups: string): Handle
   clip_grad_norm(parameters: Uint32Array, max: number): number

@@ -294,9 +294,10 @@ export class WasmFunctions implements NativeFunctions {
     className: string,
     options: string,
     modules: NativeModule[],
+    device: string,
     context: ContextJson,
   ): NativeModule {
-    return new WasmModule(this.instance, this.instance.run((glue) => glue.construct(className, options, handles(modules), context)))
+    return new WasmModule(this.instance, this.instance.run((glue) => glue.construct(className, options, handles(modules), device, context)))
   }
 
   reader(settings: string): NativeReader {

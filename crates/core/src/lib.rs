@@ -15,6 +15,7 @@ pub mod generation;
 mod ids;
 pub mod layers;
 mod mask;
+mod memory;
 pub mod models;
 mod needs;
 mod params;

@@ -63,9 +63,9 @@ impl Param {
     fn new(shape: &[usize], init: Init, stream: Stream) -> Self {
         let init = Arc::new(Mutex::new(init));
         let (count, dims, source) = (shape.iter().product(), shape.to_vec(), init.clone());
-        let initial = move |device: &Device| {
+        let initial = move || {
             let values = source.lock().unwrap_or_else(PoisonError::into_inner).draw(count, stream);
-            Array::from_vec(values, dims.as_slice(), device)
+            Array::from_vec(values, dims.as_slice(), &Device::Cpu)
         };
         Self { leaf: Arc::new(Leaf::lazy(shape.to_vec(), initial)), init, linear_weight: false }
     }

@@ -1,10 +1,11 @@
 //! Tensor kernels on plain arrays, without an autograd graph and without options.
 //!
-//! `ops` has one file per operation. Each contains a `reference` built from candle's unfused
-//! operations, which works for every device and dtype, an optimised CPU implementation that is
-//! tested against the reference, and the gradient. `host` has the building blocks of the CPU
-//! implementations. `memory` counts allocated memory and refuses allocations that do not fit. An
-//! [`Array`] contains values only; the autograd graph is in `xt-autograd`.
+//! `ops` has a file or a folder per operation. Each contains a `reference` built from candle's
+//! unfused operations, which runs on the host for every dtype, optimised implementations for the
+//! CPU and for GPUs that are tested against the reference, and the gradient. `host` has the
+//! building blocks of the CPU implementations, `cuda` those of the GPU implementations. `memory`
+//! counts allocated memory and refuses allocations that do not fit. An [`Array`] contains values
+//! only; the autograd graph is in `xt-autograd`.
 
 // The lint forbids candle's `narrow`, which is wrong for views without elements. The tests of
 // `layout` cover those; other tests may call candle's methods.

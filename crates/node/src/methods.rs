@@ -694,19 +694,24 @@ pub fn backward_sync(env: Env, loss: &NativeTensor, retain: bool) -> napi::Resul
 }
 
 /// A model by class name; `{"$module": i}` in the JSON of the options refers to `modules[i]`, whose
-/// weights it shares.
+/// weights it shares. Its own weights go to the device of those, or to `device` if it shares none.
 #[napi]
 pub fn construct(
     env: Env,
     class_name: String,
     options: String,
     modules: Vec<ClassInstance<NativeModule>>,
+    device: String,
     context: String,
 ) -> napi::Result<NativeModule> {
     let modules = models_of(&modules)?;
+    let device = now(|| parse_device(&device))?;
     let context = now(|| Context::parse(&context))?;
-    report(env, now(|| declared::library::construct(&class_name, &options, &modules, &context)))
-        .map(NativeModule::new)
+    report(
+        env,
+        now(|| declared::library::construct(&class_name, &options, &modules, &device, &context)),
+    )
+    .map(NativeModule::new)
 }
 
 /// A file of tensors, which is read as bytes are fed to it; `settings` is JSON of `ReaderSettings`.

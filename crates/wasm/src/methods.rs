@@ -429,17 +429,19 @@ pub fn backward(loss: Handle, retain: bool) -> Thrown<()> {
 }
 
 /// A model by class name; `{"$module": i}` in the JSON of the options refers to `modules[i]`, whose
-/// weights it shares.
+/// weights it shares. Its own weights go to the device of those, or to `device` if it shares none.
 #[wasm_bindgen]
 pub fn construct(
     class_name: String,
     options: String,
     modules: &[Handle],
+    device: &str,
     context: &str,
 ) -> Thrown<Handle> {
     let modules = handles::models(modules)?;
+    let device = now(|| parse_device(device))?;
     let context = now(|| Context::parse(context))?;
-    now(|| declared::library::construct(&class_name, &options, &modules, &context))
+    now(|| declared::library::construct(&class_name, &options, &modules, &device, &context))
         .map(|x| MODELS.insert(x))
 }
 

@@ -42,11 +42,11 @@ impl Leaf {
         Self::from_state(values.dims().to_vec(), state)
     }
 
-    /// A leaf whose values `initial` computes at first use; f32 on the CPU unless [`Leaf::move_to`]
-    /// changes that. It requires a gradient.
+    /// A leaf whose values `initial` computes on the CPU at first use; the leaf is f32 on the CPU
+    /// unless [`Leaf::move_to`] changes that. It requires a gradient.
     pub fn lazy(
         shape: Vec<usize>,
-        initial: impl Fn(&Device) -> xt_kernels::Result<Array> + Send + Sync + 'static,
+        initial: impl Fn() -> xt_kernels::Result<Array> + Send + Sync + 'static,
     ) -> Self {
         let values = Values::Pending(Box::new(initial));
         let state = State { device: Device::Cpu, dtype: DType::F32, values };

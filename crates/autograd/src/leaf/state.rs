@@ -5,8 +5,8 @@ use crate::{Array, DType, Device, Error, Result};
 use std::sync::Arc;
 use xt_kernels::ops::quantized::Packed;
 
-/// Computes the initial values of a leaf on a device.
-type Initial = Box<dyn Fn(&Device) -> xt_kernels::Result<Array> + Send + Sync>;
+/// Computes the initial values of a leaf on the CPU.
+type Initial = Box<dyn Fn() -> xt_kernels::Result<Array> + Send + Sync>;
 
 pub(super) struct State {
     pub(super) device: Device,
@@ -31,8 +31,9 @@ pub(super) fn bytes(shape: &[usize], dtype: DType) -> u64 {
     shape.iter().fold(dtype.size_in_bytes() as u64, |n, d| n.saturating_mul(*d as u64))
 }
 
-/// Returns an error if memory does not suffice to initialise values of this shape.
-fn check_init_memory(shape: &[usize], dtype: DType) -> Result<()> {
+/// Returns an error if memory does not suffice to initialise values of this shape: on the CPU,
+/// where they are drawn, and on their device.
+fn check_init_memory(shape: &[usize], dtype: DType, device: &Device) -> Result<()> {
     let in_f64 = match dtype {
         DType::F64 => 0,
         _ => bytes(shape, DType::F64),
@@ -41,13 +42,20 @@ fn check_init_memory(shape: &[usize], dtype: DType) -> Result<()> {
     if shape.contains(&0) {
         return Ok(());
     }
-    Ok(xt_kernels::memory::alloc::check_wide(&[needed], DType::U8)?)
+    xt_kernels::memory::alloc::check_wide(&[needed], DType::U8)?;
+    if device.is_cpu() {
+        return Ok(());
+    }
+    Ok(xt_kernels::memory::alloc::check_on(device, shape, dtype)?)
 }
 
 /// Converts to a type and device, after a check that memory suffices.
 pub(super) fn converted(values: &Array, dtype: DType, device: &Device) -> Result<Array> {
-    if values.dtype() != dtype || !values.device().same_device(device) {
+    if values.dtype() != dtype {
         xt_kernels::memory::alloc::check_like(values, dtype, 1)?;
+    }
+    if !values.device().same_device(device) {
+        xt_kernels::memory::alloc::check_on(device, values.dims(), dtype)?;
     }
     Ok(values.to_dtype(dtype)?.to_device(device)?)
 }
@@ -59,8 +67,8 @@ impl State {
             Values::Ready(array) => array.clone(),
             Values::Pending(initial) => {
                 // initial values are drawn in f64
-                check_init_memory(shape, self.dtype)?;
-                initial(&self.device)?.to_dtype(self.dtype)?
+                check_init_memory(shape, self.dtype, &self.device)?;
+                initial()?.to_dtype(self.dtype)?.to_device(&self.device)?
             }
             Values::Packed(packed) => packed.values()?,
             Values::Released => return Err(Error::Released { shape: shape.to_vec() }),

@@ -49,7 +49,7 @@ fn arithmetic() {
             ops::scalar_like(&bytes(&[1]), 300.0)
         }),
         ("NaN with whole numbers", || ops::scalar_like(&ids(&[1], &[1]), f64::NAN)),
-        ("no whole number of 64 bits", || ops::cast(&array_of(f64::NAN), DType::I64, false)),
+        ("does not fit a 64-bit integer", || ops::cast(&array_of(f64::NAN), DType::I64, false)),
         ("0.5 with whole numbers", || ops::scalar_like(&ids(&[1], &[1]), 0.5)),
         ("matmul: both need two axes", || ops::matmul(&x(&[2]), &x(&[2, 2]), 1.0)),
         ("[2, 3] and [4, 2]", || ops::matmul(&x(&[2, 3]), &x(&[4, 2]), 1.0)),

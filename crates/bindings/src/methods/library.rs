@@ -65,14 +65,17 @@ pub fn backward(loss: &Tensor, retain: bool, abort: &AbortFlag) -> Heavy<()> {
 }
 
 /// A model by class name; `{"$module": i}` in the JSON of the options refers to `modules[i]`, whose
-/// weights it shares.
+/// weights it shares. Its own weights go to the device of those, or to `device` if it shares none.
 pub fn construct(
     class_name: &str,
     options: &str,
     modules: &[Arc<Model>],
+    device: &Device,
     context: &Context,
 ) -> Result<Arc<Model>> {
-    Ok(Arc::new(Model::build(class_name, &parse(options)?, modules, context.rng())?))
+    let model = Model::build(class_name, &parse(options)?, modules, context.rng())?;
+    model.place(device, modules)?;
+    Ok(Arc::new(model))
 }
 
 /// The settings of a file, as the TypeScript layer passes them.
@@ -230,6 +233,7 @@ pub fn cuda_info() -> String {
             "available": status.reason.is_none(),
             "reason": status.reason,
             "driver": status.driver.map(version),
+            "cublas_lt": xt_kernels::cuda::cublas_lt().map(|path| path.to_string_lossy()),
             "devices": devices.collect::<Vec<_>>(),
         })
         .to_string()
@@ -238,7 +242,11 @@ pub fn cuda_info() -> String {
     {
         let reason = Device::cuda(0).err().map(|error| error.to_string());
         let none: [Json; 0] = [];
-        json!({ "available": false, "reason": reason, "driver": null, "devices": none }).to_string()
+        json!({
+            "available": false, "reason": reason, "driver": null, "cublas_lt": null,
+            "devices": none,
+        })
+        .to_string()
     }
 }
 

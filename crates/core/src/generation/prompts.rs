@@ -246,7 +246,8 @@ pub fn select_rows(with: &TokenTensors, batch: usize, rows: &[usize]) -> Result<
 fn select(x: &Tensor, rows: &[usize]) -> Result<Tensor> {
     // the output of an encoder may be a view of a larger array
     let array = xt_kernels::ops::layout::contiguous(&x.array()?)?;
-    xt_kernels::memory::alloc::check(
+    xt_kernels::memory::alloc::check_on(
+        &array.device(),
         &[rows.len(), array.elem_count() / array.dim(0)?.max(1)],
         array.dtype(),
     )?;

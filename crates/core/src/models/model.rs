@@ -1,6 +1,7 @@
 //! A model of any class, with its options, state dict and mode.
 
 use crate::generation::{Caching, Generation};
+use crate::memory::BytesByDevice;
 use crate::{Args, Array, Ctx, Device, Entry, EntryKind, Error, Leaf, Result, Value};
 use serde_json::{json, Value as Json};
 use std::any::Any;
@@ -86,12 +87,19 @@ impl Model {
     /// Checks that the weights that have not been drawn yet fit in memory, so that a model that is
     /// too large fails before its first computation.
     pub(crate) fn check_memory(&self) -> Result<()> {
-        let pending = self.entries.iter().map(|entry| entry.param.leaf().pending_bytes());
-        let (sum, largest) =
-            pending.fold((0u64, 0), |(sum, largest), n| (sum.saturating_add(n), n.max(largest)));
-        // values are drawn as f64, which takes twice the bytes of the largest f32 parameter
-        let what = format!("this {}", self.class());
-        Ok(xt_kernels::memory::check(&what, sum.saturating_add(largest.saturating_mul(2)))?)
+        let (mut needed, mut most) = (BytesByDevice::default(), 0u64);
+        for leaf in self.entries.iter().map(|entry| entry.param.leaf()) {
+            let bytes = leaf.pending_bytes();
+            if bytes > 0 {
+                let device = leaf.device();
+                needed.add(&device, bytes);
+                // values are drawn on the CPU as f64, which takes twice the bytes of f32, and
+                // copied from there
+                most = most.max(bytes.saturating_mul(if device.is_cpu() { 2 } else { 3 }));
+            }
+        }
+        needed.add(&Device::Cpu, most);
+        needed.check_sum(&format!("this {}", self.class()))
     }
 
     /// The entries of the state dict in PyTorch's order.
@@ -195,6 +203,20 @@ impl Model {
         self.entries
             .iter()
             .try_for_each(|e| Ok(e.param.leaf().move_to(device, e.param.leaf().dtype())?))
+    }
+
+    /// Moves the weights of a new model to the device of the models that it contains, `inner`, or
+    /// to `device` if there are none. The weights of `inner` stay where they are.
+    pub fn place(&self, device: &Device, inner: &[Arc<Model>]) -> Result<()> {
+        let shared: Vec<&Arc<Leaf>> =
+            inner.iter().flat_map(|model| &model.entries).map(|entry| entry.param.leaf()).collect();
+        let device = shared.first().map_or_else(|| device.clone(), |leaf| leaf.device());
+        for leaf in self.entries.iter().map(|entry| entry.param.leaf()) {
+            if !shared.iter().any(|other| Arc::ptr_eq(other, leaf)) {
+                leaf.move_to(&device, leaf.dtype())?;
+            }
+        }
+        Ok(())
     }
 
     /// Copies the values of a state dict into the model. With `strict`, missing and unexpected

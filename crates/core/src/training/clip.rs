@@ -3,7 +3,7 @@
 //! Source: On the difficulty of training recurrent neural networks,
 //! <https://arxiv.org/abs/1211.5063>.
 
-use crate::{Leaf, Result};
+use crate::{Array, Leaf, Result};
 use std::sync::Arc;
 use xt_kernels::ops::optimizer::sum_of_squares;
 
@@ -16,7 +16,10 @@ pub fn clip_grad_norm(leaves: &[Arc<Leaf>], max: f64, aborted: &dyn Fn() -> bool
     let mut squares = 0.0;
     // gradients with a deferred factor contribute the square of that factor
     let grads: Vec<_> = leaves.iter().filter_map(|leaf| leaf.grad_and_factor()).collect();
-    for alike in grads.chunk_by(|a, b| a.1 == b.1) {
+    let alike = |(a, factor): &(Array, f64), (b, other): &(Array, f64)| {
+        factor == other && a.dtype() == b.dtype() && a.device().same_device(&b.device())
+    };
+    for alike in grads.chunk_by(alike) {
         if aborted() {
             return Err(xt_autograd::Error::Aborted.into());
         }

@@ -1,6 +1,6 @@
 //! One recorded case: build the models, make the calls, compare outputs and gradients.
 
-use crate::compare::difference;
+use super::compare::difference;
 use serde_json::{json, Value as Json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

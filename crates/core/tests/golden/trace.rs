@@ -1,7 +1,7 @@
 //! One recorded run of training steps: losses, gradient norms and final weights.
 
-use crate::case::{read, renamed};
-use crate::compare::{difference, values};
+use super::case::{read, renamed};
+use super::compare::{difference, values};
 use serde_json::{json, Map, Value as Json};
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -100,6 +100,11 @@ impl Array {
         self.bounds
     }
 
+    /// The same array, of whose integers these bounds are known.
+    pub fn with_bounds(self, bounds: Option<(i64, i64)>) -> Self {
+        Self { bounds, ..self }
+    }
+
     /// The shape, strides and offset of the view.
     pub fn layout(&self) -> &Layout {
         &self.layout

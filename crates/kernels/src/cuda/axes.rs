@@ -13,6 +13,8 @@ pub(crate) const AXES: usize = 6;
 #[repr(C)]
 pub(crate) struct Axes<const N: usize> {
     pub dims: [u32; AXES],
+    /// The first axis that does not just fill up; the last one if all do.
+    pub first: u32,
     pub strides: [[i64; AXES]; N],
 }
 
@@ -40,7 +42,8 @@ impl<const N: usize> Axes<N> {
         if joined.len() > AXES {
             bail!("a kernel for GPUs loops over {AXES} axes at most, got shape {dims:?}");
         }
-        let mut axes = Self { dims: [1; AXES], strides: [[0; AXES]; N] };
+        let first = (AXES - joined.len().max(1)) as u32;
+        let mut axes = Self { dims: [1; AXES], first, strides: [[0; AXES]; N] };
         for (i, (size, steps)) in joined.into_iter().enumerate() {
             let axis = AXES - 1 - i;
             let Ok(size) = u32::try_from(size) else { bail!("an axis of {size} is too long") };
@@ -60,10 +63,10 @@ mod tests {
     #[test]
     fn adjacent_axes_are_joined_where_all_operands_allow_it() {
         let both = Axes::new(&[2, 3, 4], [&[12, 4, 1], &[12, 4, 1]]).unwrap();
-        assert_eq!(both.dims, [1, 1, 1, 1, 1, 24]);
+        assert_eq!((both.dims, both.first), ([1, 1, 1, 1, 1, 24], 5));
         assert_eq!(both.strides, [[0, 0, 0, 0, 0, 1]; 2]);
         let row = Axes::new(&[2, 3, 4], [&[12, 4, 1], &[0, 0, 1]]).unwrap();
-        assert_eq!(row.dims, [1, 1, 1, 1, 6, 4]);
+        assert_eq!((row.dims, row.first), ([1, 1, 1, 1, 6, 4], 4));
         assert_eq!(row.strides, [[0, 0, 0, 0, 4, 1], [0, 0, 0, 0, 0, 1]]);
         let scalar = Axes::new(&[1, 5], [&[7, 0]]).unwrap();
         assert_eq!((scalar.dims, scalar.strides), ([1, 1, 1, 1, 1, 5], [[0; AXES]]));

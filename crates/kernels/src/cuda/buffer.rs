@@ -44,12 +44,12 @@ impl Buffer {
         let stream = gpu.stream();
         let failed = |error| gpu.failed("a copy to the GPU failed", error);
         stream.context().bind_to_thread().map_err(failed)?;
-        // SAFETY: the block has as many bytes, and lives until the stream has done all of its
-        // work; the driver has read pageable memory of the host when the call returns.
+        // SAFETY: the block has as many bytes, and both live until the stream has done its work,
+        // which is awaited: the driver need not have read pageable memory when the call returns.
         let copied = unsafe {
             result::memcpy_htod_async(own.device_ptr(stream).0, bytes, stream.cu_stream())
         };
-        copied.map_err(failed)?;
+        copied.and_then(|()| stream.synchronize()).map_err(failed)?;
         Ok(buffer)
     }
 

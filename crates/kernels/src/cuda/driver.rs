@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 /// The oldest CUDA version that a driver must support: kernels are compiled to PTX 8.4.
 const NEEDED: (i32, i32) = (12, 4);
 
-/// The least compute capability: bf16 products on tensor cores.
+/// The least compute capability: the kernels are compiled to PTX for it.
 pub(super) const CAPABILITY: (i32, i32) = (8, 0);
 
 /// What is known about the GPUs of this machine.
@@ -64,7 +64,7 @@ fn look_up() -> Status {
     if !unsafe { sys::is_culib_present() } {
         return none(
             None,
-            "there is no NVIDIA driver on this machine (libcuda was not found)".into(),
+            "there is no NVIDIA driver on this machine (its library was not found)".into(),
         );
     }
     if let Err(error) = result::init() {

@@ -5,9 +5,10 @@ use crate::{Error, Result};
 use cudarc::driver::{result, sys, DriverError};
 use std::ffi::c_void;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// What kernels report, as in their `.cu` files; 0 stands for nothing.
-mod bad {
+mod kind {
     /// An index of an embedding.
     pub const EMBEDDING_INDEX: u32 = 1;
     /// A target of a cross-entropy.
@@ -27,15 +28,16 @@ struct Report {
     limit: i64,
 }
 
-/// The first bad value since the last download, in memory of the host that kernels can write to:
-/// reading it takes no copy.
+/// A bad value since the last download, in memory of the host that kernels can write to: reading
+/// it takes no copy. Threads share it, as they share the stream: where several compute at once, a
+/// bad value of one may be the error of another.
 #[derive(Debug)]
 pub(super) struct Flag {
     report: NonNull<Report>,
     address: u64,
 }
 
-// SAFETY: `report` is only accessed by volatile reads and writes, after the stream has finished.
+// SAFETY: `report` is only accessed by atomic and volatile reads and writes.
 unsafe impl Send for Flag {}
 // SAFETY: as for `Send`.
 unsafe impl Sync for Flag {}
@@ -64,29 +66,37 @@ impl Flag {
     /// The error of what kernels have reported, which is forgotten then. All work on the GPU must
     /// have finished.
     pub fn check(&self) -> Result<()> {
-        // SAFETY: the memory lives as long as the process, and no kernel writes to it now.
-        let Report { kind, value, limit } = unsafe { self.report.read_volatile() };
+        let report = self.report.as_ptr();
+        // SAFETY: the memory lives as long as the process. A kernel that another thread has
+        // started may write to it now: the exchange keeps what it reports after that.
+        let kind = unsafe { AtomicU32::from_ptr(&raw mut (*report).kind) };
+        let kind = kind.swap(0, Ordering::AcqRel);
         if kind == 0 {
             return Ok(());
         }
-        // SAFETY: as above.
-        unsafe { self.report.write_volatile(Report { kind: 0, value: 0, limit: 0 }) };
+        // SAFETY: as above; kernels write the kind last.
+        let (value, limit) = unsafe {
+            (
+                (&raw const (*report).value).read_volatile(),
+                (&raw const (*report).limit).read_volatile(),
+            )
+        };
         Err(Error::Invalid(message(kind, value, limit)))
     }
 }
 
 fn message(kind: u32, value: i64, limit: i64) -> String {
     match kind {
-        bad::EMBEDDING_INDEX => format!(
+        kind::EMBEDDING_INDEX => format!(
             "embedding: index {value} is out of range: there are {limit} rows (0 to {})",
             limit - 1
         ),
-        bad::TARGET => format!(
+        kind::TARGET => format!(
             "cross-entropy: target {value} is out of range: the logits have {limit} classes, from 0"
         ),
-        bad::INDEX => format!("gather: index {value} is out of range for an axis of size {limit}"),
-        bad::INTEGER => {
-            "a number has no whole number of 64 bits: replace such values before the cast".into()
+        kind::INDEX => format!("gather: index {value} is out of range for an axis of size {limit}"),
+        kind::INTEGER => {
+            "a number does not fit a 64-bit integer: replace such values before the cast".into()
         }
         other => format!("a kernel has reported a bad value ({other})"),
     }

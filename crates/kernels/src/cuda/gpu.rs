@@ -99,6 +99,10 @@ impl Gpu {
         if bytes < MANY || bytes <= self.available() {
             return Ok(());
         }
+        // memory that was freed is available once the work before has been done
+        if self.stream.synchronize().is_ok() && bytes <= self.available() {
+            return Ok(());
+        }
         Err(self.out_of_memory(what, bytes))
     }
 
@@ -112,6 +116,9 @@ impl Gpu {
     /// Waits for all work, and returns the memory that the pool has kept to the driver.
     pub(super) fn trim(&self) -> std::result::Result<(), DriverError> {
         self.stream.synchronize()?;
+        if !self.stream.context().has_async_alloc() {
+            return Ok(());
+        }
         let pool = pool(self.stream.context())?;
         // SAFETY: the pool belongs to the device.
         unsafe { sys::cuMemPoolTrimTo(pool, 0) }.result()
@@ -137,6 +144,16 @@ impl Gpu {
         self.info.capability
     }
 
+    /// The names of the kernels that have been used.
+    pub fn used_kernels(&self) -> Vec<String> {
+        self.modules.used()
+    }
+
+    /// What is known about the GPU.
+    pub fn info(&self) -> &GpuInfo {
+        &self.info
+    }
+
     pub(super) fn modules(&self) -> &Modules {
         &self.modules
     }
@@ -150,7 +167,7 @@ impl Gpu {
     ///
     /// # Errors
     /// If a kernel has failed, or has found a bad value.
-    pub(crate) fn synchronize(&self) -> Result<()> {
+    pub fn synchronize(&self) -> Result<()> {
         let failed = |error| self.failed("a kernel has failed", error);
         self.stream.synchronize().map_err(failed)?;
         self.flag.check()

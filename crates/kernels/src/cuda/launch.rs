@@ -1,4 +1,4 @@
-//! Starts of kernels.
+//! Kernel launches.
 
 use super::gpu::Gpu;
 use crate::{DType, Result};
@@ -13,7 +13,7 @@ use std::ptr::without_provenance_mut;
 pub(crate) unsafe trait Args: Copy {}
 
 /// Defines the arguments of kernels. The fields are those of the struct of this name in the `.cu`
-/// file beside; the emulated driver and the kernels' PTX compare the sizes.
+/// file beside; the driver, also the emulated one, compares its size with that in the PTX.
 macro_rules! kernel_args {
     ($($(#[$doc:meta])* $Name:ident { $($field:ident: $type:ty),+ $(,)? })+) => {$(
         $(#[$doc])*
@@ -30,7 +30,7 @@ macro_rules! kernel_args {
 pub(crate) use kernel_args;
 
 /// A kernel of a `.cu` file, for one dtype.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Name {
     /// The file, without its extension.
     pub module: &'static str,
@@ -101,8 +101,7 @@ impl Gpu {
         }
         let failed = |error| self.failed(&format!("{name} could not be started"), error);
         self.stream().context().bind_to_thread().map_err(failed)?;
-        let function =
-            self.modules().function(self.capability(), name.module, &name.to_string())?;
+        let function = self.modules().function(self.capability(), name)?;
         let mut args = *args;
         let mut size = size_of::<A>();
         // with its size, so that the driver can compare it with that of the kernel's parameter

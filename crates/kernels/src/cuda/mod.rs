@@ -6,6 +6,7 @@
 mod array;
 mod axes;
 mod buffer;
+mod cublas;
 mod driver;
 mod flag;
 mod gpu;
@@ -14,6 +15,8 @@ mod modules;
 
 pub use array::Array;
 pub(crate) use axes::Axes;
+pub use cublas::cublas_lt;
 pub use driver::{status, GpuInfo, Status};
 pub use gpu::{gpu, open_gpus, Gpu};
 pub(crate) use launch::{kernel_args, Args, Name};
+pub use modules::kernels;

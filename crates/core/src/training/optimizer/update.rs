@@ -3,7 +3,8 @@
 
 use super::settings::GroupSettings;
 use super::{Optimizer, State};
-use crate::{Array, Device, Leaf, Result};
+use crate::memory::BytesByDevice;
+use crate::{Array, Device, Result};
 use serde_json::Value as Json;
 use xt_kernels::ops::optimizer::{self as kernels, Step, Update};
 
@@ -16,32 +17,12 @@ enum PlannedUpdate {
     InPlace(Update),
 }
 
-/// Small parameters are updated in one batch of at most this many elements.
-const MAX_BATCH: usize = 1 << 18;
-
-/// What leaves need on each of their devices.
-#[derive(Default)]
-struct Needed(Vec<(Device, Vec<u64>)>);
-
-impl Needed {
-    /// Adds bytes on the device of `leaf`.
-    fn add(&mut self, leaf: &Leaf, bytes: u64) {
-        let device = leaf.device();
-        match self.0.iter_mut().find(|(known, _)| known.same_device(&device)) {
-            Some((_, all)) => all.push(bytes),
-            None => self.0.push((device, vec![bytes])),
-        }
-    }
-
-    /// Returns an error if memory does not suffice for all bytes of a device, for `what`.
-    fn check_sum(&self, what: &str) -> Result<()> {
-        for (device, all) in &self.0 {
-            let sum = all.iter().copied().fold(0, u64::saturating_add);
-            if sum > 0 {
-                xt_kernels::memory::check_on(device, what, sum)?;
-            }
-        }
-        Ok(())
+/// Small parameters are updated in one batch of at most this many elements: on the CPU few, whose
+/// new weights stay in its caches; on a GPU as many as keep it busy.
+fn max_batch(device: &Device) -> usize {
+    match device.is_cpu() {
+        true => 1 << 18,
+        false => 1 << 24,
     }
 }
 
@@ -50,12 +31,12 @@ impl Optimizer {
     /// object per group.
     pub fn check_memory(&self, groups: &[Json]) -> Result<()> {
         let settings = self.all_settings(groups)?;
-        let mut needed = Needed::default();
+        let mut needed = BytesByDevice::default();
         for (leaf, group) in self.leaves.iter().zip(self.group_of()) {
             // gradient, state and new weight
             let arrays = 1 + settings[group].state_arrays() + 1;
             let bytes = leaf.bytes().saturating_mul(arrays);
-            needed.add(leaf, bytes.saturating_add(leaf.pending_bytes()));
+            needed.add(&leaf.device(), bytes.saturating_add(leaf.pending_bytes()));
         }
         needed.check_sum("training with this optimizer")
     }
@@ -80,9 +61,9 @@ impl Optimizer {
         let settings = self.all_settings(groups)?;
         let trained =
             |(i, _): &(usize, usize)| self.leaves[*i].requires_grad() && self.leaves[*i].has_grad();
-        let mut missing = Needed::default();
+        let mut missing = BytesByDevice::default();
         for (i, group) in self.group_of().enumerate().filter(trained) {
-            missing.add(&self.leaves[i], self.missing(i, &settings[group]));
+            missing.add(&self.leaves[i].device(), self.missing(i, &settings[group]));
         }
         missing.check_sum("the first step of this optimizer")?;
         let planned = self.plan_all(&settings, aborted)?;
@@ -95,7 +76,7 @@ impl Optimizer {
         settings: &[GroupSettings],
         aborted: &dyn Fn() -> bool,
     ) -> Result<Vec<(usize, PlannedUpdate)>> {
-        let (mut planned, mut needed) = (Vec::new(), Needed::default());
+        let (mut planned, mut needed) = (Vec::new(), BytesByDevice::default());
         for (index, group) in self.group_of().enumerate() {
             if aborted() {
                 return Err(xt_autograd::Error::Aborted.into());
@@ -108,31 +89,33 @@ impl Optimizer {
             if let Some((grad, factor)) = leaf.grad_and_factor().filter(|_| leaf.requires_grad()) {
                 let plan = self.plan(index, (grad, factor), &settings[group])?;
                 if matches!(plan, PlannedUpdate::InPlace(_)) {
-                    needed.add(leaf, leaf.bytes());
+                    needed.add(&leaf.device(), leaf.bytes());
                 }
                 planned.push((index, plan));
             }
         }
         // checks all of them together: old weights that are referenced elsewhere are not freed
         // during the step
-        for (device, bytes) in needed.0 {
-            xt_kernels::memory::alloc::check_all(&device, "a step of the optimizer", &bytes)?;
+        for (device, bytes) in needed.each() {
+            xt_kernels::memory::alloc::check_all(device, "a step of the optimizer", bytes)?;
         }
         Ok(planned)
     }
 
-    /// Applies the updates. Small ones of the same type are computed in batches.
+    /// Applies the updates. Small ones of one type and device are computed in batches.
     fn apply(&mut self, planned: Vec<(usize, PlannedUpdate)>) -> Result<()> {
         let (mut batch, mut batch_size): (Vec<(usize, Update)>, usize) = (Vec::new(), 0);
         for (index, plan) in planned {
             match plan {
                 PlannedUpdate::Computed(weight, step) => self.put(index, weight, step)?,
                 PlannedUpdate::InPlace(update) => {
+                    let (dtype, device) = (update.weight.dtype(), update.weight.device());
                     let fits = |(_, other): &(usize, Update)| {
-                        other.weight.dtype() == update.weight.dtype()
+                        other.weight.dtype() == dtype && other.weight.device().same_device(&device)
                     };
                     let size = update.weight.elem_count();
-                    if batch_size + size > MAX_BATCH || !batch.first().is_none_or(fits) {
+                    let full = batch_size + size > max_batch(&device);
+                    if full || !batch.first().is_none_or(fits) {
                         self.put_all(std::mem::take(&mut batch))?;
                         batch_size = 0;
                     }

@@ -81,6 +81,7 @@ template <typename T>
 static inline T __shfl_sync(unsigned mask, T v, int source) {
   return from_lane(mask, "__shfl_sync", v, source & 31);
 }
+static inline int __ffs(int x) { return __builtin_ffs(x); }
 static inline unsigned __ballot_sync(unsigned mask, int v) {
   unsigned char on = v != 0;
   const unsigned char* all = emulated::collective(mask, "__ballot_sync", &on, 1);

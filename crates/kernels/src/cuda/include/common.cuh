@@ -32,6 +32,7 @@ constexpr int AXES = 6;
 template <int N>
 struct Axes {
   u32 dims[AXES];
+  u32 first;  // the first axis that does not just fill up
   i64 strides[N][AXES];
 };
 
@@ -47,11 +48,14 @@ DEVICE Offsets<N> offsets_by(const Axes<N>& axes, Index i) {
   Index rest = i;
 #pragma unroll
   for (int axis = AXES - 1; axis >= 0; axis--) {
-    Index size = axes.dims[axis], next = axis ? rest / size : 0;
+    // no division for the first axis: for contiguous operands there is none
+    bool last = axis == int(axes.first);
+    Index size = axes.dims[axis], next = last ? 0 : rest / size;
     i64 place = i64(rest - next * size);
 #pragma unroll
     for (int operand = 0; operand < N; operand++)
       offsets.at[operand] += place * axes.strides[operand][axis];
+    if (last) break;
     rest = next;
   }
   return offsets;
@@ -64,7 +68,7 @@ DEVICE Offsets<N> offsets(const Axes<N>& axes, u64 count, u64 i) {
   return count >> 32 ? offsets_by<u64>(axes, i) : offsets_by<u32>(axes, u32(i));
 }
 
-/// The first bad value that kernels have found, in memory of the host: see flag.rs.
+/// A bad value that a kernel has found, in memory of the host: see flag.rs.
 struct Flag {
   u32 kind;  // 0: none
   i64 value;
@@ -72,7 +76,8 @@ struct Flag {
 };
 
 /// Reports a bad value. All threads of a kernel report the same kind and limit, so that it does
-/// not matter which of them is the last.
+/// not matter which of them is the last. Later kernels with bad values of another kind do not
+/// replace it.
 DEVICE void report(Flag* flag, u32 kind, i64 value, i64 limit) {
   if (flag->kind != 0 && flag->kind != kind) return;
   flag->value = value;

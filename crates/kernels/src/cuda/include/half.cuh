@@ -69,5 +69,5 @@ DEVICE double lowest(double) { return -1.7976931348623157e+308; }
 
 /// Expands `MACRO(suffix, type)` for each type of this kind.
 #define REAL_TYPES(MACRO) MACRO(f32, float) MACRO(f64, double) MACRO(f16, f16) MACRO(bf16, bf16)
-#define WHOLE_TYPES(MACRO) MACRO(i64, i64) MACRO(u32, u32) MACRO(u8, u8)
-#define ALL_TYPES(MACRO) REAL_TYPES(MACRO) WHOLE_TYPES(MACRO)
+#define INTEGER_TYPES(MACRO) MACRO(i64, i64) MACRO(u32, u32) MACRO(u8, u8)
+#define ALL_TYPES(MACRO) REAL_TYPES(MACRO) INTEGER_TYPES(MACRO)

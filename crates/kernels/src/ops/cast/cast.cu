@@ -1,4 +1,4 @@
-// Conversion between number types, as `as` does in Rust: to whole numbers toward zero, numbers
+// Conversion between number types, as `as` does in Rust: to integers toward zero, numbers
 // beyond the range give its end, NaN gives 0.
 #include "half.cuh"
 

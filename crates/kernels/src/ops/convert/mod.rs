@@ -78,7 +78,7 @@ pub fn to_integer(x: &Array, dtype: DType) -> Result<Array> {
 /// Checks that `x` is in the range of i64.
 fn check(x: f64) -> Result<()> {
     if !(LEAST..BEYOND).contains(&x) {
-        bail!("{x} has no whole number of 64 bits: replace such values before the cast");
+        bail!("{x} does not fit a 64-bit integer: replace such values before the cast");
     }
     Ok(())
 }
@@ -137,7 +137,7 @@ mod tests {
             let x = Array::new(&[1.0, bad], &Device::Cpu).unwrap();
             for dtype in [DType::I64, DType::U8] {
                 let message = to_integer(&x, dtype).unwrap_err().to_string();
-                assert!(message.contains("no whole number of 64 bits"), "{message}");
+                assert!(message.contains("does not fit a 64-bit integer"), "{message}");
             }
         }
         let least = Array::new(&[LEAST], &Device::Cpu).unwrap();

@@ -1,7 +1,7 @@
 // Cross-entropy of rows of logits, (rows, width), and the gradient of the logits.
 #include "rows.cuh"
 
-/// `bad` in flag.rs.
+/// `kind` in flag.rs.
 enum { TARGET = 2 };
 
 struct CountArgs {
@@ -46,8 +46,9 @@ DEVICE void rows(const RowsArgs& args) {
     i64 target = args.targets[row];
     bool counted = target != args.ignore_index;
     u64 own = counted ? u64(checked(args.flag, TARGET, target, i64(args.width))) : 0;
-    // before the logits are overwritten
-    C target_logit = N::load(logits[own]);
+    // before the logits are overwritten, by any thread of the row
+    C target_logit = args.width ? N::load(logits[own]) : C(0);
+    __syncwarp();
     C top = -INFINITY_F;
     FOR_EACH_COLUMN(at, args.width) top = greater_of(top, C(N::load(logits[at])));
     top = max_of_row(top);

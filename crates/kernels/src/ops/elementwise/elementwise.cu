@@ -35,7 +35,7 @@ template <typename C>
 DEVICE C divide(C x, C y) {
   return x / y;
 }
-/// Divisors of whole numbers are checked on the host; a division by zero here must not trap.
+/// Divisors of integers are checked on the host; a division by zero here must not trap.
 template <>
 __device__ i64 divide(i64 x, i64 y) {
   return y == 0 ? 0 : y == -1 ? -x : x / y;
@@ -91,23 +91,19 @@ DEVICE void unary(const UnaryArgs& args) {
   }
 }
 
-/// The functions that whole numbers have.
+/// The functions that integers have.
 template <typename T>
-DEVICE T apply_whole(u32 op, T x) {
-  switch (op) {
-    case NEG: return T(0) - x;
-    case ABS: return x < T(0) ? T(0) - x : x;
-    case SIGN: return T(x > T(0)) - T(x < T(0));
-    default: return x * x;
-  }
+DEVICE T apply_integer(u32 op, T x) {
+  if (op == ABS) return x < T(0) ? T(0) - x : x;
+  return T(x > T(0)) - T(x < T(0));
 }
 
 template <typename T>
-DEVICE void unary_whole(const UnaryArgs& args) {
+DEVICE void unary_integer(const UnaryArgs& args) {
   T* y = static_cast<T*>(args.y);
   const T* x = static_cast<const T*>(args.x);
   FOR_EACH(i, args.count) {
-    y[i] = apply_whole<T>(args.op, x[offsets(args.axes, args.count, i).at[0]]);
+    y[i] = apply_integer<T>(args.op, x[offsets(args.axes, args.count, i).at[0]]);
   }
 }
 
@@ -128,10 +124,10 @@ DEVICE void affine(const AffineArgs& args) {
 #define REAL(suffix, T)                                 \
   KERNEL(unary_##suffix, UnaryArgs) { unary<T>(args); } \
   KERNEL(affine_##suffix, AffineArgs) { affine<T>(args); }
-#define WHOLE(suffix, T)                                      \
-  KERNEL(unary_##suffix, UnaryArgs) { unary_whole<T>(args); } \
+#define INTEGER(suffix, T)                                      \
+  KERNEL(unary_##suffix, UnaryArgs) { unary_integer<T>(args); } \
   KERNEL(affine_##suffix, AffineArgs) { affine<T>(args); }
 
 ALL_TYPES(BINARY)
 REAL_TYPES(REAL)
-WHOLE_TYPES(WHOLE)
+INTEGER_TYPES(INTEGER)

@@ -5,7 +5,6 @@ use super::cuda;
 use super::map::{map, map_each};
 #[cfg(feature = "cuda")]
 use crate::cuda::Gpu;
-#[cfg(feature = "cuda")]
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
 use crate::host::simd::has_fma;
@@ -17,7 +16,7 @@ use std::mem::MaybeUninit;
 use std::sync::Arc;
 use xt_macros::simd;
 
-/// Functions of one number.
+/// Functions of one number. Integers have [`Unary::Abs`] and [`Unary::Sign`] only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unary {
     /// `-x`.
@@ -50,6 +49,10 @@ impl Kernel for UnaryKernel {
     type Out = Array;
 
     fn check(&self) -> Result<()> {
+        let integers = matches!(self.op, Unary::Abs | Unary::Sign);
+        if !self.x.dtype().is_float() && !integers {
+            bail!("{:?} needs a floating-point array, got {:?}", self.op, self.x.dtype());
+        }
         Ok(())
     }
 
@@ -85,10 +88,6 @@ impl Kernel for UnaryKernel {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        let whole = matches!(self.op, Unary::Neg | Unary::Abs | Unary::Sign | Unary::Square);
-        if !self.x.dtype().is_float() && !whole {
-            bail!("{:?} needs a floating-point array, got {:?}", self.op, self.x.dtype());
-        }
         cuda::unary(&self.x, self.op as u32, gpu)
     }
 

@@ -1,6 +1,7 @@
 //! Launches of the kernels in `embedding.cu`.
 
 use crate::cuda::{kernel_args, Array as CudaArray, Gpu, Name};
+use crate::error::bail;
 use crate::host::rows_and_width;
 use crate::ops::layout::{by_size, contiguous};
 use crate::{Array, DType, Device, Result};
@@ -28,6 +29,10 @@ pub(super) fn forward(
 ) -> Result<Array> {
     let (table, ids) = (contiguous(table)?, contiguous(&ids.to_dtype(DType::I64)?)?);
     let (size, width) = table.dims2()?;
+    if size == 0 && ids.elem_count() > 0 {
+        // the kernel uses row 0 in place of a bad index
+        bail!("{} indices into an embedding without rows", ids.elem_count());
+    }
     let y = CudaArray::uninit(gpu, table.dtype(), dims)?;
     let args = ForwardArgs {
         y: y.address(),

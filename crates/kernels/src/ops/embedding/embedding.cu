@@ -2,7 +2,7 @@
 // (size, width), ids are (count).
 #include "half.cuh"
 
-/// `bad` in flag.rs.
+/// `kind` in flag.rs.
 enum { EMBEDDING_INDEX = 1 };
 
 struct ForwardArgs {
@@ -40,7 +40,7 @@ template <typename T>
 DEVICE void backward(const BackwardArgs& args) {
   typedef Number<T> N;
   typedef typename N::Compute C;
-  SHARED(i64, tile, [TILE]);
+  SHARED(u32, same, [TILE / 32]);  // a bit for each position of a tile: whether it has the id
   SHARED(u32, seen, [1]);
   const T* grad = static_cast<const T*>(args.grad);
   u64 column = blockIdx.y * u64(TILE) + threadIdx.x;
@@ -59,12 +59,17 @@ DEVICE void backward(const BackwardArgs& args) {
     if (seen[0]) continue;
     C sum = 0;
     for (u64 first = position; first < args.count; first += TILE) {
+      u64 own = first + threadIdx.x;
+      u32 bits = __ballot_sync(0xffffffffu, own < args.count && args.ids[own] == id);
       __syncthreads();  // the tile before is done
-      tile[threadIdx.x] = first + threadIdx.x < args.count ? args.ids[first + threadIdx.x] : -1;
+      if (threadIdx.x % 32 == 0) same[threadIdx.x / 32] = bits;
       __syncthreads();
       if (column >= args.width) continue;
-      for (int i = 0; i < TILE; i++) {
-        if (tile[i] == id) sum += N::load(grad[(first + i) * args.width + column]);
+      for (int word = 0; word < TILE / 32; word++) {
+        for (u32 rest = same[word]; rest; rest &= rest - 1) {
+          u64 at = first + word * 32 + (__ffs(int(rest)) - 1);
+          sum += N::load(grad[at * args.width + column]);
+        }
       }
     }
     if (column < args.width)

@@ -22,7 +22,7 @@ DEVICE void fill(const FillArgs& args) {
 template <typename T>
 DEVICE void range(const RangeArgs& args) {
   T* y = static_cast<T*>(args.y);
-  // whole numbers below 2^53, which f64 holds
+  // integers below 2^53, which f64 holds
   FOR_EACH(i, args.count) y[i] = T(i64(args.start) + i64(i));
 }
 
@@ -38,9 +38,9 @@ KERNEL(fill_f16, FillArgs) { fill<u16>(args); }
 KERNEL(fill_u32, FillArgs) { fill<u32>(args); }
 KERNEL(fill_i64, FillArgs) { fill<i64>(args); }
 
-#define WHOLE(suffix, T) \
+#define INTEGER(suffix, T) \
   KERNEL(range_##suffix, RangeArgs) { range<T>(args); }
 #define REAL(suffix, T) \
   KERNEL(range_##suffix, RangeArgs) { range_real<T>(args); }
-WHOLE_TYPES(WHOLE)
+INTEGER_TYPES(INTEGER)
 REAL_TYPES(REAL)

@@ -1,6 +1,7 @@
 //! Launches of the kernels in `index.cu`.
 
 use crate::cuda::{kernel_args, Array as CudaArray, Gpu, Name};
+use crate::error::bail;
 use crate::ops::layout::{by_size, contiguous, copy_to, narrow};
 use crate::{Array, DType, Result};
 use std::sync::Arc;
@@ -12,7 +13,21 @@ kernel_args! {
     }
     ScatterArgs {
         y: u64, x: u64, ids: u64, flag: u64, outer: u64, size: u64, inner: u64, count: u64,
+        parts: u64,
     }
+}
+
+/// The fewest threads that `scatter_add` uses, if there are as many elements: enough for all
+/// multiprocessors.
+const SCATTER_THREADS: usize = 1 << 14;
+
+/// An axis of size 0 has no index: kernels, which use index 0 instead of a bad one, would read
+/// what is not there.
+fn check_not_empty(size: u64, indices: usize) -> Result<()> {
+    if size == 0 && indices > 0 {
+        bail!("{indices} indices into an axis of size 0");
+    }
+    Ok(())
 }
 
 /// The number of elements before `axis`, along it, and after it.
@@ -37,6 +52,7 @@ pub(super) fn take(
     }
     let y = CudaArray::uninit(gpu, x.dtype(), dims.as_slice())?;
     let (outer, size, inner) = around(x.dims(), axis);
+    check_not_empty(size, dims.iter().product())?;
     let args = TakeArgs {
         y: y.address(),
         x: x.address()?,
@@ -63,6 +79,10 @@ pub(super) fn scatter_add(
     let (x, ids) = (contiguous(x)?, contiguous(&ids.to_dtype(DType::I64)?)?);
     let y = into.copy()?;
     let (outer, size, inner) = around(y.dims(), axis);
+    check_not_empty(size, x.elem_count())?;
+    // several threads for each line where there are few, each with some of its elements
+    let lines = (outer * inner) as usize;
+    let parts = SCATTER_THREADS.div_ceil(lines.max(1)).min(size.max(1) as usize);
     let args = ScatterArgs {
         y: y.address()?,
         x: x.address()?,
@@ -72,9 +92,10 @@ pub(super) fn scatter_add(
         size,
         inner,
         count: x.dims()[axis] as u64,
+        parts: parts as u64,
     };
     let name = Name { module: "index", kernel: "scatter_add", dtype: y.dtype() };
-    gpu.for_each(name, (outer * inner) as usize, &args)?;
+    gpu.for_each(name, lines * parts, &args)?;
     Ok(y)
 }
 

@@ -2,7 +2,7 @@
 // (outer, size, inner).
 #include "half.cuh"
 
-/// `bad` in flag.rs.
+/// `kind` in flag.rs.
 enum { INDEX = 3 };
 
 struct TakeArgs {
@@ -20,6 +20,7 @@ struct ScatterArgs {
   const i64* ids;  // of the shape of x
   Flag* flag;
   u64 outer, size, inner, count;
+  u64 parts;  // threads of a line of y
 };
 
 template <typename T>
@@ -35,17 +36,21 @@ DEVICE void take(const TakeArgs& args) {
   }
 }
 
-/// A thread adds all that goes to one line of y, in order, so that sums are always the same.
+/// A thread adds all that goes to its elements of a line of y, in order, so that sums are always
+/// the same. Thread `part` of a line has the elements `part`, `part + parts`, ..
 template <typename T>
 DEVICE void scatter_add(const ScatterArgs& args) {
   typedef Number<T> N;
   T* y = static_cast<T*>(args.y);
   const T* x = static_cast<const T*>(args.x);
-  FOR_EACH(line, args.outer * args.inner) {
+  u64 lines = args.outer * args.inner;
+  FOR_EACH(thread, lines * args.parts) {
+    u64 part = thread / lines, line = thread - part * lines;
     u64 block = line / args.inner, column = line - block * args.inner;
     for (u64 i = 0; i < args.count; i++) {
       u64 from = (block * args.count + i) * args.inner + column;
       u64 id = u64(checked(args.flag, INDEX, args.ids[from], i64(args.size)));
+      if (id % args.parts != part) continue;
       T& sum = y[(block * args.size + id) * args.inner + column];
       sum = N::store(N::load(sum) + N::load(x[from]));
     }

@@ -31,9 +31,9 @@ pub(crate) fn copy_to(to: &CudaArray, from: &Array) -> Result<()> {
     to.gpu().for_each(name, count, &args)
 }
 
-/// A contiguous copy.
+/// A contiguous copy, of whose integers the same bounds are known.
 pub(crate) fn copy(x: &Array, gpu: &Arc<Gpu>) -> Result<Array> {
     let y = CudaArray::uninit(gpu, x.dtype(), x.shape())?;
     copy_to(&y, x)?;
-    Ok(y.into())
+    Ok(y.with_bounds(x.cuda()?.bounds()).into())
 }

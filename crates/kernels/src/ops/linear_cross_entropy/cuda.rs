@@ -1,6 +1,6 @@
 //! The loss on GPUs: blocks of logits, as on the CPU.
 
-use super::inputs::{block_rows, Gradients, LossArgs, NeedsGrad};
+use super::inputs::{block_rows, Gradients, LossArgs, NeedsGrad, GPU_BLOCK};
 use crate::cuda::{Array as CudaArray, Gpu};
 use crate::ops::cross_entropy::{Rows, Targets};
 use crate::ops::layout::{contiguous, narrow};
@@ -27,7 +27,7 @@ pub(super) fn forward(
         weight: zeros(needs.weight, &[width, inner])?,
         bias: zeros(needs.bias, &[width])?,
     };
-    let size = block_rows(rows, width);
+    let size = block_rows(rows, width, GPU_BLOCK);
     for first in (0..rows).step_by(size) {
         let count = size.min(rows - first);
         let x = narrow(&x, 0, first, count)?;

@@ -56,8 +56,13 @@ pub(super) const BLOCK: usize = match (cfg!(test), cfg!(target_family = "wasm"))
     (false, false) => 8 << 20,
 };
 
-/// The number of rows per block: as few blocks as [`BLOCK`] allows, all of about the same size.
-pub(super) fn block_rows(rows: usize, width: usize) -> usize {
-    let most = (BLOCK / width.max(1)).max(1);
+/// [`BLOCK`] for GPUs, which need larger products to be busy.
+#[cfg(feature = "cuda")]
+pub(super) const GPU_BLOCK: usize = if cfg!(test) { BLOCK } else { 8 * BLOCK };
+
+/// The number of rows per block: as few blocks of at most `block` logits as possible, all of about
+/// the same size.
+pub(super) fn block_rows(rows: usize, width: usize, block: usize) -> usize {
+    let most = (block / width.max(1)).max(1);
     rows.div_ceil(rows.div_ceil(most).max(1)).max(1)
 }

@@ -32,9 +32,7 @@ use crate::ops::reduce::{add_assign, column_sums};
 #[cfg(test)]
 use crate::testing::normal64;
 use crate::{Array, Result};
-use inputs::block_rows;
-#[cfg(test)]
-use inputs::BLOCK;
+use inputs::{block_rows, BLOCK};
 #[cfg(feature = "cuda")]
 use std::sync::Arc;
 use xt_macros::simd;
@@ -163,7 +161,7 @@ fn forward_cpu<T: Blas>(of: &LossArgs, needs: NeedsGrad) -> Result<(Array, Gradi
     let bs = bias.as_ref().map(host::slice::<T>).transpose()?;
     let mut sums = GradientSums::<T>::new(needs, [rows, width, inner])?;
     let mut loss = 0.0;
-    let size = block_rows(rows, width);
+    let size = block_rows(rows, width, BLOCK);
     for (block, classes) in classes.chunks(size).enumerate() {
         let x = nth_chunk(&xs, block, size * inner);
         let term = Term { k: inner, a: View::row_major(x, inner), b: View::transposed(&ws, inner) };

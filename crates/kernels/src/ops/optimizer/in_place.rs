@@ -95,8 +95,8 @@ impl Kernel for InPlace {
 
 /// Computes the new weight of each parameter, and updates the states of the optimizer in place.
 ///
-/// All arrays must be of one type, f32 or f64, on the CPU. The state arrays must be whole storages
-/// that nothing else refers to.
+/// All arrays must be of one type, f32 or f64, and on one device. The state arrays must be whole
+/// storages that nothing else refers to.
 ///
 /// # Errors
 /// If an array has the wrong type, device, shape or storage size; nothing has changed then.

@@ -9,7 +9,7 @@ struct SumArgs {
   u64 chunk, chunks;
 };
 
-/// The accumulator: f32 for 16-bit types, 64 bits for whole numbers.
+/// The accumulator: f32 for 16-bit types, 64 bits for integers.
 template <typename T>
 struct Sum {
   typedef typename Number<T>::Compute Type;

@@ -1,0 +1,38 @@
+//! Cases of attention.
+
+use super::inputs::Inputs;
+use crate::error::Result;
+use xt_core::Array;
+use xt_kernels::ops::attention::{self, distances as by_distance, AttentionArgs};
+use xt_kernels::ops::dropout::Dropout;
+use xt_kernels::ops::softmax::Mask;
+use xt_kernels::philox::Stream;
+
+pub fn attention(of: &Inputs) -> Result<Vec<Array>> {
+    let (i, j, d) = (of.size(387, 7), of.size(517, 11), of.size(64, 4));
+    let q = of.normal(&[2, 6, i, d], 1)?;
+    let grad = of.normal(&[2, 6, i, d], 4)?;
+    let dropout = Dropout { p: 0.1, stream: Stream { seed: 1, call: 2, draw: 3 } };
+    let kinds = [
+        (6, None, Mask { causal: true, ..Mask::default() }, None),
+        (1, Some(of.normal(&[6, i + j - 1], 5)?), Mask::default(), Some(dropout)),
+        (6, None, Mask { allowed: Some(of.mask(&[2, 1, 1, j], 6)?), ..Mask::default() }, None),
+    ];
+    let mut all = Vec::new();
+    for (heads, bias, mask, dropout) in kinds {
+        let (k, v) = (of.normal(&[2, heads, j, d], 2)?, of.normal(&[2, heads, j, d], 3)?);
+        let args = AttentionArgs { q: q.clone(), k, v, bias, scale: 0.125, mask, dropout };
+        let (y, saved) = attention::forward(&args)?;
+        let gradients = attention::backward(&args, &saved, &grad)?;
+        all.extend([y, gradients.q, gradients.k, gradients.v]);
+        all.extend(gradients.bias);
+    }
+    Ok(all)
+}
+
+pub fn distances(of: &Inputs) -> Result<Vec<Array>> {
+    let (i, j) = (of.size(517, 7), of.size(1031, 11));
+    let bias = of.normal(&[8, i + j - 1], 1)?;
+    let grad = of.normal(&[8, i, j], 2)?;
+    Ok(vec![by_distance::expand(&bias, i, j)?, by_distance::expand_backward(&grad)?])
+}
