@@ -1,7 +1,8 @@
 //! Kernel launches.
 
 use super::gpu::Gpu;
-use crate::{DType, Result};
+use super::modules::Name;
+use crate::Result;
 use cudarc::driver::sys;
 use std::ffi::c_void;
 use std::ptr::without_provenance_mut;
@@ -28,23 +29,6 @@ macro_rules! kernel_args {
     )+};
 }
 pub(crate) use kernel_args;
-
-/// A kernel of a `.cu` file, for one dtype.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Name {
-    /// The file, without its extension.
-    pub module: &'static str,
-    /// The kernel, without the dtype.
-    pub kernel: &'static str,
-    /// The dtype, which follows the name of the kernel.
-    pub dtype: DType,
-}
-
-impl std::fmt::Display for Name {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}_{}", self.kernel, self.dtype.as_str())
-    }
-}
 
 /// Threads of a block.
 const THREADS: u32 = 256;

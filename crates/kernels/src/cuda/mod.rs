@@ -18,5 +18,6 @@ pub(crate) use axes::Axes;
 pub use cublas::cublas_lt;
 pub use driver::{status, GpuInfo, Status};
 pub use gpu::{gpu, open_gpus, Gpu};
-pub(crate) use launch::{kernel_args, Args, Name};
+pub(crate) use launch::{kernel_args, Args};
 pub use modules::kernels;
+pub(crate) use modules::Name;

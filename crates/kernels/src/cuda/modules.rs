@@ -1,12 +1,28 @@
 //! The compiled kernels: one module for each `.cu` file, loaded at its first use.
 
-use super::launch::Name;
 use crate::error::bail;
-use crate::{Error, Result};
+use crate::{DType, Error, Result};
 use cudarc::driver::{result, sys, DriverError};
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::sync::{Mutex, PoisonError};
+
+/// A kernel of a `.cu` file, for one dtype.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Name {
+    /// The file, without its extension.
+    pub module: &'static str,
+    /// The kernel, without the dtype.
+    pub kernel: &'static str,
+    /// The dtype, which follows the name of the kernel.
+    pub dtype: DType,
+}
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}_{}", self.kernel, self.dtype.as_str())
+    }
+}
 
 /// The compiled form of a `.cu` file, compressed by zlib.
 pub(super) struct Embedded {
