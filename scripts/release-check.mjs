@@ -1,8 +1,10 @@
 // What takes too long for `npm test`, to be run before a release: the tests on an emulated GPU with
-// other orders of threads, with deferred execution, with sanitizers, and those that take minutes.
+// other orders of threads, with deferred execution, with memory closed to the host, with
+// sanitizers, and those that take minutes.
 
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { countedCheck } from './cuda/check.mjs'
 import { buildDriver, canEmulate, emulatedDriver, kernelFiles } from './cuda/emulator.mjs'
 import { useKernels } from './cuda/kernels.mjs'
 import { deviceTests } from './cuda/tests.mjs'
@@ -45,6 +47,10 @@ await main(async () => {
       () => deviceTests(driver, { env: { EMULATED_CUDA_LATE: '1' }, only: short }),
     ],
     [
+      'memory closed to the host',
+      () => deviceTests(driver, { env: { EMULATED_CUDA_PROTECT: '1' }, only: short }),
+    ],
+    [
       'sanitizers',
       async () => {
         const [folder, env] = await sanitized()
@@ -52,6 +58,7 @@ await main(async () => {
       },
     ],
     ['slow tests', () => deviceTests(driver, { slow: true, only: ['behaviour'] })],
+    ['check:cuda', () => countedCheck({ withTests: true })],
   ]
   let failed = 0
   for (const [name, check] of checks) {

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 import { checkRust } from './addon.mjs'
-import { emulatedCheck, makeFolder } from './cuda/check.mjs'
+import { countedCheck } from './cuda/check.mjs'
 import { canEmulate, emulatedDriver } from './cuda/emulator.mjs'
 import { useKernels } from './cuda/kernels.mjs'
 import { deviceTests } from './cuda/tests.mjs'
@@ -75,25 +75,6 @@ async function vitest(project, env = {}) {
   }
 }
 
-const CHECKED = ['info', 'copies', 'kernels', 'golden', 'gradients', 'training', 'bench']
-
-/** The check for machines with a GPU, on the emulated one; its kernels' tests have run before. */
-async function checkCuda() {
-  const folder = mkdtempSync(join(tmpdir(), 'check-cuda-'))
-  try {
-    await makeFolder(folder, { withTests: false })
-    const { code, parts } = await emulatedCheck(folder, CHECKED)
-    const failures = parts.flatMap(({ part, failures }) =>
-      failures.map((text) => `${part}: ${text}`),
-    )
-    if (code !== 0 && !failures.length) failures.push(`check-cuda ended with exit code ${code}`)
-    const passed = parts.filter(({ ok, skipped }) => ok && !skipped).length
-    return { passed, failed: CHECKED.length - passed, skipped: 0, failures }
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
-}
-
 // One cargo profile throughout, so that nothing is compiled twice.
 const PARTS = {
   build,
@@ -110,7 +91,8 @@ const PARTS = {
   'cargo test': cargoTest,
   ...(canEmulate && {
     'cargo test, cuda': async () => deviceTests(await emulatedDriver()),
-    'check:cuda, emulated': checkCuda,
+    // its part `unit-tests` is the part above
+    'check:cuda, emulated': () => countedCheck({ withTests: false }),
   }),
   biome: () => check(node(bin('@biomejs/biome', 'biome'), 'check', '--error-on-warnings')),
   tsc: () => check(node(bin('typescript', 'tsc'), '--noEmit')),

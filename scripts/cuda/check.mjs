@@ -5,11 +5,13 @@ import {
   copyFileSync,
   cpSync,
   mkdirSync,
+  mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
   statSync,
 } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join, relative, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
@@ -84,6 +86,32 @@ export async function emulatedCheck(folder, parts = []) {
   const env = { LD_LIBRARY_PATH: await emulatedDriver() }
   const { code } = await check(folder, ['--quick', '--out', out, ...only], { stdout: 'tee', env })
   return { code, parts: JSON.parse(readFileSync(out, 'utf8')).parts }
+}
+
+/** The parts that run on an emulated GPU, where PyTorch does not. */
+const EMULATED = ['info', 'copies', 'kernels', 'golden', 'gradients', 'training', 'bench']
+
+/**
+ * Makes the folder and runs the check on the emulated GPU, as a part of a test; resolves to its
+ * counts.
+ *
+ * @param withTests whether the kernels' tests run too
+ */
+export async function countedCheck({ withTests }) {
+  const folder = mkdtempSync(join(tmpdir(), 'check-cuda-'))
+  try {
+    await makeFolder(folder, { withTests })
+    const wanted = withTests ? [...EMULATED, 'unit-tests'] : EMULATED
+    const { code, parts } = await emulatedCheck(folder, wanted)
+    const failures = parts.flatMap(({ part, failures }) =>
+      failures.map((text) => `${part}: ${text}`),
+    )
+    if (code !== 0 && !failures.length) failures.push(`check-cuda ended with status ${code}`)
+    const passed = parts.filter(({ ok, skipped }) => ok && !skipped).length
+    return { passed, failed: wanted.length - passed, skipped: 0, failures }
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href)

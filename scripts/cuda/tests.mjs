@@ -28,7 +28,12 @@ export const testPrograms = () =>
 export async function deviceTests(driver, { env = {}, slow = false, only = PROGRAMS } = {}) {
   const programs = await testPrograms()
   if (!programs) return { passed: 0, failed: 1, skipped: 0, failures: ['see `cargo test`'] }
-  const device = { XT_DEVICE: 'cuda', LD_LIBRARY_PATH: driver, PROPTEST_CASES: '4' }
+  const device = {
+    XT_DEVICE: 'cuda',
+    LD_LIBRARY_PATH: driver,
+    PROPTEST_CASES: '4',
+    EMULATED_CUDA_LEAKS: '1',
+  }
   const skip = [...CPU_ONLY, ...(slow ? [] : SLOW)].flatMap((name) => ['--skip', name])
   const sum = { passed: 0, failed: 0, skipped: 0, failures: [] }
   for (const name of only) {
@@ -37,6 +42,7 @@ export async function deviceTests(driver, { env = {}, slow = false, only = PROGR
     const counts = rustCounts(await run(programs.get(name), args, options))
     for (const column of ['passed', 'failed', 'skipped']) sum[column] += counts[column]
     sum.failures.push(...(counts.failures ?? []))
+    if (counts.passed === 0) sum.failures.push(`${name}: no test has passed`)
   }
-  return sum
+  return { ...sum, failed: Math.max(sum.failed, sum.failures.length) }
 }

@@ -23,8 +23,9 @@ let driver: string
 async function run(program: string, env: Record<string, string> = {}): Promise<unknown[]> {
   const code = `
     import {
-      AdamW, AutoregressiveWrapper, cudaInfo, cudaIsAvailable, Decoder, load, manualSeed, noGrad,
-      randint, randn, tensor, TransformerWrapper,
+      AdamW, AutoregressiveWrapper, clipGradNorm, crossEntropy, cudaInfo, cudaIsAvailable, Decoder,
+      load, manualSeed, memory, noGrad, randint, randn, setDefaultDevice, tensor,
+      TransformerWrapper, zeros,
     } from 'x-transformers'
     const log = (value) => console.log(JSON.stringify(value))
     ${program}`
@@ -90,6 +91,7 @@ withDriver('on a GPU', () => {
       available: true,
       reason: null,
       driver: '12.4',
+      cublas_lt: null,
       devices: [0, 1].map((index) => ({ ...device, index, name: `emulated GPU ${index}` })),
     })
   })
@@ -147,13 +149,29 @@ withDriver('on a GPU', () => {
       log(await caught(() => model.net.forward(bad)))
       const x = randn([4, 3], { device: 'cuda' })
       const ids = tensor([[0, 1, 2]], { dtype: 'i64', device: 'cuda' })
-      const found = x.gather(0, ids.add(2)) // computed on the GPU
-      log(await caught(() => found.data()))
+      const targets = tensor([0, 1, 2, 0], { dtype: 'i64', device: 'cuda' })
+      // these are computed on the GPU
+      log(await caught(() => x.gather(0, ids.add(2)).data()))
+      log(await caught(async () => (await model.net.forward(ids.add(15))).data()))
+      log(await caught(() => crossEntropy(x, targets.add(1)).item()))
+      log(await caught(() => x.div(0).to('i64').data()))
+      // an axis without elements has no index at all
+      const none = zeros([0, 3], { device: 'cuda' })
+      log(await caught(() => none.gather(0, ids.add(0))))
+      log(await caught(() => crossEntropy(zeros([4, 0], { device: 'cuda' }), targets.add(0)).item()))
+      // the GPU can be used as before
       log((await model.net.forward(tensor([[1, 2]], { dtype: 'i64', device: 'cuda' }))).shape)
       log(x.gather(0, ids.add(1)).toArray()[0].every(Number.isFinite))`)
-    expect(lines[0]).toEqual(['invalid_tensor', expect.stringMatching(/token id 16 at \[0, 1\]/)])
-    expect(lines[1]).toEqual(['invalid_tensor', expect.stringMatching(/gather: index 4 is out/)])
-    expect(lines.slice(2)).toEqual([[1, 2, 16], true])
+    const errors = [
+      /token id 16 at \[0, 1\]/,
+      /gather: index 4 is out/,
+      /embedding: index 1[67] is out of range: there are 16 rows/,
+      /cross-entropy: target 3 is out of range: the logits have 3 classes/,
+      /does not fit a 64-bit integer/,
+      /3 indices into an axis of size 0/,
+      /target \d is out of range: the logits have 0 classes/,
+    ].map((message) => ['invalid_tensor', expect.stringMatching(message)])
+    expect(lines).toEqual([...errors, [1, 2, 16], true])
   })
 
   it('one that is not there is refused by name', async () => {
@@ -183,6 +201,162 @@ withDriver('on a GPU', () => {
     )
     expect(lines[0]).toEqual(['out_of_memory', expect.stringContaining('needs 1 MiB'), 4])
     expect(lines[1]).toEqual([2 ** 18])
+  })
+
+  it('memory() counts its arrays, which dispose frees at once', async () => {
+    const lines = await emulated(`
+      const bytes = () => memory().gpu_bytes
+      log(bytes())
+      const x = zeros([1000], { device: 'cuda' })
+      log(bytes())
+      x.dispose()
+      log(bytes())
+      ${MODEL}
+      model.cuda()
+      const optimizer = new AdamW(model.parameters())
+      const sizes = []
+      for (let i = 0; i < 5; i++) {
+        const ids = batch.to('cuda')
+        const loss = await model.forward(ids)
+        await loss.backward()
+        await clipGradNorm(model.parameters(), 1)
+        await optimizer.step()
+        optimizer.zeroGrad()
+        loss.dispose()
+        ids.dispose()
+        sizes.push(bytes())
+      }
+      log(sizes.slice(2).every((size) => size === sizes[1]))
+      optimizer.dispose()
+      model.dispose()
+      log(bytes())`)
+    expect(lines).toEqual([0, 4000, 0, true, 0])
+  })
+
+  it('tensors that are not disposed of are collected before its memory is full', async () => {
+    const [count] = await emulated(
+      `for (let i = 0; i < 400; i++) {
+         zeros([2 ** 18], { device: 'cuda' })
+         await new Promise((resolve) => setImmediate(resolve))
+       }
+       log(memory().gpu_bytes / 2 ** 20)`,
+      { EMULATED_CUDA_MEMORY: `${64 * 2 ** 20}` },
+    )
+    expect(count).toBeLessThan(64)
+  })
+
+  /** Trains a model on `device`; a function that gives the losses. */
+  const TRAIN = `
+    const train = async (device) => {
+      ${MODEL}
+      model.to(device)
+      const optimizer = new AdamW(model.parameters(), { lr: 0.01 })
+      const losses = []
+      for (let i = 0; i < 4; i++) {
+        const loss = await model.forward(batch.to(device))
+        losses.push(loss.item())
+        await loss.backward()
+        await clipGradNorm(model.parameters(), 1)
+        await optimizer.step()
+        optimizer.zeroGrad()
+      }
+      return losses
+    }`
+
+  it('two GPUs compute at once, and one for two threads', async () => {
+    const worker = `
+      import { parentPort } from 'node:worker_threads'
+      import {
+        AdamW, AutoregressiveWrapper, clipGradNorm, Decoder, manualSeed, randint,
+        TransformerWrapper,
+      } from 'x-transformers'
+      ${TRAIN}
+      parentPort.postMessage(JSON.stringify(await train('cuda:0')))`
+    const lines = await emulated(
+      `import { once } from 'node:events'
+       import { Worker } from 'node:worker_threads'
+       ${TRAIN}
+       const alone = JSON.stringify(await train('cuda:0'))
+       const both = await Promise.all(['cuda:0', 'cuda:1', 'cuda:0'].map(train))
+       log(both.map((losses) => JSON.stringify(losses) === alone))
+       const workers = [1, 2].map(() => new Worker(${JSON.stringify(worker)}, { eval: true }))
+       const losses = await Promise.all(workers.map((worker) => once(worker, 'message')))
+       log(losses.map(([of]) => of === alone))`,
+      { EMULATED_CUDA_DEVICES: '2' },
+    )
+    expect(lines).toEqual([
+      [true, true, true],
+      [true, true],
+    ])
+  })
+
+  it('checkpoints go from each device to each', async () => {
+    const lines = await emulated(
+      `${MODEL}
+       const devices = ['cpu', 'cuda:0', 'cuda:1']
+       const optimizer = new AdamW(model.parameters(), { lr: 0.01 })
+       const step = async (model, optimizer, device) => {
+         const loss = await model.forward(batch.to(device))
+         await loss.backward()
+         await optimizer.step()
+         optimizer.zeroGrad()
+         return loss.item()
+       }
+       await step(model, optimizer, 'cpu')
+       const found = []
+       for (const from of devices) {
+         model.to(from)
+         const bytes = await model.saveBytes()
+         const state = optimizer.stateDict()
+         for (const to of devices) {
+           const again = await load(bytes, { device: to })
+           const own = new AdamW(again.parameters(), { lr: 0.01 })
+           own.loadStateDict(state)
+           await step(again, own, to)
+           const [name, weight] = [...again.stateDict()][0]
+           found.push([weight.device === to, (await noGrad(() =>
+             again.forward(batch.to(to)))).item()])
+         }
+       }
+       log(found)`,
+      { EMULATED_CUDA_DEVICES: '2' },
+    )
+    const found = lines[0] as [boolean, number][]
+    expect(found).toHaveLength(9)
+    for (const [placed, loss] of found) {
+      expect(placed).toBe(true)
+      expect(loss).toBeCloseTo(found[0]?.[1] as number, 5)
+    }
+  })
+
+  it('an optimizer trains parameters on several devices', async () => {
+    const lines = await emulated(
+      `const places = ['cpu', 'cuda:0', 'cuda:1', 'cuda:0']
+       const models = places.map((device) => {
+         manualSeed(1)
+         return new Decoder({ dim: 8, depth: 1, heads: 1 }).to(device)
+       })
+       const parameters = models.flatMap((model) => model.parameters())
+       const optimizer = new AdamW(parameters, { lr: 0.01 })
+       for (const [i, model] of models.entries())
+         await (await model.forward(randn([1, 2, 8]).to(places[i]))).mean().backward()
+       log(Number.isFinite(await clipGradNorm(parameters, 1)))
+       await optimizer.step()
+       log(models.map((model) => model.parameters()[0].device))`,
+      { EMULATED_CUDA_DEVICES: '2' },
+    )
+    expect(lines).toEqual([true, ['cpu', 'cuda:0', 'cuda:1', 'cuda:0']])
+  })
+
+  it('a model around another one stays with it, whatever the default device is', async () => {
+    const lines = await emulated(`
+      const attn_layers = new Decoder({ dim: 8, depth: 1, heads: 1 })
+      setDefaultDevice('cuda')
+      const model = new TransformerWrapper({ num_tokens: 4, max_seq_len: 4, attn_layers })
+      log([...new Set(model.parameters().map(({ device }) => device))])
+      log([...new Set(new Decoder({ dim: 8, depth: 1, heads: 1 }).parameters()
+        .map(({ device }) => device))])`)
+    expect(lines).toEqual([['cpu'], ['cuda:0']])
   })
 
   it('the recorded cases of Python are reproduced by the public classes', async () => {

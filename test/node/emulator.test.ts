@@ -51,6 +51,31 @@ async function sum(driver: string, seed: number): Promise<{ value: string; print
   return { value: stdout.trim(), printed: stderr }
 }
 
+/** Builds a C++ program with a `stream` and 4 bytes of `memory` on the GPU; gives what runs it. */
+async function program(name: string, body: string) {
+  const driver = await broken(name, 'cuda/include/rows.cuh', 'partial', 'partial')
+  const source = join(folder, `${name}.cpp`)
+  writeFileSync(
+    source,
+    `#include <cstdio>
+    extern "C" {
+      int cuInit(unsigned); int cuStreamCreate(void**, unsigned); int cuStreamSynchronize(void*);
+      int cuMemAllocAsync(unsigned long long*, size_t, void*);
+      int cuMemcpyHtoDAsync_v2(unsigned long long, const void*, size_t, void*);
+      int cuMemcpyDtoHAsync_v2(void*, unsigned long long, size_t, void*);
+    }
+    int main() {
+      void* stream; unsigned long long memory;
+      cuInit(0); cuStreamCreate(&stream, 1); cuMemAllocAsync(&memory, 4, stream);
+      ${body}
+    }`,
+  )
+  const file = join(folder, name)
+  await execute('c++', [source, '-o', file, join(driver, 'libcuda.so.1')])
+  return (env: Record<string, string>) =>
+    execute(file, { env: { ...process.env, LD_LIBRARY_PATH: driver, ...env } })
+}
+
 const withDriver = describe.skipIf(!canEmulate)
 
 withDriver(
@@ -62,6 +87,8 @@ withDriver(
       const wrong = await broken('barrier', 'cuda/include/rows.cuh', '__syncthreads();', ';')
       const seeds = [0, 1, 2, 3]
       const sums = await Promise.all(seeds.map((seed) => sum(wrong, seed)))
+      // they give numbers, and not all of them the right one
+      expect(sums.map(({ value }) => value).join(' ')).toMatch(/^[-\d.e+ NaN]+$/)
       expect(sums.map(({ value }) => value)).not.toEqual(seeds.map(() => '5000'))
     })
 
@@ -83,34 +110,36 @@ withDriver(
     })
 
     it('finds a missing synchronisation where calls are late', async () => {
-      const driver = await broken('late', 'cuda/include/rows.cuh', 'partial', 'partial')
-      const source = join(folder, 'late.cpp')
-      writeFileSync(
-        source,
-        `#include <cstdio>
-      extern "C" {
-        int cuInit(unsigned); int cuStreamCreate(void**, unsigned); int cuStreamSynchronize(void*);
-        int cuMemAllocAsync(unsigned long long*, size_t, void*);
-        int cuMemcpyHtoDAsync_v2(unsigned long long, const void*, size_t, void*);
-        int cuMemcpyDtoHAsync_v2(void*, unsigned long long, size_t, void*);
-      }
-      int main() {
-        void* stream; unsigned long long memory; int in = 7, out = -1;
-        cuInit(0); cuStreamCreate(&stream, 1); cuMemAllocAsync(&memory, 4, stream);
+      const run = await program(
+        'late',
+        `int in = 7, out = -1;
         cuMemcpyHtoDAsync_v2(memory, &in, 4, stream);
-        in = 8; // has been read
+        in = 8; // too early: it may not have been read yet
         cuMemcpyDtoHAsync_v2(&out, memory, 4, stream);
         printf("%d ", out);
         cuStreamSynchronize(stream);
-        printf("%d", out);
-      }`,
+        printf("%d", out);`,
       )
-      const program = join(folder, 'late')
-      await execute('c++', [source, '-o', program, join(driver, 'libcuda.so.1')])
-      const env = { ...process.env, LD_LIBRARY_PATH: driver }
-      const late = await execute(program, { env: { ...env, EMULATED_CUDA_LATE: '1' } })
-      expect(late.stdout).toBe('-1 7')
-      expect((await execute(program, { env })).stdout).toBe('7 7')
+      expect((await run({ EMULATED_CUDA_LATE: '1' })).stdout).toBe('-1 8')
+      expect((await run({})).stdout).toBe('7 7')
+    })
+
+    it('finds a host that touches memory of the device, where that is protected', async () => {
+      const run = await program(
+        'protected',
+        `int in = 7, out = -1;
+        cuMemcpyHtoDAsync_v2(memory, &in, 4, stream);
+        cuMemcpyDtoHAsync_v2(&out, memory, 4, stream);
+        printf("%d ", out);
+        fflush(stdout);
+        printf("%d", *reinterpret_cast<int*>(memory));`,
+      )
+      expect((await run({})).stdout).toBe('7 7')
+      await expect(run({ EMULATED_CUDA_PROTECT: '1' })).rejects.toMatchObject({
+        signal: 'SIGSEGV',
+        stdout: '7 ',
+        stderr: 'emulated: the host touches memory of the device\n',
+      })
     })
   },
   120_000,

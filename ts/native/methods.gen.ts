@@ -306,6 +306,8 @@ export interface NativeFunctions {
   cudaInfo(): string
   /** Bytes of native memory in use by tensors, weights and graphs. */
   memoryHeld(): number
+  /** Bytes of tensors, weights and graphs on GPUs. */
+  memoryOnGpus(): number
   /** Bytes of the buffers that threads keep. */
   memoryKept(): number
 }

@@ -64,8 +64,10 @@ export function tensorsIn(value: unknown): Set<TensorHandle> {
 
 /** Memory outside of JavaScript's heap, at the moment. */
 export interface Memory {
-  /** What tensors, weights and graphs take. */
+  /** What tensors, weights and graphs take on the CPU. */
   native_bytes: number
+  /** What they take on GPUs. */
+  gpu_bytes: number
   /**
    * What threads keep to work with: each takes its blocks when it computes for the first time, up
    * to some 20 MB, and uses them again and again.
@@ -75,5 +77,9 @@ export interface Memory {
 
 /** How much memory the library takes, outside of JavaScript's heap. */
 export function memory(): Memory {
-  return { native_bytes: native.memoryHeld(), kept_bytes: native.memoryKept() }
+  return {
+    native_bytes: native.memoryHeld(),
+    gpu_bytes: native.memoryOnGpus(),
+    kept_bytes: native.memoryKept(),
+  }
 }

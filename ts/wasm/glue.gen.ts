@@ -102,5 +102,6 @@ export interface MethodsGlue {
   info(): string
   cuda_info(): string
   memory_held(): number
+  memory_on_gpus(): number
   memory_kept(): number
 }

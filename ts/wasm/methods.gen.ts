@@ -366,6 +366,10 @@ export class WasmFunctions implements NativeFunctions {
     return this.instance.run((glue) => glue.memory_held())
   }
 
+  memoryOnGpus(): number {
+    return this.instance.run((glue) => glue.memory_on_gpus())
+  }
+
   memoryKept(): number {
     return this.instance.run((glue) => glue.memory_kept())
   }

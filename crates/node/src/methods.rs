@@ -872,6 +872,12 @@ pub fn memory_held() -> napi::Result<f64> {
     now(|| Ok(declared::library::memory_held()))
 }
 
+/// Bytes of tensors, weights and graphs on GPUs.
+#[napi]
+pub fn memory_on_gpus() -> napi::Result<f64> {
+    now(|| Ok(declared::library::memory_on_gpus()))
+}
+
 /// Bytes of the buffers that threads keep.
 #[napi]
 pub fn memory_kept() -> napi::Result<f64> {

@@ -536,6 +536,12 @@ pub fn memory_held() -> Thrown<f64> {
     now(|| Ok(declared::library::memory_held()))
 }
 
+/// Bytes of tensors, weights and graphs on GPUs.
+#[wasm_bindgen]
+pub fn memory_on_gpus() -> Thrown<f64> {
+    now(|| Ok(declared::library::memory_on_gpus()))
+}
+
 /// Bytes of the buffers that threads keep.
 #[wasm_bindgen]
 pub fn memory_kept() -> Thrown<f64> {

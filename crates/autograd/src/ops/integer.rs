@@ -4,7 +4,6 @@
 use super::Comparison;
 use crate::error::invalid;
 use crate::{Array, DType, Result, ScalarType, Tensor};
-use std::cmp::Ordering;
 use xt_kernels::memory::alloc;
 
 /// 2^63: the smallest f64 that is greater than every i64.
@@ -82,54 +81,80 @@ fn wrapping_power(mut base: i64, mut exponent: u64) -> i64 {
     product
 }
 
-/// Compares each element with `value`.
+/// Compares each element with `value`, exactly: an i64 may not be representable as f64.
 pub(super) fn compare(x: &Tensor, value: f64, op: Comparison) -> Result<Tensor> {
-    alloc::check(x.dims(), x.dtype())?;
-    let holds = |order: Option<Ordering>| match op {
-        Comparison::Eq => order == Some(Ordering::Equal),
-        Comparison::Ne => order != Some(Ordering::Equal),
-        Comparison::Lt => order == Some(Ordering::Less),
-        Comparison::Le => order.is_some_and(Ordering::is_le),
-        Comparison::Gt => order == Some(Ordering::Greater),
-        Comparison::Ge => order.is_some_and(Ordering::is_ge),
+    alloc::check_on(&x.device(), x.dims(), DType::U8)?;
+    let array = x.array()?;
+    let limits = match array.dtype() {
+        DType::U8 => (0, 255),
+        _ => (i64::MIN, i64::MAX),
     };
-    let array = x.array()?.to_device(&crate::Device::Cpu)?.flatten_all()?;
-    let bits: Vec<u8> = match array.dtype() {
-        DType::U8 => array
-            .to_vec1::<u8>()?
-            .into_iter()
-            .map(|x| holds(f64::from(x).partial_cmp(&value)).into())
-            .collect(),
-        _ => array.to_vec1::<i64>()?.into_iter().map(|x| holds(order(x, value)).into()).collect(),
+    let bits = match with_integer(value, op, limits) {
+        Known::Always(true) => Array::ones(x.dims(), DType::U8, &x.device())?,
+        Known::Always(false) => Array::zeros(x.dims(), DType::U8, &x.device())?,
+        Known::By(op, integer) => {
+            let integer = Array::full(integer, (), &x.device())?.to_dtype(array.dtype())?;
+            xt_kernels::ops::compare::compare(&array, &integer, op)?
+        }
     };
-    Ok(Tensor::boolean(
-        Array::from_vec(bits, x.dims(), &crate::Device::Cpu)?.to_device(&x.device())?,
-    ))
+    Ok(Tensor::boolean(bits))
 }
 
-/// Compares exactly: an i64 may not be representable as f64.
-fn order(x: i64, value: f64) -> Option<Ordering> {
+/// A comparison of integers with a number.
+#[derive(Debug, PartialEq)]
+enum Known {
+    /// The result, which is the same for all integers.
+    Always(bool),
+    /// The same comparison, with an integer.
+    By(Comparison, i64),
+}
+
+/// The comparison of integers from `least` to `most` with `value`, as one of integers.
+fn with_integer(value: f64, op: Comparison, (least, most): (i64, i64)) -> Known {
+    use Comparison::{Eq, Ge, Gt, Le, Lt, Ne};
     if value.is_nan() {
-        return None;
+        return Known::Always(op == Ne);
     }
-    if value >= BEYOND_I64 {
-        return Some(Ordering::Less);
+    // `BEYOND_I64` itself is not an i64, and `most` may round up to it
+    if value >= BEYOND_I64 || value > most as f64 {
+        return Known::Always(matches!(op, Lt | Le | Ne));
     }
-    if value < -BEYOND_I64 {
-        return Some(Ordering::Greater);
+    if value < least as f64 {
+        return Known::Always(matches!(op, Gt | Ge | Ne));
     }
-    let below = value.floor();
-    let fraction = if value > below { Ordering::Less } else { Ordering::Equal };
-    Some(x.cmp(&(below as i64)).then(fraction))
+    let below = value.floor() as i64;
+    if value.fract() == 0.0 {
+        return Known::By(op, below);
+    }
+    match op {
+        Eq | Ne => Known::Always(op == Ne),
+        Lt | Le => Known::By(Le, below),
+        Gt | Ge => Known::By(Gt, below),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{order, wrapping_power};
-    use std::cmp::Ordering::{Equal, Greater, Less};
+    use super::*;
+
+    /// Whether the comparison of `x` with `value` holds.
+    fn holds(x: i64, value: f64, op: Comparison) -> bool {
+        match with_integer(value, op, (i64::MIN, i64::MAX)) {
+            Known::Always(holds) => holds,
+            Known::By(op, y) => match op {
+                Comparison::Eq => x == y,
+                Comparison::Ne => x != y,
+                Comparison::Lt => x < y,
+                Comparison::Le => x <= y,
+                Comparison::Gt => x > y,
+                Comparison::Ge => x >= y,
+            },
+        }
+    }
 
     #[test]
     fn numbers_of_64_bits_are_compared_exactly() {
+        use std::cmp::Ordering::{Equal, Greater, Less};
         let large = 1i64 << 53;
         let cases = [
             (1, 1.5, Some(Less)),
@@ -145,9 +170,28 @@ mod tests {
             (i64::MAX, f64::INFINITY, Some(Less)),
             (0, f64::NAN, None),
         ];
-        for (x, value, want) in cases {
-            assert_eq!(order(x, value), want, "{x} and {value}");
+        for (x, value, order) in cases {
+            let want = [
+                (Comparison::Eq, order == Some(Equal)),
+                (Comparison::Ne, order != Some(Equal)),
+                (Comparison::Lt, order == Some(Less)),
+                (Comparison::Le, matches!(order, Some(Less | Equal))),
+                (Comparison::Gt, order == Some(Greater)),
+                (Comparison::Ge, matches!(order, Some(Greater | Equal))),
+            ];
+            for (op, want) in want {
+                assert_eq!(holds(x, value, op), want, "{x} {op:?} {value}");
+            }
         }
+    }
+
+    #[test]
+    fn numbers_that_a_type_does_not_have_are_compared_too() {
+        let bytes = (0, 255);
+        assert_eq!(with_integer(256.0, Comparison::Lt, bytes), Known::Always(true));
+        assert_eq!(with_integer(-0.5, Comparison::Le, bytes), Known::Always(false));
+        assert_eq!(with_integer(254.5, Comparison::Gt, bytes), Known::By(Comparison::Gt, 254));
+        assert_eq!(with_integer(255.0, Comparison::Ge, bytes), Known::By(Comparison::Ge, 255));
     }
 
     #[test]

@@ -255,6 +255,11 @@ pub fn memory_held() -> f64 {
     memory::held() as f64
 }
 
+/// Bytes of tensors, weights and graphs on GPUs.
+pub fn memory_on_gpus() -> f64 {
+    memory::gpu_held() as f64
+}
+
 /// Bytes of the buffers that threads keep.
 pub fn memory_kept() -> f64 {
     memory::kept() as f64

@@ -36,6 +36,15 @@ pub fn check(what: &str, needed: u64) -> Result<()> {
     Err(out_of_memory(what, needed))
 }
 
+/// Bytes of the arrays on all GPUs.
+pub fn gpu_held() -> u64 {
+    #[cfg(feature = "cuda")]
+    let bytes = crate::cuda::open_gpus().iter().map(|gpu| gpu.held()).sum();
+    #[cfg(not(feature = "cuda"))]
+    let bytes = 0;
+    bytes
+}
+
 /// What to report to a garbage collector for arrays on GPUs, in bytes: a full GPU counts as much as
 /// some GiB of the host. All bytes of a large GPU would have it collect without end.
 #[cfg(feature = "cuda")]

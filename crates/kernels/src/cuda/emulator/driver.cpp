@@ -7,6 +7,9 @@
 //   EMULATED_CUDA_MEMORY      bytes of memory of each (4 GiB)
 //   EMULATED_CUDA_LOG         prints how often each function was called, at the end
 //   EMULATED_CUDA_LATE        1: copies, kernels and frees wait for the next synchronisation
+//   EMULATED_CUDA_PROTECT     1: the host cannot touch memory of the device
+//   EMULATED_CUDA_LEAKS       1: a process that has not freed all arrays ends with status 86
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -17,6 +20,10 @@
 #include <mutex>
 #include <string>
 #include <vector>
+
+#include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "fibers.h"
 
@@ -74,6 +81,93 @@ std::map<CUdeviceptr, size_t>& blocks() {
 
 size_t used = 0;
 
+constexpr size_t PAGE = 4096;
+
+/// Whole pages of memory that are closed to the host, in one reserved range.
+class Arena {
+ public:
+  explicit Arena(size_t size) : size(size) {
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    void* range = mmap(nullptr, size, PROT_NONE, flags, -1, 0);
+    base = range == MAP_FAILED ? nullptr : static_cast<char*>(range);
+    if (base) gaps[0] = size;
+  }
+
+  /// The first gap that is large enough; null if there is none.
+  char* take(size_t bytes) {
+    bytes = whole(bytes);
+    for (auto gap = gaps.begin(); gap != gaps.end(); gap++) {
+      if (gap->second < bytes) continue;
+      auto [offset, length] = *gap;
+      gaps.erase(gap);
+      if (length > bytes) gaps[offset + bytes] = length - bytes;
+      end = std::max(end, offset + bytes);
+      return base + offset;
+    }
+    return nullptr;
+  }
+
+  void give_back(char* block, size_t bytes) {
+    size_t offset = block - base;
+    auto gap = gaps.emplace(offset, whole(bytes)).first;
+    auto next = std::next(gap);
+    if (next != gaps.end() && gap->first + gap->second == next->first) {
+      gap->second += next->second;
+      gaps.erase(next);
+    }
+    if (gap == gaps.begin()) return;
+    auto before = std::prev(gap);
+    if (before->first + before->second != gap->first) return;
+    before->second += gap->second;
+    gaps.erase(gap);
+  }
+
+  void open(bool on) { mprotect(base, end, on ? PROT_READ | PROT_WRITE : PROT_NONE); }
+
+  bool has(const void* address) const { return base && size_t((const char*)address - base) < size; }
+
+ private:
+  static size_t whole(size_t bytes) { return (bytes + PAGE - 1) / PAGE * PAGE; }
+
+  char* base;
+  size_t size;
+  /// What has been used so far.
+  size_t end = 0;
+  std::map<size_t, size_t> gaps;
+};
+
+/// Says what the host has touched, and lets the process die of it.
+void touched(int, siginfo_t* info, void*);
+
+/// Null unless memory is protected.
+Arena* arena() {
+  static Arena* one = [] {
+    if (setting("EMULATED_CUDA_PROTECT", 0) == 0) return static_cast<Arena*>(nullptr);
+    struct sigaction action = {};
+    action.sa_sigaction = touched;
+    action.sa_flags = SA_SIGINFO;
+    sigaction(SIGSEGV, &action, nullptr);
+    return new Arena(memory());
+  }();
+  return one;
+}
+
+void touched(int, siginfo_t* info, void*) {
+  const char text[] = "emulated: the host touches memory of the device\n";
+  if (arena()->has(info->si_addr)) (void)!write(STDERR_FILENO, text, sizeof text - 1);
+  signal(SIGSEGV, SIG_DFL);
+}
+
+/// Opens the memory of the device as long as it lives: while the device works.
+struct Open {
+  Open() {
+    if (arena()) arena()->open(true);
+  }
+  ~Open() {
+    if (arena()) arena()->open(false);
+  }
+};
+
 /// After a kernel that failed, every call fails, as on a GPU.
 CUresult lost = SUCCESS;
 
@@ -81,17 +175,6 @@ CUresult lost = SUCCESS;
 struct Module {
   std::map<std::string, size_t> entries;
 };
-
-struct Log {
-  ~Log() {
-    if (!getenv("EMULATED_CUDA_LOG")) return;
-    for (auto& [name, count] : counts()) fprintf(stderr, "emulated %lu %s\n", count, name.c_str());
-    for (auto& [name, of] : launches())
-      fprintf(stderr, "emulated %lu launches, %lu blocks, %.3f s: %s\n", of.count, of.blocks,
-              of.seconds, name.c_str());
-    fprintf(stderr, "emulated %zu blocks in use\n", blocks().size());
-  }
-} log_at_exit;
 
 /// Work that waits for a synchronisation, by stream, in the order of the calls.
 std::map<void*, std::vector<std::function<void()>>>& waiting() {
@@ -104,8 +187,10 @@ void enqueue(void* stream, std::function<void()> work) {
   static bool late = setting("EMULATED_CUDA_LATE", 0) != 0;
   if (late)
     waiting()[stream].push_back(std::move(work));
-  else
+  else {
+    Open open;
     work();
+  }
 }
 
 void finish(void* stream) {
@@ -113,9 +198,28 @@ void finish(void* stream) {
   waiting()[stream].clear();
   for (auto& one : work) {
     if (lost) return;
+    Open open;
     one();
   }
 }
+
+struct AtExit {
+  ~AtExit() {
+    for (auto& [stream, work] : waiting()) finish(stream);
+    if (getenv("EMULATED_CUDA_LOG")) {
+      for (auto& [name, count] : counts())
+        fprintf(stderr, "emulated %lu %s\n", count, name.c_str());
+      for (auto& [name, of] : launches())
+        fprintf(stderr, "emulated %lu launches, %lu blocks, %.3f s: %s\n", of.count, of.blocks,
+                of.seconds, name.c_str());
+    }
+    if (setting("EMULATED_CUDA_LEAKS", 0) && !blocks().empty()) {
+      fprintf(stderr, "emulated: %zu arrays with %zu bytes were not freed\n", blocks().size(),
+              used);
+      _exit(86);
+    }
+  }
+} at_exit;
 
 thread_local void* current_context = nullptr;
 char contexts[16];
@@ -124,9 +228,17 @@ CUresult allocate(CUdeviceptr* pointer, size_t size) {
   if (size == 0) return INVALID_VALUE;
   if (used + size > memory()) return OUT_OF_MEMORY;
   void* block;
-  // of exactly this size, so that a sanitizer sees the first byte too many
-  if (posix_memalign(&block, 256, size)) return OUT_OF_MEMORY;
-  memset(block, 0xff, size);
+  if (arena()) {
+    block = arena()->take(size);
+    if (!block) return OUT_OF_MEMORY;
+    // of exactly this size, so that a sanitizer sees the first byte too many
+  } else if (posix_memalign(&block, 256, size)) {
+    return OUT_OF_MEMORY;
+  }
+  {
+    Open open;
+    memset(block, 0xff, size);
+  }
   *pointer = reinterpret_cast<CUdeviceptr>(block);
   blocks()[*pointer] = size;
   used += size;
@@ -137,8 +249,11 @@ CUresult release(CUdeviceptr pointer) {
   auto block = blocks().find(pointer);
   if (block == blocks().end()) return INVALID_VALUE;
   used -= block->second;
+  if (arena())
+    arena()->give_back(reinterpret_cast<char*>(pointer), block->second);
+  else
+    free(reinterpret_cast<void*>(pointer));
   blocks().erase(block);
-  free(reinterpret_cast<void*>(pointer));
   return SUCCESS;
 }
 
@@ -286,12 +401,10 @@ API cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t size, void* stre
   enqueue(stream, [=] { memset(at(to), value, size); });
   return SUCCESS;
 }
-// Pageable memory of the host has been read when the call returns.
+// Pageable memory of the host may still be read after the call, as CUDA's documentation says.
 API cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void* from, size_t size, void* stream) {
   CALL;
-  auto bytes = static_cast<const char*>(from);
-  std::vector<char> staged(bytes, bytes + size);
-  enqueue(stream, [=] { memcpy(at(to), staged.data(), size); });
+  enqueue(stream, [=] { memcpy(at(to), from, size); });
   return SUCCESS;
 }
 API cuMemcpyDtoHAsync_v2(void* to, CUdeviceptr from, size_t size, void* stream) {
