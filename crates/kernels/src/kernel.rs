@@ -91,18 +91,7 @@ pub(crate) trait Kernel: Arrays + Clone {
 /// # Errors
 /// If the operands are on several devices or do not fit together, or if memory is short.
 pub(crate) fn run<K: Kernel>(kernel: &K) -> Result<K::Out> {
-    let mut first = None;
-    let mut elsewhere = None;
-    kernel.each(&mut |array| match first {
-        None => first = Some(array),
-        Some(first) if !first.device().same_device(&array.device()) => elsewhere = Some(array),
-        Some(_) => {}
-    });
-    let Some(first) = first else { bail!("{}: there is nothing to compute with", K::NAME) };
-    if let Some(other) = elsewhere {
-        let (a, b) = (first.device().name(), other.device().name());
-        bail!("{}: one tensor is on {a}, another one on {b}: move one of them with `to`", K::NAME);
-    }
+    let first = first_operand(K::NAME, kernel)?;
     kernel.check()?;
     match first.device() {
         Device::Cpu => on_cpu(kernel, first),
@@ -112,6 +101,23 @@ pub(crate) fn run<K: Kernel>(kernel: &K) -> Result<K::Out> {
             kernel.cuda(&gpu)
         }
     }
+}
+
+/// The first of the operands, which must all be on one device. Not generic, since
+/// each kernel would have a copy of it.
+fn first_operand<'a>(name: &str, operands: &'a dyn Arrays) -> Result<&'a Array> {
+    let (mut first, mut elsewhere): (Option<&Array>, Option<&Array>) = (None, None);
+    operands.each(&mut |array| match first {
+        None => first = Some(array),
+        Some(first) if !first.device().same_device(&array.device()) => elsewhere = Some(array),
+        Some(_) => {}
+    });
+    let Some(first) = first else { bail!("{name}: there is nothing to compute with") };
+    if let Some(other) = elsewhere {
+        let (a, b) = (first.device().name(), other.device().name());
+        bail!("{name}: one tensor is on {a}, another one on {b}: move one of them with `to`");
+    }
+    Ok(first)
 }
 
 /// Checks that all floating-point operands have one dtype: kernels for GPUs read them by the dtype
@@ -145,10 +151,7 @@ fn on_cpu<K: Kernel>(kernel: &K, first: &Array) -> Result<K::Out> {
         _ => None,
     };
     other.unwrap_or_else(|| {
-        note_fallback(K::NAME, "cpu", first.dtype());
-        // candle does not check the available memory: reserve for a contiguous copy of the operand
-        // and for the result
-        alloc::check_like(first, first.dtype(), 2)?;
+        prepare_reference(K::NAME, first)?;
         kernel.reference()
     })
 }
@@ -166,10 +169,14 @@ pub struct Fallback {
 
 static FALLBACKS: Mutex<BTreeMap<Fallback, u64>> = Mutex::new(BTreeMap::new());
 
+/// Counts a kernel that runs by its reference, and checks that memory suffices.
 #[cold]
-fn note_fallback(kernel: &'static str, device: &'static str, dtype: DType) {
-    let key = Fallback { kernel, device, dtype: dtype.as_str() };
+fn prepare_reference(kernel: &'static str, first: &Array) -> Result<()> {
+    let key = Fallback { kernel, device: "cpu", dtype: first.dtype().as_str() };
     *FALLBACKS.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default() += 1;
+    // candle does not check the available memory: reserve for a contiguous copy of the operand and
+    // for the result
+    alloc::check_like(first, first.dtype(), 2)
 }
 
 /// The kernels that ran without their own implementation since the start of the program, and how

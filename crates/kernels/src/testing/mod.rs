@@ -132,6 +132,28 @@ pub fn device() -> Device {
     }
 }
 
+/// Lengths of rows: those in which a NaN may be missed. On a GPU, which may be an emulated one, few
+/// of them: a warp has 32 threads.
+pub fn lengths() -> Vec<usize> {
+    match device().is_cpu() {
+        true => (1..=70).collect(),
+        false => vec![1, 2, 31, 33],
+    }
+}
+
+/// The array on the device that `XT_DEVICE` names.
+pub fn on_device(x: &Array) -> Array {
+    x.to_device(&device()).unwrap()
+}
+
+/// The result of a kernel's reference, which runs on the CPU, for operands on any device.
+pub fn reference<K: Kernel>(kernel: &K) -> K::Out {
+    let mut on_host = kernel.clone();
+    on_host.each_mut(&mut |array| *array = array.to_device(&Device::Cpu).unwrap());
+    on_host.check().unwrap();
+    on_host.reference().unwrap()
+}
+
 /// On a GPU, test inputs with more elements than this are tested in f32 and contiguous only: dtypes
 /// and layouts are tested with smaller ones, and the GPU may be an emulated one.
 const MAX_ELEMENTS_IN_ALL: usize = 20_000;

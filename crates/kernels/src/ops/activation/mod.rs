@@ -334,7 +334,9 @@ over_slices!(sigmoid, |x, g| {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_matches_reference, f64s, gradcheck, normal};
+    use crate::testing::{
+        assert_matches_reference, device, f64s, gradcheck, lengths, normal, reference,
+    };
 
     #[test]
     fn equals_the_reference() {
@@ -354,17 +356,16 @@ mod tests {
     fn nan_goes_on_and_infinities_have_their_limits() {
         let number = |x: &Array, at: usize| crate::testing::values(x)[at];
         for kind in ALL {
-            for length in 1..=70 {
+            for length in lengths() {
                 for at in 0..length {
                     let mut values = crate::testing::values(&normal(&[length], 1));
                     values[at] = f64::NAN;
-                    let x = Array::from_vec(values, length, &crate::Device::Cpu).unwrap();
+                    let x = Array::from_vec(values, length, &device()).unwrap();
                     for x in [x.clone(), x.to_dtype(crate::DType::F32).unwrap()] {
                         let y = forward(&x, kind).unwrap();
                         assert!(
                             number(&y, at).is_nan()
-                                && number(&Forward { x: x.clone(), kind }.reference().unwrap(), at)
-                                    .is_nan()
+                                && number(&reference(&Forward { x: x.clone(), kind }), at).is_nan()
                         );
                         assert_eq!(
                             crate::testing::values(&y).iter().filter(|y| y.is_nan()).count(),
@@ -377,19 +378,15 @@ mod tests {
                         let d = number(&backward(&x, &g, kind).unwrap(), at);
                         // As in PyTorch, the derivative of ReLU at NaN is 1.
                         assert!(if kind == Activation::Relu { d == 2.0 } else { d.is_nan() });
-                        let want =
-                            Backward { x: x.clone(), grad: g.clone(), kind }.reference().unwrap();
+                        let want = reference(&Backward { x: x.clone(), grad: g.clone(), kind });
                         assert!(number(&want, at) == d || d.is_nan());
                     }
                 }
             }
         }
         for dtype in [crate::DType::F32, crate::DType::F64, crate::DType::F16, crate::DType::BF16] {
-            let x = Array::new(
-                &[f64::NEG_INFINITY, f64::NAN, f64::INFINITY, -0.0],
-                &crate::Device::Cpu,
-            )
-            .unwrap();
+            let x =
+                Array::new(&[f64::NEG_INFINITY, f64::NAN, f64::INFINITY, -0.0], &device()).unwrap();
             let x = x.to_dtype(dtype).unwrap();
             let y = crate::testing::values(&forward(&x, Activation::Relu).unwrap());
             assert!(

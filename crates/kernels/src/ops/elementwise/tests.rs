@@ -1,7 +1,7 @@
 use super::binary::{add, binary, Binary, BinaryKernel};
 use super::unary::{unary, Affine, Unary, UnaryKernel};
-use crate::kernel::{run, Kernel};
-use crate::testing::{assert_matches_reference, normal};
+use crate::kernel::run;
+use crate::testing::{assert_matches_reference, device, lengths, normal, reference};
 use crate::{Array, DType, Device};
 
 #[test]
@@ -25,12 +25,12 @@ const BINARY: [Binary; 6] =
 fn every_type_is_combined() {
     for dtype in [DType::U8, DType::U32, DType::I64, DType::F16, DType::BF16, DType::F64] {
         let of = |values: &[f32], dims: &[usize]| {
-            Array::from_slice(values, dims, &Device::Cpu).unwrap().to_dtype(dtype).unwrap()
+            Array::from_slice(values, dims, &device()).unwrap().to_dtype(dtype).unwrap()
         };
         let (a, b) = (of(&[6.0, 7.0, 8.0, 9.0], &[2, 2]), of(&[2.0, 3.0], &[2]));
         for op in BINARY {
             let kernel = BinaryKernel { a: a.clone(), b: b.clone(), op };
-            let (got, want) = (run(&kernel).unwrap(), kernel.reference().unwrap());
+            let (got, want) = (run(&kernel).unwrap(), reference(&kernel));
             assert_eq!(got.dtype(), dtype);
             let values = |x: &Array| {
                 x.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap()
@@ -51,9 +51,9 @@ fn extremes_of_two_are_nan_where_one_is() {
     for dtype in [DType::F32, DType::F64, DType::F16, DType::BF16] {
         let of = |values: Vec<f64>| {
             let count = values.len();
-            Array::from_vec(values, count, &Device::Cpu).unwrap().to_dtype(dtype).unwrap()
+            Array::from_vec(values, count, &device()).unwrap().to_dtype(dtype).unwrap()
         };
-        for length in 1..=70 {
+        for length in lengths() {
             for at in 0..length {
                 let mut values = crate::testing::values(&normal(&[length], 1));
                 let other = of(crate::testing::values(&normal(&[length], 2)));
@@ -67,7 +67,7 @@ fn extremes_of_two_are_nan_where_one_is() {
                             "{length}, {at}"
                         );
                         let kernel = BinaryKernel { a: a.clone(), b: b.clone(), op };
-                        assert_eq!(bits(&got), bits(&kernel.reference().unwrap()));
+                        assert_eq!(bits(&got), bits(&reference(&kernel)));
                     }
                     for (a, b) in [(&nan, &other), (&other, &nan)] {
                         assert!(bits(&binary(a, b, op).unwrap()).iter().all(|x| *x == 1));

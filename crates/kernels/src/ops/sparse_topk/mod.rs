@@ -150,7 +150,9 @@ fn limit<T: Real>(keys: &mut [T::Key], j: usize, k: usize) -> T {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_close, assert_matches_reference, normal};
+    use crate::testing::{
+        assert_close, assert_matches_reference, device, normal, on_device, reference,
+    };
 
     #[test]
     fn equals_the_reference() {
@@ -161,11 +163,11 @@ mod tests {
     fn nan_is_chosen() {
         let mut values: Vec<f32> = (0..9).map(|i| (i * 5 % 9) as f32).collect();
         (values[2], values[7]) = (f32::NAN, -f32::NAN);
-        let x = Array::from_vec(values, (1, 1, 1, 9), &crate::Device::Cpu).unwrap();
+        let x = Array::from_vec(values, (1, 1, 1, 9), &device()).unwrap();
         for k in 1..=9 {
             let got = largest(&x, &Mask::default(), k).unwrap();
             let plain = Largest { scores: x.clone(), mask: Mask::default(), k };
-            assert_close(&got, &plain.reference().unwrap(), 0.0);
+            assert_close(&got, &reference(&plain), 0.0);
             let chosen: Vec<u8> = got.flatten_all().unwrap().to_vec1().unwrap();
             assert_eq!((chosen[2], chosen[7]), (1, 1));
             assert_eq!(chosen.iter().sum::<u8>() as usize, k.max(2));
@@ -174,7 +176,7 @@ mod tests {
 
     #[test]
     fn k_of_each_row_stay() {
-        let chosen = largest(&normal(&[1, 2, 3, 9], 2), &Mask::default(), 4).unwrap();
+        let chosen = largest(&on_device(&normal(&[1, 2, 3, 9], 2)), &Mask::default(), 4).unwrap();
         let counts: Vec<i64> = crate::ops::reduce::sum(&chosen, &[3])
             .unwrap()
             .flatten_all()
