@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { playwright } from '@vitest/browser-playwright'
 import { defineConfig } from 'vitest/config'
@@ -19,11 +20,20 @@ const sources = (entry: string, native: string, files: string, worker: string) =
   { find: /^#worker$/, replacement: file(worker) },
 ]
 
-/** The files of test/api that run on a GPU too. */
+/** The files of test/api that run on a GPU too; all that can with XT_CUDA_TESTS=all. */
 const ON_CUDA = [
-  ...['classes', 'concurrency', 'decoding', 'empty', 'encoder-decoder', 'generation', 'gradients'],
-  ...['optimizers', 'random', 'saved', 'tensor', 'train-step'],
-].join()
+  ...['classes', 'concurrency', 'decoding', 'dispose', 'empty', 'encoder-decoder', 'generation'],
+  ...['gradients', 'memory', 'module', 'numbers', 'optimizers', 'random', 'saved', 'tensor'],
+  ...['torch-optimizers', 'train-step', 'weights'],
+]
+const MORE_ON_CUDA = [
+  ...['arguments', 'cached-streams', 'callbacks', 'checkpoint', 'clone', 'errors', 'grad-mode'],
+  ...['malformed-values', 'memories', 'non-autoregressive', 'own-sources', 'parts', 'proxies'],
+  ...['realms', 'refusals', 'saved-models', 'schedule', 'score', 'score-padding', 'sources'],
+]
+const onCuda = [...ON_CUDA, ...(process.env.XT_CUDA_TESTS === 'all' ? MORE_ON_CUDA : [])]
+for (const name of onCuda)
+  if (!existsSync(file(`./test/api/${name}.test.ts`))) throw new Error(`There is no test ${name}.`)
 
 const NODE = sources(
   './ts/index.ts',
@@ -55,7 +65,7 @@ export default defineConfig(async () => ({
         resolve: { alias: NODE },
         test: {
           name: 'cuda',
-          include: [`test/api/{${ON_CUDA}}.test.ts`],
+          include: [`test/api/{${onCuda}}.test.ts`],
           setupFiles: ['test/cuda/setup.ts'],
           pool: 'forks' as const,
           execArgv: ['--expose-gc'],

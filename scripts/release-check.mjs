@@ -8,8 +8,9 @@ import { countedCheck } from './cuda/check.mjs'
 import { buildDriver, canEmulate, emulatedDriver, kernelFiles } from './cuda/emulator.mjs'
 import { useKernels } from './cuda/kernels.mjs'
 import { deviceTests } from './cuda/tests.mjs'
-import { main } from './ensure.mjs'
+import { ensure, main } from './ensure.mjs'
 import { cache, Failure, run, say } from './lib.mjs'
+import { vitest } from './vitest.mjs'
 
 const SANITIZERS = [
   ...['-fsanitize=address,undefined', '-fno-sanitize-recover=undefined'],
@@ -33,6 +34,7 @@ async function sanitized() {
 
 await main(async () => {
   if (!canEmulate) throw new Failure('The emulated CUDA driver needs Linux on x86-64.')
+  await ensure()
   await useKernels()
   const driver = await emulatedDriver()
   const short = ['xt_kernels', 'golden', 'device']
@@ -57,6 +59,7 @@ await main(async () => {
         return deviceTests(folder, { env, only: short })
       },
     ],
+    ['public API', () => vitest('cuda', { LD_LIBRARY_PATH: driver, XT_CUDA_TESTS: 'all' })],
     ['slow tests', () => deviceTests(driver, { slow: true, only: ['behaviour'] })],
     ['check:cuda', () => countedCheck({ withTests: true })],
   ]

@@ -1,8 +1,5 @@
 // Every check and every test, one part after the other, then plain counts. `npm test -- NAME ...`
 // runs the parts whose name contains one of the names.
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 import { checkRust } from './addon.mjs'
 import { countedCheck } from './cuda/check.mjs'
@@ -13,6 +10,7 @@ import { ensure, main } from './ensure.mjs'
 import { bin, Failure, run, say } from './lib.mjs'
 import { ensurePackages } from './packages.mjs'
 import { CARGO_TEST, colours, rustCounts, tail } from './rust.mjs'
+import { vitest } from './vitest.mjs'
 
 const tee = (program, ...args) => run(program, args, { stdout: 'tee', env: colours })
 const node = (...args) => tee(process.execPath, ...args)
@@ -35,45 +33,6 @@ async function build() {
 }
 
 const cargoTest = async () => rustCounts(await tee('cargo', ...CARGO_TEST, '--no-fail-fast'))
-
-/** The tests of TypeScript in one of the projects of vitest.config.ts. */
-async function vitest(project, env = {}) {
-  const folder = mkdtempSync(join(tmpdir(), 'x-transformers-'))
-  const file = join(folder, 'vitest.json')
-  try {
-    const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`]
-    const { code } = await run(
-      process.execPath,
-      [bin('vitest'), 'run', `--project=${project}`, ...reporters],
-      { stdout: 'tee', env: { ...colours, ...env } },
-    )
-    const report = JSON.parse(readFileSync(file, 'utf8'))
-    // A file that could not be loaded fails without a test of its own.
-    const broken = report.testResults.filter(
-      (r) => r.status === 'failed' && !r.assertionResults.some((t) => t.status === 'failed'),
-    )
-    const failures = [
-      ...broken.map((file) => `${file.name}\n${file.message}`),
-      ...report.testResults.flatMap((file) =>
-        file.assertionResults
-          .filter((test) => test.status === 'failed')
-          .map((test) => `${file.name} > ${test.fullName}\n${test.failureMessages.join('\n')}`),
-      ),
-    ]
-    if (code !== 0 && !failures.length) failures.push(`vitest ended with exit code ${code}`)
-    return {
-      passed: report.numPassedTests,
-      failed: failures.length,
-      skipped: report.numPendingTests + report.numTodoTests,
-      failures,
-    }
-  } catch (error) {
-    const failures = [`vitest left no report: ${error.message}`]
-    return { passed: 0, failed: 1, skipped: 0, failures }
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
-}
 
 // One cargo profile throughout, so that nothing is compiled twice.
 const PARTS = {

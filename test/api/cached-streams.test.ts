@@ -6,7 +6,6 @@ import {
   ContinuousTransformerWrapper,
   Decoder,
   type GenerateOptions,
-  memory,
   SGD,
   type StreamOptions,
   type Tensor,
@@ -14,7 +13,7 @@ import {
   type XTransformer,
 } from 'x-transformers'
 import { waves } from './features.js'
-import { collect, expectClose, ids, numbers, smallModel } from './helpers.js'
+import { bytesInUse, collect, expectClose, ids, numbers, smallModel } from './helpers.js'
 import { xTransformer } from './zoo.js'
 
 /** The penalty keeps a row from repeating one token. */
@@ -143,7 +142,7 @@ describe('the memory of cached keys and values', () => {
   /** Bytes in use after garbage collection. */
   async function used(): Promise<number> {
     await collect()
-    return memory().native_bytes
+    return bytesInUse()
   }
 
   it('is allocated between two tokens, and freed once the loop is left', async () => {

@@ -8,7 +8,6 @@ import {
   Encoder,
   load,
   Module,
-  memory,
   NonAutoregressiveWrapper,
   noGrad,
   randn,
@@ -18,10 +17,9 @@ import {
   ViTransformerWrapper,
   XTransformer,
 } from 'x-transformers'
-import { ids } from './helpers.js'
+import { bytesInUse, ids } from './helpers.js'
 
 const SLACK = 64 * 1024
-const used = () => memory().native_bytes
 const LAYERS = { dim: 128, depth: 2, heads: 4, attn_dim_head: 32 }
 const decoder = () => new Decoder(LAYERS)
 const net = (layers: Decoder | Encoder = decoder()) =>
@@ -105,16 +103,16 @@ const WRAPPERS: [name: string, make: () => Module & { dispose(): void }][] = [
 
 describe('dispose of a model', () => {
   it.each(WRAPPERS)('frees all of its memory: %s', async (_, make) => {
-    const before = used()
+    const before = bytesInUse()
     const model = make()
     const bytes = drawn(model)
     expect(bytes).toBeGreaterThan(4 * SLACK)
-    expect(used() - before).toBeGreaterThan(bytes - SLACK)
+    expect(bytesInUse() - before).toBeGreaterThan(bytes - SLACK)
     // parameter lists and optimizers do not keep memory
     const parameters = model.parameters()
     const optimizer = new SGD(parameters, { lr: 0.1 })
     model.dispose()
-    expect(used() - before).toBeLessThan(SLACK)
+    expect(bytesInUse() - before).toBeLessThan(SLACK)
     expect(() => model.parameters()).toThrow(DISPOSED)
     expect(() => parameters[0]?.shape).toThrow(DISPOSED)
     expect(() => model.saveBytesSync()).toThrow(DISPOSED)
@@ -125,12 +123,12 @@ describe('dispose of a model', () => {
 
   it('frees a loaded model', async () => {
     const bytes = await new AutoregressiveWrapper(net()).saveBytes()
-    const before = used()
+    const before = bytesInUse()
     const model = await load<AutoregressiveWrapper>(bytes)
     const size = drawn(model)
-    expect(used() - before).toBeGreaterThan(size - SLACK)
+    expect(bytesInUse() - before).toBeGreaterThan(size - SLACK)
     model.dispose()
-    expect(used() - before).toBeLessThan(SLACK)
+    expect(bytesInUse() - before).toBeLessThan(SLACK)
   })
 
   it('waits for earlier calls', async () => {
@@ -160,7 +158,7 @@ describe('dispose of a model', () => {
   })
 
   it('does not free the averages of an optimizer', async () => {
-    const before = used()
+    const before = bytesInUse()
     const model = new AutoregressiveWrapper(net())
     const optimizer = new AdamW(model.parameters(), { lr: 0.1 })
     const loss = await model.forward(ids(2, 9))
@@ -169,11 +167,11 @@ describe('dispose of a model', () => {
     const bytes = drawn(model)
     loss.dispose()
     model.dispose()
-    expect(used() - before).toBeGreaterThan(2 * bytes - SLACK)
-    expect(used() - before).toBeLessThan(2.2 * bytes)
+    expect(bytesInUse() - before).toBeGreaterThan(2 * bytes - SLACK)
+    expect(bytesInUse() - before).toBeLessThan(2.2 * bytes)
     await expect(optimizer.step()).rejects.toThrow(DISPOSED)
     optimizer.dispose()
-    expect(used() - before).toBeLessThan(2 * SLACK)
+    expect(bytesInUse() - before).toBeLessThan(2 * SLACK)
   })
 })
 
@@ -190,7 +188,7 @@ async function shapeOf(model: { forward(x: Tensor): Promise<Tensor> }): Promise<
 
 describe('weights that several models share', () => {
   it('stay until the last of two wrappers is disposed', async () => {
-    const before = used()
+    const before = bytesInUse()
     const inner = net()
     const [a, b] = [
       new AutoregressiveWrapper(inner),
@@ -203,14 +201,14 @@ describe('weights that several models share', () => {
     expect(b.parameters()[0]?.shape).toEqual([257, 128])
     await expect(a.forward(ids(2, 9))).rejects.toThrow(DISPOSED)
     b.dispose()
-    expect(used() - before).toBeLessThan(2 * SLACK)
+    expect(bytesInUse() - before).toBeLessThan(2 * SLACK)
     await expect(inner.forward(ids(2, 9))).rejects.toThrow(
       /TransformerWrapper was disposed with the AutoregressiveWrapper/,
     )
   })
 
   it('stay in the wrapper when the net was disposed first', async () => {
-    const before = used()
+    const before = bytesInUse()
     const inner = net()
     const model = new AutoregressiveWrapper(inner)
     const want = await lossOf(model)
@@ -227,7 +225,7 @@ describe('weights that several models share', () => {
     expect(await lossOf(model)).not.toBe(want)
     expect(model.eval().training).toBe(false)
     model.dispose()
-    expect(used() - before).toBeLessThan(2 * SLACK)
+    expect(bytesInUse() - before).toBeLessThan(2 * SLACK)
   })
 
   it('stay in a net around layers that another wrapper had', async () => {
@@ -260,14 +258,14 @@ describe('weights that several models share', () => {
         return this.inner.forward(x)
       }
     }
-    const before = used()
+    const before = bytesInUse()
     const inner = net()
     const [own, model] = [new Both(inner), new AutoregressiveWrapper(inner)]
     own.eval()
     model.dispose()
     expect(await shapeOf(own)).toEqual([2, 9, 257])
     own.dispose()
-    expect(used() - before).toBeLessThan(2 * SLACK)
+    expect(bytesInUse() - before).toBeLessThan(2 * SLACK)
     expect(() => own.parameters()).toThrow(DISPOSED)
   })
 })
@@ -312,7 +310,7 @@ describe('custom models that share weights', () => {
   })
 
   it('free them even if a part refers to its parent, or a getter throws', () => {
-    const before = used()
+    const before = bytesInUse()
     const child = new Around({ weight: randn([512, 512], { requires_grad: true }) })
     const parent = new Around({ child })
     child.parent = parent
@@ -323,23 +321,23 @@ describe('custom models that share weights', () => {
         throw new Error('not now')
       },
     })
-    expect(used() - before).toBeGreaterThan(2 ** 20)
+    expect(bytesInUse() - before).toBeGreaterThan(2 ** 20)
     parent.dispose()
-    expect(used() - before).toBeLessThan(SLACK)
+    expect(bytesInUse() - before).toBeLessThan(SLACK)
     expect(() => child.parameters()).toThrow(DISPOSED)
     child.dispose()
     expect(() => failing.parameters()).toThrow('not now')
   })
 
   it('leave weights of a disposed part to its parent', () => {
-    const before = used()
+    const before = bytesInUse()
     const child = new Around({ weight: randn([512, 512], { requires_grad: true }) })
     const parent = new Around({ child, extra: [child.weight] })
     child.dispose()
     expect(() => child.parameters()).toThrow(DISPOSED)
     expect((child.weight as Tensor).shape).toEqual([512, 512])
     parent.dispose()
-    expect(used() - before).toBeLessThan(SLACK)
+    expect(bytesInUse() - before).toBeLessThan(SLACK)
   })
 })
 
@@ -377,13 +375,13 @@ describe('dispose of a custom Module', () => {
         return this.weight
       }
     }
-    const before = used()
+    const before = bytesInUse()
     const head = new Head()
     const optimizer = new SGD(head.parameters(), { lr: 0.1 })
     head.weight.sum().backwardSync()
-    expect(used() - before).toBeGreaterThan(2 ** 20)
+    expect(bytesInUse() - before).toBeGreaterThan(2 ** 20)
     head.dispose()
-    expect(used() - before).toBeLessThan(SLACK)
+    expect(bytesInUse() - before).toBeLessThan(SLACK)
     expect(() => head.parameters()).toThrow(DISPOSED)
     await expect(optimizer.step()).rejects.toThrow(DISPOSED)
   })

@@ -2,7 +2,6 @@ import { describe, expect, it } from 'vitest'
 import {
   full,
   manualSeed,
-  memory,
   SGD,
   type Tensor,
   tensor,
@@ -11,7 +10,7 @@ import {
   top_p,
   where,
 } from 'x-transformers'
-import { collect, ids, numbers, smallModel, VOCABULARY } from './helpers.js'
+import { bytesInUse, collect, ids, numbers, smallModel, VOCABULARY } from './helpers.js'
 
 const GREEDY = { filter_thres: 0.999 }
 
@@ -117,7 +116,7 @@ describe('stream', () => {
     const model = smallModel()
     await model.generate(ids(1, 3), 1)
     await collect()
-    const before = memory().native_bytes
+    const before = bytesInUse()
     const start = ids(1, 3)
     let count = 0
     for await (const token of model.stream(start, 100)) {
@@ -127,7 +126,7 @@ describe('stream', () => {
     start.dispose()
     expect(count).toBe(3)
     await collect()
-    expect(memory().native_bytes).toBeLessThan(before + 4096)
+    expect(bytesInUse()).toBeLessThan(before + 4096)
   })
 
   it('allows training between two tokens', async () => {

@@ -56,7 +56,8 @@ describe('noGrad around custom models', () => {
   })
 
   it('allows quantized ones', async () => {
-    const dual = new Dual()
+    // quantized weights are on the CPU
+    const dual = new Dual().cpu()
     dual.quantize('bf16')
     expect(graphs(await noGrad(() => dual.forward([[1, 2]])))).toEqual([false, false, false])
   })

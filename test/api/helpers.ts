@@ -2,6 +2,7 @@ import { expect } from 'vitest'
 import {
   AutoregressiveWrapper,
   Decoder,
+  memory,
   type Nested,
   type Tensor,
   TransformerWrapper,
@@ -36,6 +37,12 @@ export function largerModel(): AutoregressiveWrapper {
       attn_layers: new Decoder({ dim: 256, depth: 4, heads: 4 }),
     }),
   )
+}
+
+/** Bytes of tensors, weights and graphs, on the CPU and on GPUs. */
+export function bytesInUse(): number {
+  const { native_bytes, gpu_bytes } = memory()
+  return native_bytes + gpu_bytes
 }
 
 /** Token ids 0, 1, 2, ... in rows. */

@@ -186,9 +186,10 @@ describe('integers', () => {
     ['add of a fraction', () => ones([1], { dtype: 'i64' }).add(0.5)],
     ['add of NaN', () => ones([1], { dtype: 'i64' }).add(Number.NaN)],
     ['add beyond 64 bits', () => ones([1], { dtype: 'i64' }).add(1e19)],
-    ['a cast of NaN', () => tensor([1, Number.NaN]).cast('i64')],
-    ['a cast of an infinity', () => tensor([Number.POSITIVE_INFINITY]).cast('u8')],
-    ['a cast from beyond 64 bits', () => tensor([1e19]).cast('i64')],
+    // on a GPU, the read is the error
+    ['a cast of NaN', () => tensor([1, Number.NaN]).cast('i64').toArray()],
+    ['a cast of an infinity', () => tensor([Number.POSITIVE_INFINITY]).cast('u8').toArray()],
+    ['a cast from beyond 64 bits', () => tensor([1e19]).cast('i64').toArray()],
     ['a difference of truth values', () => tensor([true]).sub(tensor([true]))],
     ['the negative of a truth value', () => tensor([true]).neg()],
     ['a negative power', () => ones([1], { dtype: 'i64' }).pow(-1)],

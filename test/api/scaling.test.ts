@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest'
-import { Decoder, memory } from 'x-transformers'
+import { Decoder } from 'x-transformers'
 import { context, DIM, FEATURES, type Layers, waves } from './features.js'
-import { collect } from './helpers.js'
+import { bytesInUse, collect } from './helpers.js'
 
 /** Options that use the whole matrix of scores, which is kept for the gradient. */
 const WHOLE = ['residual_attn', 'attn_talking_heads', 'attn_sparse_topk']
@@ -20,10 +20,10 @@ async function kept(layers: Layers, length: number): Promise<number> {
   const sizes: number[] = []
   for (let i = 0; i < 3; i++) {
     const crossed = layers.cross_attend ? { context: context().slice(0, 0, 1) } : {}
-    const before = memory().native_bytes
+    const before = bytesInUse()
     using y = await decoder.forward(x, crossed)
     expect(y.shape).toEqual([1, length, DIM])
-    sizes.push(memory().native_bytes - before)
+    sizes.push(bytesInUse() - before)
   }
   return sizes.sort((a, b) => a - b)[1] as number
 }

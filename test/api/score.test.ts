@@ -2,14 +2,22 @@ import { describe, expect, it } from 'vitest'
 import {
   ContinuousTransformerWrapper,
   Decoder,
-  memory,
   randn,
   type Tensor,
   tensor,
   XTransformer,
   XTransformersError,
 } from 'x-transformers'
-import { collect, expectClose, ids, largerModel, numbers, smallModel, smallNet } from './helpers.js'
+import {
+  bytesInUse,
+  collect,
+  expectClose,
+  ids,
+  largerModel,
+  numbers,
+  smallModel,
+  smallNet,
+} from './helpers.js'
 
 describe('score', () => {
   it('gives the log-probability of each token, whose mean is the loss', async () => {
@@ -115,10 +123,10 @@ describe('score', () => {
     }
     await score()
     await collect()
-    const bytes = memory().native_bytes
+    const bytes = bytesInUse()
     for (let i = 0; i < 5; i++) await score()
     await collect()
-    expect(memory().native_bytes).toBeLessThan(bytes + 4096)
+    expect(bytesInUse()).toBeLessThan(bytes + 4096)
   })
 
   it('can be aborted, and reports invalid arguments', async () => {

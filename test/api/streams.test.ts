@@ -2,12 +2,11 @@ import { describe, expect, it } from 'vitest'
 import {
   AutoregressiveWrapper,
   Decoder,
-  memory,
   type Tensor,
   TransformerWrapper,
   tensor,
 } from 'x-transformers'
-import { collect, ids, numbers, smallModel } from './helpers.js'
+import { bytesInUse, collect, ids, numbers, smallModel } from './helpers.js'
 
 const GREEDY = { temperature: 0 }
 
@@ -118,7 +117,7 @@ describe('the signal of a stream', () => {
     await model.generate(start, 1)
     const whole = Date.now() - before
     await collect()
-    const bytes = memory().native_bytes
+    const bytes = bytesInUse()
     const controller = new AbortController()
     const stream = model
       .stream<number[]>(start, 50, { signal: controller.signal })
@@ -131,6 +130,6 @@ describe('the signal of a stream', () => {
     expect(Date.now() - before).toBeLessThan(2 * whole + 200)
     expect(await stream.next()).toEqual({ done: true, value: undefined })
     await collect()
-    expect(memory().native_bytes).toBeLessThan(bytes + 4096)
+    expect(bytesInUse()).toBeLessThan(bytes + 4096)
   })
 })

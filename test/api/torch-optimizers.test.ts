@@ -8,7 +8,6 @@ import {
   Decoder,
   full,
   loadTensors,
-  memory,
   SGD,
   type Tensor,
   TransformerWrapper,
@@ -16,7 +15,7 @@ import {
   zeros,
 } from 'x-transformers'
 import { expectError, FakeFile } from './bytes.js'
-import { expectClose, numbers, smallModel } from './helpers.js'
+import { bytesInUse, expectClose, numbers, smallModel } from './helpers.js'
 import { recorded, recordedJson } from './recorded.js'
 
 interface Row {
@@ -154,9 +153,9 @@ describe('the state of PyTorch’s optimizer', () => {
     ]
     for (const form of forms) {
       const made = make(row)
-      const before = memory().native_bytes
+      const before = bytesInUse()
       made.optimizer.loadStateDict({ param_groups: [group], state: form })
-      expect(memory().native_bytes - before).toBeLessThan(4096)
+      expect(bytesInUse() - before).toBeLessThan(4096)
       expectSettings(made, row)
       await expectContinues(row, made)
     }

@@ -5,7 +5,6 @@ import {
   Encoder,
   Module,
   manualSeed,
-  memory,
   NonAutoregressiveWrapper,
   randn,
   SGD,
@@ -15,7 +14,7 @@ import {
   trainStep,
   zeros,
 } from 'x-transformers'
-import { collect, ids, numbers, smallModel, smallNet } from './helpers.js'
+import { bytesInUse, collect, ids, numbers, smallModel, smallNet } from './helpers.js'
 
 const weights = (model: Module) => [...model.stateDict().values()].map(numbers)
 
@@ -206,7 +205,7 @@ describe('trainStep', () => {
       await trainStep(model, optimizer, batches, { max_grad_norm: 1 })
       await expect(trainStep(model.net, optimizer, batches)).rejects.toThrow(/no loss/)
       await collect()
-      return memory().native_bytes
+      return bytesInUse()
     }
     const first = await step()
     for (let i = 0; i < 10; i++) await step()

@@ -8,7 +8,6 @@ import {
   loadTensors,
   loadTensorsSync,
   Module,
-  memory,
   ones,
   randn,
   saveTensors,
@@ -26,7 +25,7 @@ import {
   type ProgressReport,
   watchRejections,
 } from './bytes.js'
-import { ids, numbers, smallModel } from './helpers.js'
+import { bytesInUse, ids, numbers, smallModel } from './helpers.js'
 import { expectRecorded, makeRecorded, recorded, recordedJson } from './recorded.js'
 
 const CLEAN = { missing: [], unexpected: [], mismatched: [], prefix: null }
@@ -402,7 +401,7 @@ describe('loadWeights', () => {
     const model = smallModel()
     const before = model.parameters().map(numbers)
     const bytes = await bytesOf(smallModel())
-    const used = memory().native_bytes
+    const used = bytesInUse()
     const controller = new AbortController()
     const { stream, cancelled } = endless(bytes.slice(0, 3000))
     const pending = model.loadWeights(stream, {
@@ -420,7 +419,7 @@ describe('loadWeights', () => {
     await expectError(model.loadWeights(bytes.slice(0, 3000)), 'invalid_checkpoint', /no whole/)
     await expectError(model.loadWeights(5 as never), 'invalid_argument', /a source is/)
     expect(model.parameters().map(numbers)).toEqual(before)
-    expect(memory().native_bytes - used).toBeLessThan(bytes.length)
+    expect(bytesInUse() - used).toBeLessThan(bytes.length)
   })
 
   it('that fails before it starts rejects in order, without an unhandled rejection', async () => {

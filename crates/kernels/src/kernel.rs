@@ -4,10 +4,11 @@
 //! the same result on different devices and dtypes, and a plain reference, against which tests
 //! compare them. [`run`] is the only function that selects an implementation.
 
+#[cfg(feature = "cuda")]
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
 use crate::memory::alloc;
-use crate::{Array, DType, Device, Element, Result};
+use crate::{Array, DType, Device, Element, Error, Result};
 use half::{bf16, f16};
 use std::collections::BTreeMap;
 #[cfg(feature = "cuda")]
@@ -91,7 +92,17 @@ pub(crate) trait Kernel: Arrays + Clone {
 /// # Errors
 /// If the operands are on several devices or do not fit together, or if memory is short.
 pub(crate) fn run<K: Kernel>(kernel: &K) -> Result<K::Out> {
-    let first = first_operand(K::NAME, kernel)?;
+    let mut first = None;
+    let mut elsewhere = None;
+    kernel.each(&mut |array| match first {
+        None => first = Some(array),
+        Some(first) if !first.device().same_device(&array.device()) => elsewhere = Some(array),
+        Some(_) => {}
+    });
+    let first = match (first, elsewhere) {
+        (Some(first), None) => first,
+        found => return Err(no_device(K::NAME, found)),
+    };
     kernel.check()?;
     match first.device() {
         Device::Cpu => on_cpu(kernel, first),
@@ -103,21 +114,17 @@ pub(crate) fn run<K: Kernel>(kernel: &K) -> Result<K::Out> {
     }
 }
 
-/// The first of the operands, which must all be on one device. Not generic, since
-/// each kernel would have a copy of it.
-fn first_operand<'a>(name: &str, operands: &'a dyn Arrays) -> Result<&'a Array> {
-    let (mut first, mut elsewhere): (Option<&Array>, Option<&Array>) = (None, None);
-    operands.each(&mut |array| match first {
-        None => first = Some(array),
-        Some(first) if !first.device().same_device(&array.device()) => elsewhere = Some(array),
-        Some(_) => {}
-    });
-    let Some(first) = first else { bail!("{name}: there is nothing to compute with") };
-    if let Some(other) = elsewhere {
-        let (a, b) = (first.device().name(), other.device().name());
-        bail!("{name}: one tensor is on {a}, another one on {b}: move one of them with `to`");
-    }
-    Ok(first)
+/// The error for operands without a common device: the first one, and one that is elsewhere. Not
+/// generic, since each kernel would have a copy of it.
+#[cold]
+fn no_device(name: &str, found: (Option<&Array>, Option<&Array>)) -> Error {
+    Error::Invalid(match found {
+        (Some(first), Some(other)) => {
+            let (a, b) = (first.device().name(), other.device().name());
+            format!("{name}: one tensor is on {a}, another one on {b}: move one of them with `to`")
+        }
+        _ => format!("{name}: there is nothing to compute with"),
+    })
 }
 
 /// Checks that all floating-point operands have one dtype: kernels for GPUs read them by the dtype

@@ -3,6 +3,7 @@
 
 mod attention;
 pub mod compare;
+pub mod huge;
 mod inputs;
 mod losses;
 mod optimizers;

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::kernels::compare::{difference, Tolerance};
-use crate::kernels::{Case, Inputs, CASES};
+use crate::kernels::{huge, Case, Inputs, CASES};
 use crate::part::{Outcome, Setup};
 use serde_json::{json, Map};
 use std::collections::BTreeSet;
@@ -26,14 +26,21 @@ pub fn run(setup: &Setup) -> Result<Outcome> {
         }
         figures.insert(case.name.into(), worst.into());
     }
-    let Device::Cuda(gpu) = device else { return Err("this is no GPU".into()) };
+    let Device::Cuda(gpu) = device.clone() else { return Err("this is no GPU".into()) };
     let all: BTreeSet<String> = kernels()?.into_iter().collect();
     let used: BTreeSet<String> = gpu.used_kernels().into_iter().collect();
     let missing: Vec<_> = all.difference(&used).cloned().collect();
     if !missing.is_empty() {
         failures.push(format!("not run: {}", missing.join(", ")));
     }
-    let line = format!("{count} cases, {} of {} kernels", used.len(), all.len());
+    let large = !setup.quick && gpu.available() > huge::NEEDED;
+    if large {
+        if let Err(error) = huge::check(&Device::Cuda(gpu)) {
+            failures.push(format!("more than 2^32 elements: {error}"));
+        }
+    }
+    let huge = if large { ", and arrays of more than 2^32 elements" } else { "" };
+    let line = format!("{count} cases, {} of {} kernels{huge}", used.len(), all.len());
     Ok(Outcome { line, figures, failures, skipped: false })
 }
 

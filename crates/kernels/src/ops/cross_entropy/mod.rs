@@ -85,17 +85,20 @@ arrays! {
     Backward { logits, targets, grad }
 }
 
-/// Checks the targets on the host if it is known that some of what was uploaded is out of range;
-/// others are checked by the kernel. The range includes a negative `ignore_index`.
+/// Checks the targets on the host if the least or the greatest of what was uploaded is known to be
+/// out of range; others are checked by the kernel.
 #[cfg(feature = "cuda")]
 pub(crate) fn check_known(
     (rows, count): (usize, usize),
     targets: &Array,
     ignore_index: i64,
 ) -> Result<()> {
-    match targets.may_leave(ignore_index.min(0)..count as i64) {
-        true => classes((rows, count), targets, ignore_index).map(|_| ()),
-        false => Ok(()),
+    let fits = |value| value == ignore_index || (0..count as i64).contains(&value);
+    match targets.possible_values() {
+        Some((least, most)) if !fits(least) || !fits(most) => {
+            classes((rows, count), targets, ignore_index).map(|_| ())
+        }
+        _ => Ok(()),
     }
 }
 
