@@ -99,10 +99,10 @@ pub(crate) fn run<K: Kernel>(kernel: &K) -> Result<K::Out> {
         Some(first) if !first.device().same_device(&array.device()) => elsewhere = Some(array),
         Some(_) => {}
     });
-    let first = match (first, elsewhere) {
-        (Some(first), None) => first,
-        found => return Err(no_device(K::NAME, found)),
-    };
+    let Some(first) = first else { return Err(no_operands(K::NAME)) };
+    if let Some(other) = elsewhere {
+        return Err(two_devices(K::NAME, first, other));
+    }
     kernel.check()?;
     match first.device() {
         Device::Cpu => on_cpu(kernel, first),
@@ -114,17 +114,19 @@ pub(crate) fn run<K: Kernel>(kernel: &K) -> Result<K::Out> {
     }
 }
 
-/// The error for operands without a common device: the first one, and one that is elsewhere. Not
-/// generic, since each kernel would have a copy of it.
+// These are not generic, since each kernel would have a copy of them.
+
 #[cold]
-fn no_device(name: &str, found: (Option<&Array>, Option<&Array>)) -> Error {
-    Error::Invalid(match found {
-        (Some(first), Some(other)) => {
-            let (a, b) = (first.device().name(), other.device().name());
-            format!("{name}: one tensor is on {a}, another one on {b}: move one of them with `to`")
-        }
-        _ => format!("{name}: there is nothing to compute with"),
-    })
+fn no_operands(name: &str) -> Error {
+    Error::Invalid(format!("{name}: there is nothing to compute with"))
+}
+
+#[cold]
+fn two_devices(name: &str, first: &Array, other: &Array) -> Error {
+    let (a, b) = (first.device().name(), other.device().name());
+    Error::Invalid(format!(
+        "{name}: one tensor is on {a}, another one on {b}: move one of them with `to`"
+    ))
 }
 
 /// Checks that all floating-point operands have one dtype: kernels for GPUs read them by the dtype
