@@ -1,6 +1,6 @@
 // Compiles the CUDA kernels (crates/kernels/src/**/*.cu) into the cache, by content, with NVRTC of
 // CUDA 12.4. Without Python, or where NVRTC cannot be fetched, the addon is built without kernels.
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { cache, Failure, hashOf, onPath, root, run, say } from '../lib.mjs'
 
@@ -70,9 +70,26 @@ export async function compiledKernels() {
     rmSync(unfinished, { recursive: true, force: true })
     throw new Failure('The CUDA kernels did not compile; the reason stands above.')
   }
-  writeFileSync(join(unfinished, 'sources.txt'), `${sources.join('\n')}\n`)
   renameSync(unfinished, folder)
+  const kernels = kernelUsage(folder)
+  const most = Math.max(...kernels.map(({ registers }) => registers))
+  const spills = kernels.filter(({ spill_bytes }) => spill_bytes > 0)
+  const names = spills.length ? `: ${spills.map(({ name }) => name).join(', ')}` : ''
+  say(`${kernels.length} CUDA kernels, ${most} registers at most, ${spills.length} spill${names}`)
   return folder
+}
+
+/**
+ * Registers of a thread, bytes of spills and of shared memory of each kernel, for each architecture
+ * it was assembled for.
+ */
+export function kernelUsage(folder) {
+  const report = JSON.parse(readFileSync(join(folder, 'report.json'), 'utf8'))
+  return Object.values(report).flatMap((file) =>
+    Object.entries(file).flatMap(([architecture, kernels]) =>
+      Object.entries(kernels).map(([name, usage]) => ({ architecture, name, ...usage })),
+    ),
+  )
 }
 
 /**

@@ -6,6 +6,7 @@ import { promisify } from 'node:util'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { cudaInfo } from 'x-transformers'
 import { canEmulate, emulatedDriver } from '../../scripts/cuda/emulator.mjs'
+import { compiledKernels, kernelUsage } from '../../scripts/cuda/kernels.mjs'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -49,6 +50,19 @@ beforeAll(async () => {
 
 // the emulated driver runs on Linux on x86-64 alone
 const withDriver = describe.skipIf(!canEmulate)
+
+it('kernels spill no registers, and a block of 256 threads fits any GPU', async ({ skip }) => {
+  const folder = await compiledKernels()
+  if (folder === null) return skip('NVRTC could not be fetched')
+  const kernels = kernelUsage(folder)
+  expect(kernels.length).toBeGreaterThan(2 * 200)
+  const most = { registers: 65_536 / 256, shared: 48 * 1024 }
+  const wrong = kernels.filter(
+    ({ registers, spill_bytes, shared_bytes }) =>
+      spill_bytes > 0 || registers > most.registers || shared_bytes > most.shared,
+  )
+  expect(wrong).toEqual([])
+})
 
 /** What is wrong, how the driver is told, the reason that is given, the driver's version. */
 type Case = [name: string, env: Record<string, string>, reason: RegExp, version: string | null]

@@ -183,6 +183,15 @@ impl Array {
         Ok(self.cuda()?.address())
     }
 
+    /// The address of an optional operand; null if there is none.
+    ///
+    /// # Errors
+    /// As for [`Array::address`].
+    #[cfg(feature = "cuda")]
+    pub(crate) fn address_or_null(array: Option<&Self>) -> Result<u64> {
+        array.map_or(Ok(0), Self::address)
+    }
+
     /// Bounds of the integers of this array, as far as they are known without a copy: any on the
     /// host; on a GPU those of what was uploaded, `None` for what it has computed.
     pub(crate) fn possible_values(&self) -> Option<(i64, i64)> {

@@ -1,7 +1,7 @@
 //! Launches of the kernels in `cross_entropy.cu`.
 
 use crate::cuda::{kernel_args, Array as CudaArray, Gpu, Name};
-use crate::ops::layout::contiguous;
+use crate::ops::layout::{contiguous, indices};
 use crate::{Array, DType, Result};
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub(crate) struct Targets {
 
 impl Targets {
     pub fn new(targets: &Array, ignore_index: i64, gpu: &Arc<Gpu>) -> Result<Self> {
-        let targets = contiguous(&targets.to_dtype(DType::I64)?)?;
+        let targets = indices(targets)?;
         let rows = targets.elem_count();
         let count = CudaArray::uninit(gpu, DType::F64, ())?;
         let args = CountArgs {
@@ -70,7 +70,7 @@ impl Targets {
             logits: logits.address()?,
             targets: place(self.targets.address()?),
             count: self.count.address(),
-            grad: grad.map_or(Ok(0), Array::address)?,
+            grad: Array::address_or_null(*grad)?,
             flag: gpu.flag(),
             rows: count as u64,
             width: width as u64,

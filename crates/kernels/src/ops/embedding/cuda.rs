@@ -3,8 +3,8 @@
 use crate::cuda::{kernel_args, Array as CudaArray, Gpu, Name};
 use crate::error::bail;
 use crate::host::rows_and_width;
-use crate::ops::layout::{by_size, contiguous};
-use crate::{Array, DType, Device, Result};
+use crate::ops::layout::{by_size, contiguous, indices};
+use crate::{Array, Device, Result};
 use std::sync::Arc;
 
 /// Threads of a block in the backward pass, as in `embedding.cu`.
@@ -27,7 +27,7 @@ pub(super) fn forward(
     dims: Vec<usize>,
     gpu: &Arc<Gpu>,
 ) -> Result<Array> {
-    let (table, ids) = (contiguous(table)?, contiguous(&ids.to_dtype(DType::I64)?)?);
+    let (table, ids) = (contiguous(table)?, indices(ids)?);
     let (size, width) = table.dims2()?;
     if size == 0 && ids.elem_count() > 0 {
         // the kernel uses row 0 in place of a bad index
@@ -50,7 +50,7 @@ pub(super) fn forward(
 
 /// The gradient of a table of `size` rows.
 pub(super) fn backward(grad: &Array, ids: &Array, size: usize, gpu: &Arc<Gpu>) -> Result<Array> {
-    let (grad, ids) = (contiguous(grad)?, contiguous(&ids.to_dtype(DType::I64)?)?);
+    let (grad, ids) = (contiguous(grad)?, indices(ids)?);
     let (count, (_, width)) = (ids.elem_count(), rows_and_width(&grad));
     let dtable = Array::zeros((size, width), grad.dtype(), &Device::Cuda(gpu.clone()))?;
     let args = BackwardArgs {

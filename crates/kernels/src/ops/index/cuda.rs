@@ -2,8 +2,8 @@
 
 use crate::cuda::{kernel_args, Array as CudaArray, Gpu, Name};
 use crate::error::bail;
-use crate::ops::layout::{by_size, contiguous, copy_to, narrow};
-use crate::{Array, DType, Result};
+use crate::ops::layout::{by_size, contiguous, copy_to, indices, narrow};
+use crate::{Array, Result};
 use std::sync::Arc;
 
 kernel_args! {
@@ -44,7 +44,7 @@ pub(super) fn take(
     by_row: bool,
     gpu: &Arc<Gpu>,
 ) -> Result<Array> {
-    let (x, ids) = (contiguous(x)?, contiguous(&ids.to_dtype(DType::I64)?)?);
+    let (x, ids) = (contiguous(x)?, indices(ids)?);
     let mut dims = x.dims().to_vec();
     match by_row {
         true => dims[axis] = ids.elem_count(),
@@ -76,7 +76,7 @@ pub(super) fn scatter_add(
     axis: usize,
     gpu: &Arc<Gpu>,
 ) -> Result<Array> {
-    let (x, ids) = (contiguous(x)?, contiguous(&ids.to_dtype(DType::I64)?)?);
+    let (x, ids) = (contiguous(x)?, indices(ids)?);
     let y = into.copy()?;
     let (outer, size, inner) = around(y.dims(), axis);
     check_not_empty(size, x.elem_count())?;

@@ -8,7 +8,7 @@ use crate::{Array, Result};
 use std::sync::Arc;
 
 /// As in `layer_norm.cu`.
-const CHUNK: usize = 256;
+const CHUNK: usize = 64;
 
 const MODULE: &str = "layer_norm";
 
@@ -68,7 +68,7 @@ pub(super) fn backward(
         x: x.address()?,
         weight: weight.address()?,
         grad: grad.address()?,
-        residual_grad: residual_grad.as_ref().map_or(Ok(0), Array::address)?,
+        residual_grad: Array::address_or_null(residual_grad.as_ref())?,
         rows: rows as u64,
         width: width as u64,
         eps,

@@ -2,7 +2,7 @@
 #include "rows.cuh"
 
 /// Rows whose share of the parameters' gradients one thread sums, as in cuda.rs.
-constexpr u64 CHUNK = 256;
+constexpr u64 CHUNK = 64;
 
 struct ForwardArgs {
   void* y;

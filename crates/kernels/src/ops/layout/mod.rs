@@ -124,6 +124,12 @@ fn raw<T: Element>(numbers: &[T]) -> &[u8] {
     unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers)) }
 }
 
+/// Indices as kernels for GPUs read them: i64, contiguous.
+#[cfg(feature = "cuda")]
+pub(crate) fn indices(ids: &Array) -> Result<Array> {
+    contiguous(&ids.to_dtype(DType::I64)?)
+}
+
 impl Array {
     /// Returns the values, in row-major order, in another shape. Copies only if the array is not
     /// contiguous.

@@ -14,7 +14,7 @@ kernel_args! {
 const ROW_CHUNK: usize = 16_384;
 
 /// The most numbers that a thread sums.
-const COLUMN_CHUNK: usize = 256;
+const COLUMN_CHUNK: usize = 64;
 
 /// The dtype of sums.
 fn sum_dtype(dtype: DType) -> DType {

@@ -8,7 +8,7 @@ use crate::{Array, Result};
 use std::sync::Arc;
 
 /// As in `scale_norm.cu`.
-const CHUNK: usize = 256;
+const CHUNK: usize = 64;
 
 const MODULE: &str = "scale_norm";
 
@@ -33,7 +33,7 @@ pub(super) fn forward(
     let args = ForwardArgs {
         y: y.address(),
         x: x.address()?,
-        gain: gain.as_ref().map_or(Ok(0), Array::address)?,
+        gain: Array::address_or_null(gain.as_ref())?,
         rows: rows as u64,
         width: width as u64,
         scale,
@@ -64,9 +64,9 @@ pub(super) fn backward(
         dx: dx.address(),
         factors: factors.address(),
         x: x.address()?,
-        gain: gain.as_ref().map_or(Ok(0), Array::address)?,
+        gain: Array::address_or_null(gain.as_ref())?,
         grad: grad.address()?,
-        residual_grad: residual_grad.as_ref().map_or(Ok(0), Array::address)?,
+        residual_grad: Array::address_or_null(residual_grad.as_ref())?,
         rows: rows as u64,
         width: width as u64,
         scale,

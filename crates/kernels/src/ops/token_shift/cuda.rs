@@ -36,7 +36,7 @@ pub(super) fn shift(
         let args = ShiftArgs {
             y: y.address(),
             x: x.address()?,
-            mask: mask.as_ref().map_or(Ok(0), Array::address)?,
+            mask: Array::address_or_null(mask.as_ref())?,
             rows: (batch * n) as u64,
             n: n as u64,
             dim: dim as u64,
