@@ -93,6 +93,7 @@ pub(super) fn compare(x: &Tensor, value: f64, op: Comparison) -> Result<Tensor> 
         Known::Always(true) => Array::ones(x.dims(), DType::U8, &x.device())?,
         Known::Always(false) => Array::zeros(x.dims(), DType::U8, &x.device())?,
         Known::By(op, integer) => {
+            // exact: a number that f64 represents
             let integer = Array::full(integer, (), &x.device())?.to_dtype(array.dtype())?;
             xt_kernels::ops::compare::compare(&array, &integer, op)?
         }
@@ -106,7 +107,7 @@ enum Known {
     /// The result, which is the same for all integers.
     Always(bool),
     /// The same comparison, with an integer.
-    By(Comparison, i64),
+    By(Comparison, f64),
 }
 
 /// The comparison of integers from `least` to `most` with `value`, as one of integers.
@@ -122,7 +123,7 @@ fn with_integer(value: f64, op: Comparison, (least, most): (i64, i64)) -> Known 
     if value < least as f64 {
         return Known::Always(matches!(op, Gt | Ge | Ne));
     }
-    let below = value.floor() as i64;
+    let below = value.floor();
     if value.fract() == 0.0 {
         return Known::By(op, below);
     }
@@ -141,14 +142,17 @@ mod tests {
     fn holds(x: i64, value: f64, op: Comparison) -> bool {
         match with_integer(value, op, (i64::MIN, i64::MAX)) {
             Known::Always(holds) => holds,
-            Known::By(op, y) => match op {
-                Comparison::Eq => x == y,
-                Comparison::Ne => x != y,
-                Comparison::Lt => x < y,
-                Comparison::Le => x <= y,
-                Comparison::Gt => x > y,
-                Comparison::Ge => x >= y,
-            },
+            Known::By(op, y) => {
+                let y = y as i64;
+                match op {
+                    Comparison::Eq => x == y,
+                    Comparison::Ne => x != y,
+                    Comparison::Lt => x < y,
+                    Comparison::Le => x <= y,
+                    Comparison::Gt => x > y,
+                    Comparison::Ge => x >= y,
+                }
+            }
         }
     }
 
@@ -190,8 +194,8 @@ mod tests {
         let bytes = (0, 255);
         assert_eq!(with_integer(256.0, Comparison::Lt, bytes), Known::Always(true));
         assert_eq!(with_integer(-0.5, Comparison::Le, bytes), Known::Always(false));
-        assert_eq!(with_integer(254.5, Comparison::Gt, bytes), Known::By(Comparison::Gt, 254));
-        assert_eq!(with_integer(255.0, Comparison::Ge, bytes), Known::By(Comparison::Ge, 255));
+        assert_eq!(with_integer(254.5, Comparison::Gt, bytes), Known::By(Comparison::Gt, 254.0));
+        assert_eq!(with_integer(255.0, Comparison::Ge, bytes), Known::By(Comparison::Ge, 255.0));
     }
 
     #[test]

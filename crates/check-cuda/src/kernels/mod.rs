@@ -34,7 +34,7 @@ impl Case {
     /// How far results may be off. In half precision, results are rounded, some of them twice.
     pub fn tolerance(&self, dtype: DType) -> f64 {
         match dtype {
-            _ if self.f32 == 0.0 => 0.0,
+            _ if self.f32 == 0.0 || self.f32 == TO_HALF => self.f32,
             DType::F16 => 1e-2,
             DType::BF16 => 8e-2,
             DType::F64 => 1e-6 * self.f32,
@@ -48,6 +48,8 @@ const WIDE: &[DType] = &[DType::F32, DType::F64];
 
 /// The tolerance of sums, whose order differs.
 const SUMS: f64 = 3e-5;
+/// The tolerance of results in 16 bits, whatever the inputs are.
+const TO_HALF: f64 = 5e-3;
 /// The tolerance of single operations.
 const ROUNDED: f64 = 1e-6;
 
@@ -73,6 +75,7 @@ pub const CASES: &[Case] = &[
     case("compare", ALL, 0.0, pointwise::compare),
     case("select", ALL, 0.0, pointwise::select),
     case("cast", ALL, 1e-7, pointwise::cast),
+    case("cast to 16 bits", ALL, TO_HALF, pointwise::cast_to_half),
     case("to_integer", FLOATS, 0.0, pointwise::to_integer),
     case("fill", ALL, 0.0, pointwise::fill),
     case("add in place", WIDE, ROUNDED, pointwise::add_in_place),

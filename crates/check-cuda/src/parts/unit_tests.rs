@@ -8,6 +8,9 @@ use std::process::Command;
 /// The file of the test program.
 const PROGRAM: &str = "kernel-tests";
 
+/// Tests of what is only on the CPU, as in scripts/cuda/tests.mjs.
+const CPU_ONLY: [&str; 4] = ["quantized::", "host::", "memory::", "on_the_cpu"];
+
 /// Runs the test program on the GPU.
 pub fn run(setup: &Setup) -> Result<Outcome> {
     let program = setup.folder.join(PROGRAM);
@@ -15,7 +18,8 @@ pub fn run(setup: &Setup) -> Result<Outcome> {
         let line = format!("{PROGRAM} is not in the folder");
         return Ok(Outcome { line, skipped: true, ..Outcome::default() });
     }
-    let output = Command::new(program).env("XT_DEVICE", "cuda").output()?;
+    let skip = CPU_ONLY.iter().flat_map(|name| ["--skip", name]);
+    let output = Command::new(program).args(skip).env("XT_DEVICE", "cuda").output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let count = |what: &str| {
         let result = text.lines().rfind(|line| line.starts_with("test result:"))?;

@@ -208,9 +208,13 @@ impl Model {
     /// Moves the weights of a new model to the device of the models that it contains, `inner`, or
     /// to `device` if there are none. The weights of `inner` stay where they are.
     pub fn place(&self, device: &Device, inner: &[Arc<Model>]) -> Result<()> {
+        let first = inner.iter().find_map(|model| model.entries.first());
+        let device = first.map_or_else(|| device.clone(), |entry| entry.param.leaf().device());
+        if device.is_cpu() {
+            return Ok(()); // new weights are there
+        }
         let shared: Vec<&Arc<Leaf>> =
             inner.iter().flat_map(|model| &model.entries).map(|entry| entry.param.leaf()).collect();
-        let device = shared.first().map_or_else(|| device.clone(), |leaf| leaf.device());
         for leaf in self.entries.iter().map(|entry| entry.param.leaf()) {
             if !shared.iter().any(|other| Arc::ptr_eq(other, leaf)) {
                 leaf.move_to(&device, leaf.dtype())?;
