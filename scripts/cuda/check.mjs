@@ -134,8 +134,8 @@ if (import.meta.url === pathToFileURL(process.argv[1]).href)
     const info = await check(folder, ['--only', 'info', '--out', out], { stdout: 'tee' })
     if (info.code !== 0)
       return say(
-        `This machine has no GPU that can be used. Copy ${relative(root, folder)} to one that has, ` +
-          'and run ./check-cuda there.',
+        `This machine has no GPU that can be used. Copy ${relative(root, folder)} to one that ` +
+          'has, and run ./check-cuda there.',
       )
     const only = values.only ? ['--only', values.only] : []
     process.exitCode = (await check(folder, ['--out', out, ...only], { stdout: 'tee' })).code

@@ -8,7 +8,7 @@ const PROGRAMS = ['xt_kernels', 'golden', 'device', 'behaviour', 'combinations']
 /** The crates that have them; another one has a program of the same name. */
 const CRATES = /[\\/](kernels|core)[\\/]Cargo\.toml$/
 
-/** Tests of what is only on the CPU: quantized weights, what its kernels are made of, its memory. */
+/** Tests of what is on the CPU alone: quantized weights, parts of its kernels, its memory. */
 const CPU_ONLY = ['quantize::', 'quantized::', 'host::', 'memory::', 'on_the_cpu']
 
 /** Take long on an emulated GPU; `npm run release:check` runs them. */
