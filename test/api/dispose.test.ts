@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it } from 'vitest'
 import {
   AdamW,
   AutoregressiveWrapper,
@@ -17,7 +17,7 @@ import {
   ViTransformerWrapper,
   XTransformer,
 } from 'x-transformers'
-import { bytesInUse, ids } from './helpers.js'
+import { bytesInUse, collect, ids } from './helpers.js'
 
 const SLACK = 64 * 1024
 const LAYERS = { dim: 128, depth: 2, heads: 4, attn_dim_head: 32 }
@@ -101,6 +101,9 @@ const WRAPPERS: [name: string, make: () => Module & { dispose(): void }][] = [
   ],
 ]
 
+// what earlier tests left must not be collected while a test counts bytes
+beforeEach(collect)
+
 describe('dispose of a model', () => {
   it.each(WRAPPERS)('frees all of its memory: %s', async (_, make) => {
     const before = bytesInUse()
@@ -122,7 +125,10 @@ describe('dispose of a model', () => {
   })
 
   it('frees a loaded model', async () => {
-    const bytes = await new AutoregressiveWrapper(net()).saveBytes()
+    const saved = new AutoregressiveWrapper(net())
+    const bytes = await saved.saveBytes()
+    saved.dispose()
+    await collect()
     const before = bytesInUse()
     const model = await load<AutoregressiveWrapper>(bytes)
     const size = drawn(model)
