@@ -27,7 +27,8 @@ const ON_CUDA = [
   ...['torch-optimizers', 'train-step', 'weights'],
 ]
 const MORE_ON_CUDA = [
-  ...['arguments', 'cached-streams', 'callbacks', 'checkpoint', 'clone', 'errors', 'grad-mode'],
+  ...['arguments', 'cached-generation', 'cached-streams', 'callbacks', 'checkpoint', 'clone'],
+  ...['errors', 'grad-mode', 'streams'],
   ...['malformed-values', 'memories', 'non-autoregressive', 'own-sources', 'parts', 'proxies'],
   ...['realms', 'refusals', 'saved-models', 'schedule', 'score', 'score-padding', 'sources'],
 ]

@@ -60,7 +60,13 @@ await main(async () => {
       },
     ],
     ['public API', () => vitest('cuda', { LD_LIBRARY_PATH: driver, XT_CUDA_TESTS: 'all' })],
-    ['slow tests', () => deviceTests(driver, { slow: true, only: ['behaviour'] })],
+    [
+      'behaviour, deferred, in another order, with slow tests',
+      () => {
+        const env = { EMULATED_CUDA_LATE: '1', EMULATED_CUDA_SEED: '1' }
+        return deviceTests(driver, { env, slow: true, only: ['behaviour'] })
+      },
+    ],
     ['check:cuda', () => countedCheck({ withTests: true })],
   ]
   let failed = 0

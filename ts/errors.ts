@@ -27,6 +27,7 @@ export interface Problem {
  * - `no_addon`: the native addon was not found
  * - `aborted`: ended by a signal (a call with a `signal` rejects with its reason instead)
  * - `out_of_memory`: a tensor, a model or a call does not fit
+ * - `device`: a GPU or its driver has failed
  * - `worker`: a worker did not start, or broke down; `terminated`: use after `terminate()`
  * - `internal`: a defect of this library
  */
@@ -48,6 +49,7 @@ export type ErrorCode =
   | 'no_addon'
   | 'aborted'
   | 'out_of_memory'
+  | 'device'
   | 'worker'
   | 'terminated'
   | 'internal'

@@ -1,6 +1,9 @@
 // GPUs, with the CUDA driver that runs on the CPU (crates/kernels/src/cuda/emulator): each program
 // is a process of its own, since the driver is looked for once.
 import { execFile } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { beforeAll, describe, expect, it } from 'vitest'
@@ -20,26 +23,34 @@ const MODEL = `
 
 let driver: string
 
-/** Runs a program; gives what it logs as JSON, line by line. */
-async function run(program: string, env: Record<string, string> = {}): Promise<unknown[]> {
+/** What a program logs as JSON, line by line, and what the driver prints. */
+async function outputs(program: string, env: Record<string, string> = {}) {
   const code = `
     import {
       AdamW, AutoregressiveWrapper, clipGradNorm, crossEntropy, cudaInfo, cudaIsAvailable, Decoder,
       load, manualSeed, memory, noGrad, randint, randn, setDefaultDevice, tensor,
-      TransformerWrapper, zeros,
+      TransformerWrapper, where, zeros,
     } from 'x-transformers'
     const log = (value) => console.log(JSON.stringify(value))
+    /** Code and message of the error. */
+    const caught = async (work) => {
+      try { await work() } catch ({ code, message }) { return [code, message] }
+    }
     ${program}`
-  const { stdout } = await promisify(execFile)(
+  const { stdout, stderr } = await promisify(execFile)(
     process.execPath,
     ['--input-type=module', '-e', code],
     { cwd: root, env: { ...process.env, ...env }, timeout: 60_000 },
   )
-  return stdout
+  const lines: unknown[] = stdout
     .split('\n')
     .filter(Boolean)
     .map((line) => JSON.parse(line))
+  return { lines, stderr }
 }
+
+const run = async (program: string, env?: Record<string, string>) =>
+  (await outputs(program, env)).lines
 
 const emulated = (program: string, env: Record<string, string> = {}) =>
   run(program, { LD_LIBRARY_PATH: driver, ...env })
@@ -62,6 +73,24 @@ it('kernels spill no registers, and a block of 256 threads fits any GPU', async 
       spill_bytes > 0 || registers > most.registers || shared_bytes > most.shared,
   )
   expect(wrong).toEqual([])
+})
+
+it('without Python, the addon is built without kernels, and that is said', async () => {
+  const empty = mkdtempSync(join(tmpdir(), 'x-transformers-'))
+  try {
+    const program = `
+      import { compiledKernels } from './scripts/cuda/kernels.mjs'
+      console.log(await compiledKernels())`
+    const { stdout, stderr } = await promisify(execFile)(
+      process.execPath,
+      ['--input-type=module', '-e', program],
+      { cwd: root, env: { PATH: empty, XT_CACHE: empty } },
+    )
+    expect(stdout.trim()).toBe('null')
+    expect(stderr).toMatch(/without CUDA kernels, since there is no Python 3 on PATH/)
+  } finally {
+    rmSync(empty, { recursive: true, force: true })
+  }
 })
 
 /** What is wrong, how the driver is told, the reason that is given, the driver's version. */
@@ -159,9 +188,6 @@ withDriver('on a GPU', () => {
   it('an index out of range is an error, at once or at the next read', async () => {
     const lines = await emulated(`${MODEL}
       model.cuda()
-      const caught = async (work) => {
-        try { await work() } catch ({ code, message }) { return [code, message] }
-      }
       const bad = tensor([[1, 16, 3]], { dtype: 'i64', device: 'cuda' })
       log(await caught(() => model.net.forward(bad)))
       const x = randn([4, 3], { device: 'cuda' })
@@ -185,7 +211,7 @@ withDriver('on a GPU', () => {
       /gather: index 4 is out/,
       /embedding: index 1[67] is out of range: there are 16 rows/,
       /cross-entropy: target 3 is out of range: the logits have 3 classes/,
-      /does not fit a 64-bit integer/,
+      /cast: a number does not fit a 64-bit integer/,
       /3 indices into an axis of size 0/,
       /target \d is out of range: the logits have 0 classes/,
     ].map((message) => ['invalid_tensor', expect.stringMatching(message)])
@@ -199,13 +225,137 @@ withDriver('on a GPU', () => {
     expect(message).toMatch(/cuda:1 cannot be used: this machine has 1 GPU/)
   })
 
+  it('one that is too old does not stand in the way of another', async () => {
+    const lines = await emulated(
+      `log(cudaInfo().devices.map(({ reason }) => reason))
+       log(await caught(() => randn([2], { device: 'cuda:0' })))
+       log(randn([2], { device: 'cuda:1' }).add(1).sum().toArray() !== undefined)`,
+      { EMULATED_CUDA_DEVICES: '2', EMULATED_CUDA_CAPABILITY: '75,80' },
+    )
+    const old = expect.stringMatching(/capability 7\.5; 8\.0 is needed/)
+    expect(lines).toEqual([[old, null], ['not_available', old], true])
+  })
+
+  it('where the driver refuses the machine code, it compiles PTX', async () => {
+    // the emulated driver knows no machine code, which is for this capability
+    const env = { LD_LIBRARY_PATH: driver, EMULATED_CUDA_CAPABILITY: '90', EMULATED_CUDA_LOG: '1' }
+    const { lines, stderr } = await outputs(
+      `log(tensor([1, 2], { device: 'cuda' }).sum().item())`,
+      env,
+    )
+    expect(lines).toEqual([3])
+    expect(stderr).toMatch(/^emulated 2 cuModuleLoadData,/m)
+  })
+
   it('a tensor on another device is refused by name', async () => {
-    const [message] = await emulated(
-      `try { randn([2], { device: 'cuda:0' }).add(randn([2], { device: 'cuda:1' })) }
-       catch ({ message }) { log(message) }`,
+    const lines = await emulated(
+      `const one = randn([2], { device: 'cuda:0' })
+       log(await caught(() => one.add(randn([2], { device: 'cuda:1' }))))
+       const attn_layers = new Decoder({ dim: 8, depth: 1, heads: 1, cross_attend: true })
+       const model = new TransformerWrapper({ num_tokens: 4, max_seq_len: 4, attn_layers }).cuda()
+       const ids = randint(0, 4, [1, 3])
+       const [at, context] = [ids.to('cuda'), randn([1, 2, 8], { device: 'cuda:1' })]
+       log(await caught(() => model.forward(ids)))
+       log(await caught(() => model.forward(at, { context })))
+       const mask = tensor([[true, true, false]])
+       const rest = { context: context.to('cuda'), context_mask: tensor([[true, true]]).cuda() }
+       log(await caught(() => model.forward(at, { ...rest, mask })))
+       const [weight] = model.parameters()
+       log(await caught(() => { weight.grad = zeros(weight.shape) }))
+       log((await model.forward(at, { ...rest, mask: mask.cuda() })).shape)`,
       { EMULATED_CUDA_DEVICES: '2' },
     )
-    expect(message).toMatch(/cuda:0.*cuda:1/)
+    const errors = [
+      /cuda:0.*cuda:1/,
+      /TransformerWrapper\.forward: argument 1 is on cpu, the model is on cuda:0: move it with/,
+      /TransformerWrapper\.forward: context is on cuda:1, the model is on cuda:0/,
+      /TransformerWrapper\.forward: mask is on cpu, the model is on cuda:0/,
+      /a gradient on cpu for a tensor on cuda:0/,
+    ].map((message) => ['invalid_tensor', expect.stringMatching(message)])
+    expect(lines).toEqual([...errors, [1, 3, 4]])
+  })
+
+  it('a driver that fails is an error that says what to do, and the CPU goes on', async () => {
+    const program = `
+      log(await caught(async () => {
+        const x = randn([4, 4], { device: 'cuda' })
+        x.sum().item()
+      }))
+      log(randn([2]).shape)`
+    const failing = [
+      ...['cuDevicePrimaryCtxRetain', 'cuStreamCreate', 'cuMemHostAlloc', 'cuMemAllocAsync'],
+      ...['cuMemcpyHtoDAsync_v2', 'cuMemcpyDtoHAsync_v2', 'cuStreamSynchronize'],
+      ...['cuModuleLoadData', 'cuModuleGetFunction', 'cuLaunchKernel', 'sum_rows_f32'],
+    ]
+    for (const name of failing) {
+      const [error, shape] = await emulated(program, { EMULATED_CUDA_FAIL: name })
+      const unopened = ['cuDevicePrimaryCtxRetain', 'cuStreamCreate', 'cuMemHostAlloc']
+      const code = unopened.includes(name) ? 'not_available' : 'device'
+      expect(error, name).toEqual([code, expect.stringMatching(/cuda:0: .*start it again/)])
+      expect(shape, name).toEqual([2])
+    }
+  })
+
+  it('a training step copies its ids and its loss, and waits for nothing else', async () => {
+    const log = { LD_LIBRARY_PATH: driver, EMULATED_CUDA_LOG: '1' }
+    const steps = async (count: number) => {
+      const { stderr } = await outputs(
+        `${MODEL}
+         model.cuda()
+         const optimizer = new AdamW(model.parameters())
+         for (let i = 0; i < ${count}; i++) {
+           const ids = batch.to('cuda')
+           const loss = await model.forward(ids)
+           await loss.backward()
+           await optimizer.step()
+           optimizer.zeroGrad()
+           loss.item()
+           loss.dispose()
+           ids.dispose()
+         }`,
+        log,
+      )
+      const line = /^emulated (\d+) (.+), (\d+) bytes$/gm
+      const calls = [...stderr.matchAll(line)].map(
+        ([, count, name, bytes]) => [name as string, [Number(count), Number(bytes)]] as const,
+      )
+      return new Map(calls)
+    }
+    const [some, more] = await Promise.all([4, 9].map(steps))
+    const difference = (name: string) =>
+      [0, 1].map((i) => ((more?.get(name)?.[i] ?? 0) - (some?.get(name)?.[i] ?? 0)) / 5)
+    expect(difference('cuMemcpyHtoDAsync_v2')).toEqual([1, 2 * 9 * 8])
+    expect(difference('cuMemcpyDtoHAsync_v2')).toEqual([1, 4])
+    expect(difference('cuStreamSynchronize')[0]).toBe(2)
+    expect(difference('cuLaunchKernel')[0]).toBeGreaterThan(50)
+    // the pool keeps what is freed
+    expect(difference('cuMemAllocAsync')[0]).toBeGreaterThan(50)
+    expect(difference('blocks from the system')).toEqual([0, 0])
+  })
+
+  it('where() with a number copies nothing', async () => {
+    const { lines, stderr } = await outputs(
+      `const x = randn([3], { device: 'cuda' })
+       log(where(x.gt(1e9), x, -Infinity).toArray().length)`,
+      { LD_LIBRARY_PATH: driver, EMULATED_CUDA_LOG: '1' },
+    )
+    expect(lines).toEqual([3])
+    expect(stderr).toMatch(/^emulated 1 cuMemcpyHtoDAsync_v2,/m)
+  })
+
+  it('data() lets JavaScript go on while the GPU works', async () => {
+    const [[called, whole, sum]] = (await emulated(
+      `const x = zeros([384, 384], { device: 'cuda' }).add(1)
+       const y = x.matmul(x).matmul(x)
+       const start = performance.now()
+       const pending = y.data()
+       const called = performance.now() - start
+       const data = await pending
+       log([called, performance.now() - start, data[0]])`,
+      { EMULATED_CUDA_LATE: '1' },
+    )) as [[number, number, number]]
+    expect(sum).toBe(384 ** 2)
+    expect(called).toBeLessThan(whole / 4)
   })
 
   it('what does not fit is refused, and what is disposed is free at once', async () => {
@@ -217,8 +367,66 @@ withDriver('on a GPU', () => {
        log(randn([2 ** 18], { device: 'cuda' }).shape)`,
       { EMULATED_CUDA_MEMORY: `${4 * 2 ** 20 + 1}` },
     )
-    expect(lines[0]).toEqual(['out_of_memory', expect.stringContaining('needs 1 MiB'), 4])
+    const text = expect.stringMatching(/needs 1 MiB, and 1 MiB are available on cuda:0/)
+    expect(lines[0]).toEqual(['out_of_memory', text, 4])
     expect(lines[1]).toEqual([2 ** 18])
+  })
+
+  it('large arrays are checked, and what the pool keeps is given to others', async () => {
+    const lines = await emulated(
+      `const make = (megabytes) => zeros([megabytes * 2 ** 18], { device: 'cuda' })
+       const x = make(64)
+       log(await caught(() => make(64)))
+       x.dispose()
+       // neither fits beside the 64 MiB that the pool keeps
+       make(80).dispose()
+       log(make(10).shape)
+       log(await caught(() => make(101)))`,
+      { EMULATED_CUDA_MEMORY: `${100 * 2 ** 20}` },
+    )
+    const refused = (message: RegExp) => ['out_of_memory', expect.stringMatching(message)]
+    expect(lines).toEqual([
+      refused(/needs 64 MiB, and 36 MiB are available on cuda:0/),
+      [10 * 2 ** 18],
+      refused(/needs 101 MiB, and 90 MiB are available on cuda:0/),
+    ])
+  })
+
+  it('a model that does not fit stays where it is, as a whole', async () => {
+    const lines = await emulated(
+      `${MODEL}
+       await model.forward(batch)
+       log(await caught(() => model.cuda()))
+       log([...new Set(model.parameters().map(({ device }) => device))])
+       log([memory().gpu_bytes, (await model.forward(batch)).shape])`,
+      { EMULATED_CUDA_MEMORY: '20000' },
+    )
+    expect(lines).toEqual([
+      ['out_of_memory', expect.stringContaining('on cuda:0')],
+      ['cpu'],
+      [0, []],
+    ])
+  })
+
+  it('a library of `spawn` gives a model its tensors', async () => {
+    const lines = await emulated(`
+      import { spawn } from 'x-transformers/worker'
+      const x = await spawn()
+      setDefaultDevice('cuda')
+      const model = new x.AutoregressiveWrapper(new x.TransformerWrapper({
+        num_tokens: 16, max_seq_len: 16,
+        attn_layers: new x.Decoder({ dim: 16, depth: 1, heads: 2 }),
+      }))
+      await model.ready
+      setDefaultDevice('cpu')
+      const ids = randint(0, 16, [2, 9])
+      const optimizer = new x.AdamW(model, { lr: 0.01 })
+      const { loss } = await x.trainStep({ model, optimizer, batches: [[ids]] })
+      log(Number.isFinite(loss))
+      log((await model.generate(ids, 3)).shape)
+      log(memory().gpu_bytes > 0)
+      x.terminate()`)
+    expect(lines).toEqual([true, [2, 3], true])
   })
 
   it('memory() counts its arrays, which dispose frees at once', async () => {

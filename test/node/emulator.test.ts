@@ -32,7 +32,11 @@ async function broken(name: string, file: string, from: string, to: string): Pro
 }
 
 /** Sums 5,000 ones on the GPU of a driver; the sum, and what the driver has printed. */
-async function sum(driver: string, seed: number): Promise<{ value: string; printed: string }> {
+async function sum(
+  driver: string,
+  seed: number,
+  more: Record<string, string> = {},
+): Promise<{ value: string; printed: string }> {
   const program = `
     import { tensor } from 'x-transformers'
     try {
@@ -45,7 +49,7 @@ async function sum(driver: string, seed: number): Promise<{ value: string; print
     ['--input-type=module', '-e', program],
     {
       cwd: root,
-      env: { ...process.env, LD_LIBRARY_PATH: driver, EMULATED_CUDA_SEED: `${seed}` },
+      env: { ...process.env, LD_LIBRARY_PATH: driver, EMULATED_CUDA_SEED: `${seed}`, ...more },
     },
   )
   return { value: stdout.trim(), printed: stderr }
@@ -59,14 +63,16 @@ async function program(name: string, body: string) {
     source,
     `#include <cstdio>
     extern "C" {
-      int cuInit(unsigned); int cuStreamCreate(void**, unsigned); int cuStreamSynchronize(void*);
+      int cuInit(unsigned); int cuDevicePrimaryCtxRetain(void**, int); int cuCtxSetCurrent(void*);
+      int cuStreamCreate(void**, unsigned); int cuStreamSynchronize(void*);
       int cuMemAllocAsync(unsigned long long*, size_t, void*);
       int cuMemcpyHtoDAsync_v2(unsigned long long, const void*, size_t, void*);
       int cuMemcpyDtoHAsync_v2(void*, unsigned long long, size_t, void*);
     }
     int main() {
-      void* stream; unsigned long long memory;
-      cuInit(0); cuStreamCreate(&stream, 1); cuMemAllocAsync(&memory, 4, stream);
+      void *context, *other, *stream; unsigned long long memory;
+      cuInit(0); cuDevicePrimaryCtxRetain(&context, 0); cuCtxSetCurrent(context);
+      cuStreamCreate(&stream, 1); cuMemAllocAsync(&memory, 4, stream);
       ${body}
     }`,
   )
@@ -123,6 +129,30 @@ withDriver(
       expect((await run({})).stdout).toBe('7 7')
     })
 
+    it('finds that the library waits for its copies', async () => {
+      const driver = await emulatedDriver()
+      expect((await sum(driver, 0, { EMULATED_CUDA_LATE: '1' })).value).toBe('5000')
+      // as if the library did not call cuStreamSynchronize
+      expect((await sum(driver, 0, { EMULATED_CUDA_LATE: '2' })).value).not.toBe('5000')
+    })
+
+    it('finds a call without the context of its stream, and memory of another device', async () => {
+      const run = await program(
+        'contexts',
+        `int in = 7;
+        printf("%d ", cuMemcpyHtoDAsync_v2(memory, &in, 4, stream));
+        cuCtxSetCurrent(nullptr);
+        printf("%d ", cuMemcpyHtoDAsync_v2(memory, &in, 4, stream));
+        cuDevicePrimaryCtxRetain(&other, 1); cuCtxSetCurrent(other);
+        printf("%d ", cuMemcpyHtoDAsync_v2(memory, &in, 4, stream));
+        cuStreamCreate(&stream, 1);
+        printf("%d ", cuMemcpyHtoDAsync_v2(memory, &in, 4, stream));
+        printf("%d", cuMemcpyHtoDAsync_v2(memory, &in, 4, nullptr));`,
+      )
+      // CUDA_ERROR_INVALID_CONTEXT twice, INVALID_VALUE, INVALID_HANDLE
+      expect((await run({ EMULATED_CUDA_DEVICES: '2' })).stdout).toBe('0 201 201 1 400')
+    })
+
     it('finds a host that touches memory of the device, where that is protected', async () => {
       const run = await program(
         'protected',
@@ -137,7 +167,7 @@ withDriver(
       await expect(run({ EMULATED_CUDA_PROTECT: '1' })).rejects.toMatchObject({
         signal: 'SIGSEGV',
         stdout: '7 ',
-        stderr: 'emulated: the host touches memory of the device\n',
+        stderr: 'emulated: the host, or another device, touches memory of a device\n',
       })
     })
   },

@@ -329,8 +329,7 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
   }
 
   #encode(method: string, positional: readonly unknown[], options: object): Encoded {
-    // that of all weights
-    const device = () => this[ENTRIES]()[0]?.source.tensor().device ?? 'cpu'
+    const device = () => deviceOf(this)
     return encodeCall(positional, options, this.#signatures[method] ?? [], device)
   }
 
@@ -457,3 +456,8 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
 const isNative = (holder: object) => holder instanceof NativeModel
 
 const pinned = (handles: readonly TensorHandle[]) => handles.map((handle) => handle.pinned())
+
+/** The device of a model's weights, to which its arguments go. */
+export function deviceOf(model: NativeModel): Device {
+  return model[ENTRIES]()[0]?.source.tensor().device ?? 'cpu'
+}

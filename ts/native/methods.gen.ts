@@ -43,7 +43,8 @@ export interface NativeTensor {
    * The values in row-major order, little-endian: f32 for f16 and bf16, one byte for each u8 and
    * bool.
    */
-  data(): Uint8Array
+  data(): Promise<Uint8Array>
+  dataSync(): Uint8Array
   /**
    * Frees the values and the gradient of a leaf for good, even if an optimizer refers to it. Has no
    * effect on other tensors.

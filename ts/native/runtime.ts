@@ -28,7 +28,7 @@ export interface RuntimeInfo {
    * In WebAssembly: which of the builds runs. `relaxed` is faster, `threads` uses several cores.
    */
   build?: 'plain' | 'relaxed' | 'threads'
-  /** Whether it can use a GPU. */
+  /** Whether this build can use GPUs; {@link cudaIsAvailable} tells whether there is one. */
   cuda: boolean
   /**
    * The operations that were computed by a plain version, since there is no other for their type on

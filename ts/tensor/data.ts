@@ -40,10 +40,14 @@ export const exactNumber = (x: number): number | string =>
 export const ownBytes = ({ buffer, byteOffset, byteLength }: Uint8Array): Uint8Array =>
   new Uint8Array(buffer, byteOffset, byteLength)
 
-/** The values of a native tensor; their bytes may stand anywhere in a larger buffer. */
-export function elements(tensor: NativeTensor): TypedArray {
-  const bytes = ownBytes(tensor.data())
-  return arrayOver(bytes.byteOffset % 8 === 0 ? bytes : bytes.slice(), tensor.dtype())
+/** The values of a native tensor. */
+export const elements = (tensor: NativeTensor): TypedArray =>
+  valuesOf(tensor.dataSync(), tensor.dtype())
+
+/** The values with these bytes, which may stand anywhere in a larger buffer. */
+export function valuesOf(given: Uint8Array, dtype: DType): TypedArray {
+  const bytes = ownBytes(given)
+  return arrayOver(bytes.byteOffset % 8 === 0 ? bytes : bytes.slice(), dtype)
 }
 
 /** The array that stands for a type, over bytes that begin at a multiple of 8. */

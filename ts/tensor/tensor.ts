@@ -12,13 +12,14 @@ import { heavy } from './calls.js'
 import { recordMade } from './constructors.js'
 import {
   elements,
+  exactNumber,
   inline,
   type Nested,
   nested,
-  pack,
   plain,
   requireOneElement,
   type TypedArray,
+  valuesOf,
 } from './data.js'
 import { checkDevice, type Device } from './device.js'
 import { DTYPES, isFloat, sizeOf } from './dtype.js'
@@ -137,6 +138,13 @@ export class Tensor extends TensorOps<Tensor> {
    */
   data(): Promise<TypedArray> {
     const handle = this[HANDLE]
+    if (this.device !== 'cpu') {
+      // the GPU may have much to do before: JavaScript goes on meanwhile
+      const { dtype } = this
+      const [reads, writes] = [handle.valueGates(), NO_GATES]
+      const start = async () => valuesOf(await handle.pinned().data(), dtype)
+      return heavy({ reads, writes, inputs: [handle], start })
+    }
     handle.pin()
     return whenEnded(
       schedule(handle.valueGates(), NO_GATES, () => guarded(() => elements(handle.pinned()))),
@@ -325,8 +333,9 @@ export class Tensor extends TensorOps<Tensor> {
       : Number.isInteger(value) && this.dtype !== 'bool'
         ? this.dtype
         : 'f32'
-    const { bytes, source } = pack(value, dtype)
-    return wrap(guarded(() => native.tensor(bytes, source, dtype, [], this.device)))
+    return wrap(
+      create('scalar', { shape: [], dtype, device: this.device, value: exactNumber(value) }),
+    )
   }
 }
 

@@ -76,7 +76,11 @@ export class WasmTensor extends Owned implements NativeTensor {
     return tensorOf(this.instance, (glue) => glue.tensor_detach(this.handle))
   }
 
-  data(): Uint8Array {
+  data(): Promise<Uint8Array> {
+    return defer([this], () => this.dataSync())
+  }
+
+  dataSync(): Uint8Array {
     return this.instance.run((glue) => glue.tensor_data(this.handle))
   }
 

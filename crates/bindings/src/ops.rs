@@ -94,7 +94,8 @@ fn create(name: &str, args: &OpArgs, context: &Context) -> Result<Tensor> {
     // zeros and ones are created in their type, all others as f64; random numbers are drawn on the
     // CPU, so that they are the same for all devices
     let made_as = if matches!(name, "zeros" | "ones") { kind.dtype() } else { DType::F64 };
-    let made_on = if matches!(name, "zeros" | "ones" | "full") { &device } else { &Device::Cpu };
+    let made_there = matches!(name, "zeros" | "ones" | "full" | "scalar");
+    let made_on = if made_there { &device } else { &Device::Cpu };
     alloc::check_wide_on(made_on, &wide, made_as)?;
     let shape = sizes(&wide)?;
     check_values(name, kind, args)?;
@@ -103,7 +104,7 @@ fn create(name: &str, args: &OpArgs, context: &Context) -> Result<Tensor> {
     let array = match name {
         "zeros" => Array::zeros(shape.as_slice(), made_as, made_on)?,
         "ones" => Array::ones(shape.as_slice(), made_as, made_on)?,
-        "full" => Array::full(filling(args)?, shape.as_slice(), made_on)?,
+        "full" | "scalar" => Array::full(filling(args)?, shape.as_slice(), made_on)?,
         "rand" => Array::from_vec(
             below_one(stream().uniform(count), kind),
             shape.as_slice(),
@@ -139,7 +140,7 @@ fn check_values(name: &str, kind: ScalarType, args: &OpArgs) -> Result<()> {
         return check_range(filling(args)?, kind);
     }
     let all: &[Option<f64>] = match name {
-        "full" => &[Some(filling(args)?)],
+        "full" | "scalar" if !kind.is_float() => &[Some(filling(args)?)],
         "randint" => &[args.low.map(|low| low as f64), args.high.map(|high| high as f64 - 1.0)],
         "arange" if !kind.is_float() => &[args.start, last_of_range(args)],
         _ => &[],

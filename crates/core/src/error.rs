@@ -68,6 +68,7 @@ impl Error {
             Error::Options { .. } => "invalid_options",
             Error::NotAvailable(_) | Error::Unsupported(_) => "not_available",
             Error::Tensor(Graph::Kernel(xt_kernels::Error::OutOfMemory(_))) => "out_of_memory",
+            Error::Tensor(Graph::Kernel(xt_kernels::Error::Device(_))) => "device",
             Error::Shape(_) | Error::Tensor(Graph::Invalid(_) | Graph::Kernel(_)) => {
                 "invalid_tensor"
             }

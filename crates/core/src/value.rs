@@ -1,6 +1,6 @@
 //! Arguments and results of calls by name, represented as JSON plus a list of tensors.
 
-use crate::{Error, Result, Tensor};
+use crate::{Device, Error, Result, Tensor};
 use serde_json::{Map, Value as Json};
 use xt_options::{OptionType, Options, Problems, TensorRef};
 
@@ -123,12 +123,37 @@ impl<'a> Args<'a> {
     /// The tensors of a named argument (one reference or an array of references), before the
     /// argument is checked. Invalid references are skipped.
     pub fn given(&self, name: &str) -> impl Iterator<Item = Tensor> + '_ {
-        let value = self.named.get(name).unwrap_or(&Json::Null);
+        self.referred(self.named.get(name).unwrap_or(&Json::Null)).cloned()
+    }
+
+    /// The tensors of a value: one reference, or an array of references.
+    fn referred<'b>(&'b self, value: &'b Json) -> impl Iterator<Item = &'a Tensor> + 'b {
         let references = match value {
             Json::Array(list) => list.as_slice(),
             one => std::slice::from_ref(one),
         };
-        references.iter().filter_map(|r| self.tensors.get(TensorRef::read(r)?.0).cloned())
+        references.iter().filter_map(|r| self.tensors.get(TensorRef::read(r)?.0))
+    }
+
+    /// Checks that all tensors are on `device`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] with the argument that is on another device.
+    pub fn require_device(&self, device: &Device) -> Result<()> {
+        let elsewhere =
+            |value| self.referred(value).map(Tensor::device).find(|own| !own.same_device(device));
+        let positional = (1..).zip(&self.positional);
+        let positional =
+            positional.filter_map(|(i, v)| Some((format!("argument {i}"), elsewhere(v)?)));
+        let named = self.named.as_object().into_iter().flatten();
+        let named = named.filter_map(|(name, v)| Some((name.clone(), elsewhere(v)?)));
+        let Some((name, own)) = positional.chain(named).next() else { return Ok(()) };
+        let (own, device) = (own.name(), device.name());
+        Error::shape(format!(
+            "{}: {name} is on {own}, the model is on {device}: move it with `.to('{device}')`",
+            self.what
+        ))
     }
 
     /// The tensor that a reference points to.

@@ -10,6 +10,9 @@ pub enum Error {
     /// needs and how many are available.
     #[error("{0}")]
     OutOfMemory(String),
+    /// A GPU or its driver has failed.
+    #[error("{0}")]
+    Device(String),
     /// An error of candle, whose tensors are the host arrays.
     #[error("{}", message(.0))]
     Host(#[from] candle_core::Error),

@@ -29,9 +29,11 @@ mod registry;
 
 #[cfg(test)]
 mod testing;
+mod transfer;
 
-pub use array::{transfers, Array, Element, Transfers};
+pub use array::{Array, Element};
 pub use candle_core::{DType, Shape};
 pub use device::Device;
 pub use error::{Error, Result};
 pub use kernel::{fallbacks, Arrays, Fallback};
+pub use transfer::{transfers, Transfers};

@@ -152,10 +152,19 @@ impl NativeTensor {
 
     /// The values in row-major order, little-endian: f32 for f16 and bf16, one byte for each u8 and
     /// bool.
-    #[napi]
-    pub fn data(&self, env: Env) -> napi::Result<Uint8Array> {
+    #[napi(ts_return_type = "Promise<Uint8Array>")]
+    pub fn data(&self) -> napi::Result<Work<Vec<u8>, Uint8Array>> {
         let object = self.get()?;
-        report(env, now(|| declared::tensor::data(&object))).map(Uint8Array::from)
+        let run = move |_: &AbortFlag| declared::tensor::data(&object);
+        Ok(in_background(AbortFlag::default(), run, Uint8Array::from))
+    }
+
+    /// The values in row-major order, little-endian: f32 for f16 and bf16, one byte for each u8 and
+    /// bool.
+    #[napi]
+    pub fn data_sync(&self, env: Env) -> napi::Result<Uint8Array> {
+        let object = self.get()?;
+        report(env, now_shared(|| declared::tensor::data(&object))).map(Uint8Array::from)
     }
 
     /// Frees the values and the gradient of a leaf for good, even if an optimizer refers to it. Has

@@ -45,7 +45,7 @@ async function callMethod(
 ): Promise<Packed> {
   const { table } = call
   const entry = table.entry(object)
-  const args = tensors.unpack<unknown[]>(wire)
+  const args = tensors.unpack<unknown[]>(wire, 'model' in entry ? entry.model : undefined)
   if ('model' in entry) {
     const result = await modelMethod(method)(entry.model, args, call)
     return tensors.pack(tensors.keep(result))
@@ -105,9 +105,10 @@ async function streamTokens({ object, args }: Params<'stream'>, call: Call): Pro
   const tensors = new Tensors(call.table)
   let tokens: AsyncIterator<number | number[]> | null = null
   try {
-    tokens = await call.inOrder(() =>
-      start(call.table.model(object), tensors.unpack<unknown[]>(args)),
-    )
+    tokens = await call.inOrder(() => {
+      const model = call.table.model(object)
+      return start(model, tensors.unpack<unknown[]>(args, model))
+    })
     while (await call.mayGoOn()) {
       const { done, value } = await call.inOrder(() =>
         (tokens as AsyncIterator<number | number[]>).next(),

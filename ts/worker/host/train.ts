@@ -12,12 +12,13 @@ export function runTrainStep(
   signal: AbortSignal,
 ): Promise<StepResult> {
   const { objective, max_grad_norm } = step
+  const model = table.model(step.model)
   const batches = step.batches.map((batch, i) => ({
-    args: () => tensors.unpack<unknown[]>(batch),
-    target: () => tensors.unpack(objective?.targets[i]),
+    args: () => tensors.unpack<unknown[]>(batch, model),
+    target: () => tensors.unpack(objective?.targets[i], model),
     free: () => tensors.dispose(),
   }))
-  return runStep(table.model(step.model), table.optimizer(step.optimizer).optimizer, {
+  return runStep(model, table.optimizer(step.optimizer).optimizer, {
     batches,
     objective: objective && { kind: objective.kind, options: objective.options as object },
     max_grad_norm,

@@ -1,7 +1,9 @@
 /** Arguments and results on the worker's side: tensors come as copies, and go as copies. */
 import { isBytes, isMap, isPlain } from '../../checks.js'
+import { deviceOf, type NativeModel } from '../../models/native-model.js'
 import { HANDLE } from '../../symbols.js'
 import { tensor } from '../../tensor/creation.js'
+import type { Device } from '../../tensor/device.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { Id, Wire, WireTensor } from '../protocol.js'
 import { ownMemory, type Packed } from '../transfer.js'
@@ -13,21 +15,25 @@ export class Tensors {
 
   constructor(readonly table: Table) {}
 
-  /** Arguments for the library. */
-  unpack<T = unknown>(value: Wire): T {
-    return this.#unpack(value) as T
+  /** Arguments for the library; tensors go to the device of the model whose call it is. */
+  unpack<T = unknown>(value: Wire, model?: NativeModel): T {
+    return this.#unpack(value, model && deviceOf(model)) as T
   }
 
-  #unpack(value: Wire): unknown {
+  #unpack(value: Wire, device?: Device): unknown {
     if (typeof value !== 'object' || value === null) return value
-    if (Array.isArray(value)) return value.map((item) => this.#unpack(item))
+    if (Array.isArray(value)) return value.map((item) => this.#unpack(item, device))
     // bytes, files, streams
     if (!isPlain(value)) return value
     const { $tensor, $object } = value as { $tensor?: WireTensor; $object?: Id }
     if ($object !== undefined) return this.table.model($object)
-    if ($tensor)
-      return this.keep(tensor($tensor.data, { shape: $tensor.shape, dtype: $tensor.dtype }))
-    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, this.#unpack(item)]))
+    if ($tensor) {
+      const { data, shape, dtype } = $tensor
+      return this.keep(tensor(data, { shape, dtype, device }))
+    }
+    return Object.fromEntries(
+      Object.entries(value).map(([key, item]) => [key, this.#unpack(item, device)]),
+    )
   }
 
   /** Notes every tensor in a result, so that it ends with the call. */

@@ -25,6 +25,15 @@ pub struct Leaf {
     requires_grad: AtomicBool,
 }
 
+/// Values and gradient of a leaf on another device or in another type, which the leaf can take over.
+pub struct Moved {
+    device: Device,
+    dtype: DType,
+    /// `None` while they are not initialised.
+    values: Option<Array>,
+    grad: Option<Array>,
+}
+
 /// Locks, ignoring poison: the data of these locks is set in single assignments, so a panic of
 /// another thread leaves it consistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -133,18 +142,49 @@ impl Leaf {
         if self.is_at(device, dtype) {
             return Ok(()); // graphs stay valid
         }
-        self.require_plain("moving it")?;
-        let mut state = lock(&self.state);
-        if let Values::Ready(values) = &state.values {
-            state.values = Values::Ready(converted(values, dtype, device)?);
-        }
-        (state.device, state.dtype) = (device.clone(), dtype);
-        self.version.fetch_add(1, Ordering::SeqCst);
-        let mut grad = lock(&self.grad);
-        if let Some(old) = grad.as_mut() {
-            *old = Gradient::new(converted(old.materialize()?, dtype, device)?);
-        }
+        self.take(self.copy_to(device, dtype)?);
         Ok(())
+    }
+
+    /// Copies values and gradient to a device, converted to a type, for [`Leaf::take`]. The leaf
+    /// does not change.
+    ///
+    /// # Errors
+    /// The leaf is quantized, or memory does not suffice.
+    pub fn copy_to(&self, device: &Device, dtype: DType) -> Result<Moved> {
+        self.require_plain("moving it")?;
+        let state = lock(&self.state);
+        let values = match &state.values {
+            Values::Ready(values) => Some(converted(values, dtype, device)?),
+            _ => None,
+        };
+        let mut grad = lock(&self.grad);
+        let grad = match grad.as_mut() {
+            Some(grad) => Some(converted(grad.materialize()?, dtype, device)?),
+            None => None,
+        };
+        Ok(Moved { device: device.clone(), dtype, values, grad })
+    }
+
+    /// Takes over values and gradient that [`Leaf::copy_to`] has made, with their device and type.
+    /// Graphs recorded before become stale.
+    pub fn take(&self, copy: Moved) {
+        let mut state = lock(&self.state);
+        if let Some(values) = copy.values {
+            state.values = Values::Ready(values);
+        }
+        (state.device, state.dtype) = (copy.device, copy.dtype);
+        self.version.fetch_add(1, Ordering::SeqCst);
+        if let Some(grad) = copy.grad {
+            *lock(&self.grad) = Some(Gradient::new(grad));
+        }
+    }
+
+    /// Bytes that [`Leaf::copy_to`] allocates on the other device, for an equal type.
+    pub fn bytes_to_move(&self) -> u64 {
+        let has_values = matches!(lock(&self.state).values, Values::Ready(_));
+        let has_grad = lock(&self.grad).is_some();
+        self.bytes() * (u64::from(has_values) + u64::from(has_grad))
     }
 
     /// Whether the leaf has this device and type, so that [`Leaf::move_to`] has nothing to do.

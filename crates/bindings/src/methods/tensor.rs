@@ -1,5 +1,6 @@
 //! Tensors: values, and their place in the autograd graph. Every use after `dispose()` is an error.
 
+use super::Heavy;
 use crate::{Error, Result};
 use half::{bf16, f16};
 use std::sync::Arc;
@@ -54,6 +55,12 @@ pub fn set_grad(tensor: &Tensor, grad: Option<&Tensor>) -> Result<()> {
             leaf.dtype()
         )));
     }
+    if let Some(array) = array.as_ref().filter(|a| !a.device().same_device(&leaf.device())) {
+        let (own, device) = (array.device().name(), leaf.device().name());
+        return Err(Error::Shape(format!(
+            "a gradient on {own} for a tensor on {device}: move it with `.to('{device}')`"
+        )));
+    }
     Ok(leaf.set_grad(array)?)
 }
 
@@ -87,7 +94,7 @@ pub fn detach(tensor: &Tensor) -> Result<Tensor> {
 
 /// The values in row-major order, little-endian: f32 for f16 and bf16, one byte for each u8 and
 /// bool.
-pub fn data(tensor: &Tensor) -> Result<Vec<u8>> {
+pub fn data(tensor: &Tensor) -> Heavy<Vec<u8>> {
     let array = tensor.array()?.to_device(&Device::Cpu)?;
     Ok(match array.dtype() {
         DType::F64 => bytes(&array, f64::to_le_bytes)?,

@@ -17,15 +17,18 @@ impl Model {
     /// [`Error::NotAvailable`] if the class has no such method, and the errors of the method.
     pub fn call(&self, method: &str, args: &Args, ctx: &Ctx) -> Result<Value> {
         self.check_memory()?;
-        self.check_types(args)?;
+        self.check_tensors(args)?;
         self.body.call(self, method, args, ctx)
     }
 
-    /// Checks that floating-point arguments have the type of the weights.
-    fn check_types(&self, args: &Args) -> Result<()> {
-        let Some(weights) = self.entries.first().map(|entry| entry.param.leaf().dtype()) else {
+    /// Checks that tensors are on the device of the weights, and that floating-point ones have
+    /// their type.
+    fn check_tensors(&self, args: &Args) -> Result<()> {
+        let Some(leaf) = self.entries.first().map(|entry| entry.param.leaf()) else {
             return Ok(());
         };
+        args.require_device(&leaf.device())?;
+        let weights = leaf.dtype();
         let first = self.body.vectors();
         let positional =
             first.into_iter().filter_map(|name| Some((name, args.tensor(0, name).ok()?)));
@@ -44,7 +47,7 @@ impl Model {
     /// [`Error::NotAvailable`] if the class does not generate tokens autoregressively.
     pub fn generation(&self, method: &str, args: &Args) -> Result<Generation> {
         self.check_memory()?;
-        self.check_types(args)?;
+        self.check_tensors(args)?;
         self.body.generation(self, method, args)
     }
 

@@ -187,22 +187,36 @@ impl Model {
         self.children.iter().for_each(|(_, child)| child.train(on));
     }
 
-    /// Moves weights and gradients to `device`.
+    /// Moves weights and gradients to `device`; nothing is moved if there is an error.
     ///
     /// # Errors
     ///
-    /// If a quantized weight would have to move (nothing is moved then), or if memory is
-    /// insufficient.
+    /// If a quantized weight would have to move, or if memory is insufficient.
     pub fn move_to(&self, device: &Device) -> Result<()> {
-        // checked for all weights before any is moved
-        for leaf in self.entries.iter().map(|entry| entry.param.leaf()) {
-            if !leaf.is_at(device, leaf.dtype()) {
+        self.move_leaves(self.entries.iter().map(|entry| entry.param.leaf()), device)
+    }
+
+    fn move_leaves<'a>(
+        &self,
+        leaves: impl Iterator<Item = &'a Arc<Leaf>>,
+        device: &Device,
+    ) -> Result<()> {
+        let mut needed = BytesByDevice::default();
+        let mut moving: Vec<&Arc<Leaf>> = Vec::new();
+        for leaf in leaves.filter(|leaf| !leaf.is_at(device, leaf.dtype())) {
+            // tied weights have several names
+            if !moving.iter().any(|other| Arc::ptr_eq(other, leaf)) {
                 leaf.require_plain("moving it")?;
+                needed.add(device, leaf.bytes_to_move());
+                moving.push(leaf);
             }
         }
-        self.entries
-            .iter()
-            .try_for_each(|e| Ok(e.param.leaf().move_to(device, e.param.leaf().dtype())?))
+        needed.check_sum(&format!("this {} on {}", self.class(), device.name()))?;
+        // all copies are made before the first weight changes
+        let copies = moving.iter().map(|leaf| leaf.copy_to(device, leaf.dtype()));
+        let copies = copies.collect::<xt_autograd::Result<Vec<_>>>()?;
+        moving.iter().zip(copies).for_each(|(leaf, copy)| leaf.take(copy));
+        Ok(())
     }
 
     /// Moves the weights of a new model to the device of the models that it contains, `inner`, or
@@ -215,12 +229,9 @@ impl Model {
         }
         let shared: Vec<&Arc<Leaf>> =
             inner.iter().flat_map(|model| &model.entries).map(|entry| entry.param.leaf()).collect();
-        for leaf in self.entries.iter().map(|entry| entry.param.leaf()) {
-            if !shared.iter().any(|other| Arc::ptr_eq(other, leaf)) {
-                leaf.move_to(&device, leaf.dtype())?;
-            }
-        }
-        Ok(())
+        let own = self.entries.iter().map(|entry| entry.param.leaf());
+        let own = own.filter(|leaf| !shared.iter().any(|other| Arc::ptr_eq(other, leaf)));
+        self.move_leaves(own, &device)
     }
 
     /// Copies the values of a state dict into the model. With `strict`, missing and unexpected

@@ -38,14 +38,24 @@ fn expected(downloads: u64, uploads: u64) -> Transfers {
     }
 }
 
+/// The fields of both objects.
+fn merged(mut one: Json, other: &Json) -> Json {
+    one.as_object_mut().unwrap().extend(other.as_object().unwrap().clone());
+    one
+}
+
 fn gpt(layers: Json, wrapper: Json) -> Arc<Model> {
-    let mut options = json!({ "dim": 16, "depth": 2, "heads": 2, "attn_dim_head": 8 });
-    options.as_object_mut().unwrap().extend(layers.as_object().unwrap().clone());
-    let layers = json!({ "class": "Decoder", "options": options });
-    let mut net = json!({ "num_tokens": 17, "max_seq_len": 24, "attn_layers": layers });
-    net.as_object_mut().unwrap().extend(wrapper.as_object().unwrap().clone());
-    let net = json!({ "class": "TransformerWrapper", "options": net });
-    let spec = json!({ "class": "AutoregressiveWrapper", "options": { "net": net } });
+    gpt_with(&layers, &wrapper, &json!({}))
+}
+
+/// A GPT with these options of its layers, of the net around them, and of the wrapper that trains.
+fn gpt_with(layers: &Json, net: &Json, wrapper: &Json) -> Arc<Model> {
+    let options = json!({ "dim": 16, "depth": 2, "heads": 2, "attn_dim_head": 8 });
+    let layers = json!({ "class": "Decoder", "options": merged(options, layers) });
+    let options = json!({ "num_tokens": 17, "max_seq_len": 24, "attn_layers": layers });
+    let net = json!({ "class": "TransformerWrapper", "options": merged(options, net) });
+    let options = merged(json!({ "net": net }), wrapper);
+    let spec = json!({ "class": "AutoregressiveWrapper", "options": options });
     let model = Model::from_spec(&spec, 1).unwrap();
     model.move_to(&device()).unwrap();
     model
@@ -138,4 +148,114 @@ fn a_token_copies_its_logits_and_its_id() {
         token();
         assert_eq!(counted(token), expected(1, 1));
     }
+}
+
+/// Options of the layers that change what is computed, one at a time.
+fn layer_options() -> Vec<Json> {
+    let flags = [
+        "alibi_pos_bias",
+        "rel_pos_bias",
+        "dynamic_pos_bias",
+        "rotary_pos_emb",
+        "rotary_xpos",
+        "residual_attn",
+        "macaron",
+        "gate_residual",
+        "scale_residual",
+        "sandwich_norm",
+        "use_scalenorm",
+        "use_rmsnorm",
+        "ff_glu",
+        "ff_relu_squared",
+        "ff_swish",
+        "ff_post_act_ln",
+        "ff_no_bias",
+        "ff_zero_init_output",
+        "attn_talking_heads",
+        "attn_head_scale",
+        "attn_qk_norm",
+        "attn_on_attn",
+        "attn_gate_values",
+        "attn_one_kv_head",
+        "attn_shared_kv",
+        "attn_tensor_product",
+        "attn_zero_init_output",
+        "zero_init_branch_output",
+        "deepnorm",
+    ];
+    let mut all: Vec<Json> = flags.iter().map(|name| json!({ *name: true })).collect();
+    all.extend([
+        json!({}),
+        json!({ "pre_norm": false }),
+        json!({ "shift_tokens": 1 }),
+        json!({ "layer_dropout": 0.1 }),
+        json!({ "attn_dropout": 0.1, "ff_dropout": 0.1 }),
+        json!({ "alibi_pos_bias": true, "alibi_learned": true }),
+        json!({ "attn_qk_norm": true, "attn_qk_norm_groups": 2, "attn_qk_norm_dim_scale": true }),
+        json!({ "ff_glu": true, "ff_swish": true, "ff_mult": 2 }),
+        json!({ "attn_num_mem_kv": 2 }),
+        json!({ "attn_sparse_topk": 3 }),
+        json!({ "attn_max_attend_past": 3 }),
+        json!({ "attn_value_dim_head": 4 }),
+        json!({ "sandwich_coef": 1 }),
+        json!({ "par_ratio": 2 }),
+    ]);
+    all
+}
+
+/// Options of the net around the layers.
+fn net_options() -> Vec<Json> {
+    vec![
+        json!({ "num_memory_tokens": 2 }),
+        json!({ "emb_dropout": 0.1 }),
+        json!({ "emb_frac_gradient": 0.5 }),
+        json!({ "emb_dim": 8 }),
+        json!({ "tie_embedding": true }),
+        json!({ "scaled_sinu_pos_emb": true }),
+        json!({ "use_abs_pos_emb": false }),
+        json!({ "l2norm_embed": true }),
+        json!({ "post_emb_norm": true }),
+    ]
+}
+
+/// The copies of a train step (one of each, and the ids and the loss) that an option adds, as the
+/// list in docs/cuda.md says.
+fn more_copies(options: &Json) -> (u64, u64) {
+    let names = |name: &str| options.get(name).is_some();
+    match () {
+        () if names("rotary_xpos") => (1, 4),
+        () if names("mask_prob") => (0, 1),
+        () => (0, 0),
+    }
+}
+
+#[test]
+fn no_option_copies_more_but_those_that_are_listed() {
+    let _alone = alone();
+    let none = json!({});
+    let layers = layer_options().into_iter().map(|o| (o, none.clone(), none.clone()));
+    let nets = net_options().into_iter().map(|o| (none.clone(), o, none.clone()));
+    let wrappers = [json!({ "mask_prob": 0.2 }), json!({ "pad_value": 3 })];
+    let wrappers = wrappers.into_iter().map(|o| (none.clone(), none.clone(), o));
+    let mut wrong = Vec::new();
+    for (layers, net, wrapper) in layers.chain(nets).chain(wrappers) {
+        let model = gpt_with(&layers, &net, &wrapper);
+        model.train(true);
+        let parameters = parameters(&model);
+        let step = |call: u64| {
+            let loss = loss(&model, ids(2, 9, call), call);
+            loss.backward(false, &|| false).unwrap();
+            parameters.iter().for_each(|leaf| leaf.set_grad(None).unwrap());
+            assert!(number(&loss).is_finite());
+        };
+        // the first one makes tables
+        step(1);
+        let got = counted(|| step(2));
+        let options = merged(merged(layers, &net), &wrapper);
+        let (downloads, uploads) = more_copies(&options);
+        if got != expected(1 + downloads, 1 + uploads) {
+            wrong.push(format!("{options}: {got:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

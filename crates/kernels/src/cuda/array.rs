@@ -2,11 +2,12 @@
 
 use super::buffer::Buffer;
 use super::gpu::Gpu;
-use crate::array::HostArray;
+use crate::array::{Element, HostArray};
 use crate::error::bail;
 use crate::host;
 use crate::{DType, Result, Shape};
 use candle_core::Layout;
+use half::{bf16, f16};
 use std::sync::Arc;
 
 /// A view of values in the memory of a GPU. A clone is cheap and shares them.
@@ -26,12 +27,11 @@ impl Array {
     /// # Errors
     /// If the GPU's memory does not suffice.
     pub fn upload(array: &HostArray, gpu: &Arc<Gpu>) -> Result<Self> {
-        let buffer = host::with_bytes(array, |bytes| Buffer::upload(gpu, bytes))?;
+        let is_integer = array.dtype() == DType::I64;
+        let (buffer, bounds) = host::with_bytes(array, |bytes| {
+            Ok((Buffer::upload(gpu, bytes)?, is_integer.then(|| bounds(bytes)).flatten()))
+        })?;
         let layout = Layout::contiguous(array.dims());
-        let bounds = match array.dtype() {
-            DType::I64 => bounds(array)?,
-            _ => None,
-        };
         Ok(Self { buffer: Arc::new(buffer), dtype: array.dtype(), layout, bounds })
     }
 
@@ -54,34 +54,30 @@ impl Array {
         self.buffer.address().map_or(0, |address| address + start as u64)
     }
 
-    /// Copies the values to the host, in row-major order, after all earlier work.
+    /// Copies the values of a contiguous view to the host, after all earlier work.
     ///
     /// # Errors
-    /// If the copy fails, or a kernel before it has failed.
+    /// [`crate::Error::OutOfMemory`] if the host's memory does not suffice; if the copy fails, or a
+    /// kernel before it has failed.
     pub fn download(&self) -> Result<HostArray> {
-        let size = self.dtype.size_in_bytes();
-        let dims = self.layout.dims();
-        if self.layout.shape().elem_count() == 0 {
-            return Ok(HostArray::from_raw_buffer(
-                &[],
-                self.dtype,
-                dims,
-                &candle_core::Device::Cpu,
-            )?);
+        match self.dtype {
+            DType::U8 => self.read::<u8>(),
+            DType::U32 => self.read::<u32>(),
+            DType::I64 => self.read::<i64>(),
+            DType::F16 => self.read::<f16>(),
+            DType::BF16 => self.read::<bf16>(),
+            DType::F32 => self.read::<f32>(),
+            DType::F64 => self.read::<f64>(),
+            other => bail!("arrays of type {other:?} stay on the CPU"),
         }
-        // from the first element of the view to its last one
-        let start = self.layout.start_offset();
-        let steps = dims.iter().zip(self.layout.stride()).map(|(n, stride)| (n - 1) * stride);
-        let end = start + steps.sum::<usize>() + 1;
-        let bytes = self.buffer.download(start * size..end * size)?;
-        let bytes = match self.layout.is_contiguous() {
-            true => bytes,
-            false => {
-                let elements = offsets(&self.layout).into_iter().map(|offset| offset * size);
-                elements.flat_map(|at| &bytes[at..at + size]).copied().collect()
-            }
+    }
+
+    fn read<T: Element>(&self) -> Result<HostArray> {
+        let Some((start, end)) = self.layout.contiguous_offsets() else {
+            bail!("a contiguous array is needed here, got strides {:?}", self.layout.stride());
         };
-        Ok(HostArray::from_raw_buffer(&bytes, self.dtype, dims, &candle_core::Device::Cpu)?)
+        let values = self.buffer.download::<T>(start..end)?;
+        Ok(HostArray::from_vec(values, self.layout.shape(), &candle_core::Device::Cpu)?)
     }
 
     /// The GPU that has the values.
@@ -127,16 +123,9 @@ impl Array {
     }
 }
 
-/// The least and the greatest integer of a host array.
-fn bounds(array: &HostArray) -> Result<Option<(i64, i64)>> {
-    let values: Vec<i64> = array.flatten_all()?.to_vec1()?;
-    let least = values.iter().copied().min();
-    Ok(least.zip(values.iter().copied().max()))
-}
-
-/// The offset of each element from the first one, in row-major order.
-fn offsets(layout: &Layout) -> Vec<usize> {
-    layout.dims().iter().zip(layout.stride()).fold(vec![0], |starts, (size, stride)| {
-        starts.iter().flat_map(|start| (0..*size).map(move |i| start + i * stride)).collect()
-    })
+/// The least and the greatest of the 64-bit integers with these bytes.
+fn bounds(bytes: &[u8]) -> Option<(i64, i64)> {
+    let (values, _) = bytes.as_chunks();
+    let values = values.iter().copied().map(i64::from_ne_bytes);
+    values.clone().min().zip(values.max())
 }

@@ -40,7 +40,10 @@ impl<const N: usize> Axes<N> {
             }
         }
         if joined.len() > AXES {
-            bail!("a kernel for GPUs loops over {AXES} axes at most, got shape {dims:?}");
+            bail!(
+                "a kernel for GPUs loops over {AXES} axes at most, got views of shape {dims:?}: \
+                 reshape them to fewer axes, or use the CPU"
+            );
         }
         let first = (AXES - joined.len().max(1)) as u32;
         let mut axes = Self { dims: [1; AXES], first, strides: [[0; AXES]; N] };

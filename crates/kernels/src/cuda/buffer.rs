@@ -1,6 +1,8 @@
 //! Memory of a GPU.
 
 use super::gpu::Gpu;
+use crate::array::Element;
+use crate::memory::alloc::with_capacity;
 use crate::Result;
 use cudarc::driver::{result, sys, CudaSlice, DevicePtr};
 use std::sync::Arc;
@@ -63,13 +65,28 @@ impl Buffer {
         self.bytes.as_ref().map_or(0, CudaSlice::len)
     }
 
-    /// Copies `range` of the bytes to the host, after all earlier work.
-    pub fn download(&self, range: std::ops::Range<usize>) -> Result<Vec<u8>> {
+    /// Copies the values in `range`, as elements of the type `T`, to the host after all earlier
+    /// work.
+    ///
+    /// # Errors
+    /// [`crate::Error::OutOfMemory`] if the host's memory does not suffice; if the copy fails, or a
+    /// kernel before it has failed.
+    pub fn download<T: Element>(&self, range: std::ops::Range<usize>) -> Result<Vec<T>> {
         let (Some(bytes), false) = (&self.bytes, range.is_empty()) else { return Ok(Vec::new()) };
+        let mut values = with_capacity::<T>(range.len())?;
+        let stream = self.gpu.stream();
         let failed = |error| self.gpu.failed("a copy from the GPU failed", error);
-        let host = self.gpu.stream().clone_dtoh(&bytes.slice(range)).map_err(failed)?;
-        self.gpu.synchronize()?;
-        Ok(host)
+        stream.context().bind_to_thread().map_err(failed)?;
+        let from = bytes.device_ptr(stream).0 + (range.start * size_of::<T>()) as u64;
+        let to = &mut values.spare_capacity_mut()[..range.len()];
+        // SAFETY: both places have the bytes of the range, and live until the stream has done its
+        // work, which is awaited; they are written then, and any bytes are a number.
+        unsafe {
+            result::memcpy_dtoh_async(to, from, stream.cu_stream()).map_err(failed)?;
+            self.gpu.synchronize()?;
+            values.set_len(range.len());
+        }
+        Ok(values)
     }
 
     /// The GPU that has the bytes.
@@ -82,6 +99,9 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         if let Some(bytes) = self.bytes.take() {
             self.gpu.uncount(bytes.len() as u64);
+            // cudarc frees it without this; an error is that of the next call
+            let context = self.gpu.stream().context();
+            context.record_err(context.bind_to_thread());
         }
     }
 }

@@ -9,6 +9,10 @@ const NEEDED: (i32, i32) = (12, 4);
 /// The least compute capability: the kernels are compiled to PTX for it.
 pub(super) const CAPABILITY: (i32, i32) = (8, 0);
 
+/// The reason where the build could not compile the kernels.
+pub(super) const NO_KERNELS: &str = "this build has no CUDA kernels: use a released package, or \
+    build it where Python 3 with pip can fetch their compiler";
+
 /// What is known about the GPUs of this machine.
 #[derive(Clone, Debug)]
 pub struct Status {
@@ -51,13 +55,13 @@ impl GpuInfo {
 /// The state of driver and GPUs, which is looked up once.
 pub fn status() -> &'static Status {
     static STATUS: OnceLock<Status> = OnceLock::new();
-    STATUS.get_or_init(look_up)
+    STATUS.get_or_init(|| look_up(super::modules::are_embedded()))
 }
 
-fn look_up() -> Status {
+fn look_up(has_kernels: bool) -> Status {
     let none = |driver, reason: String| Status { driver, gpus: Vec::new(), reason: Some(reason) };
-    if !super::modules::are_embedded() {
-        return none(None, "this build has no CUDA kernels".into());
+    if !has_kernels {
+        return none(None, NO_KERNELS.into());
     }
     // SAFETY: only loads and closes the driver's library. Without this question, cudarc panics
     // where there is none.
@@ -134,4 +138,16 @@ fn gpus() -> Result<Vec<GpuInfo>, result::DriverError> {
         })
     };
     (0..count).map(info).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_without_kernels_says_so() {
+        let status = look_up(false);
+        assert_eq!(status.reason.as_deref(), Some(NO_KERNELS));
+        assert!(status.driver.is_none() && status.gpus.is_empty());
+    }
 }

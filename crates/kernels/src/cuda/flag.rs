@@ -13,10 +13,14 @@ mod kind {
     pub const EMBEDDING_INDEX: u32 = 1;
     /// A target of a cross-entropy.
     pub const TARGET: u32 = 2;
-    /// An index of `gather`, `index_select` or `scatter_add`.
-    pub const INDEX: u32 = 3;
+    /// An index of `gather`.
+    pub const GATHER_INDEX: u32 = 3;
+    /// An index of `index_select`.
+    pub const SELECT_INDEX: u32 = 4;
+    /// An index of `scatter_add`.
+    pub const SCATTER_INDEX: u32 = 5;
     /// A number that has no 64-bit integer.
-    pub const INTEGER: u32 = 4;
+    pub const INTEGER: u32 = 6;
 }
 
 /// `Flag` in common.cuh.
@@ -85,6 +89,10 @@ impl Flag {
     }
 }
 
+fn outside(name: &str, index: i64, size: i64) -> String {
+    format!("{name}: index {index} is out of range for an axis of size {size}")
+}
+
 fn message(kind: u32, value: i64, limit: i64) -> String {
     match kind {
         kind::EMBEDDING_INDEX => format!(
@@ -94,9 +102,12 @@ fn message(kind: u32, value: i64, limit: i64) -> String {
         kind::TARGET => format!(
             "cross-entropy: target {value} is out of range: the logits have {limit} classes, from 0"
         ),
-        kind::INDEX => format!("gather: index {value} is out of range for an axis of size {limit}"),
+        kind::GATHER_INDEX => outside("gather", value, limit),
+        kind::SELECT_INDEX => outside("index_select", value, limit),
+        kind::SCATTER_INDEX => outside("scatter_add", value, limit),
         kind::INTEGER => {
-            "a number does not fit a 64-bit integer: replace such values before the cast".into()
+            "cast: a number does not fit a 64-bit integer: replace such values before the cast"
+                .into()
         }
         other => format!("a kernel has reported a bad value ({other})"),
     }

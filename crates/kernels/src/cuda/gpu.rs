@@ -1,6 +1,7 @@
 //! A GPU, and the registry of open GPUs.
 
 use super::driver::{status, GpuInfo};
+use super::failure::failed;
 use super::flag::Flag;
 use super::modules::Modules;
 use crate::error::{bail, size};
@@ -63,7 +64,7 @@ impl Gpu {
                 let (held, modules) = (AtomicU64::new(0), Modules::default());
                 Ok(Self { info, stream, held, modules, flag })
             }
-            Err(error) => bail!("cuda:{index} cannot be opened: {error:?}"),
+            Err(error) => Err(failed(index, "it cannot be opened", error)),
         }
     }
 
@@ -139,11 +140,6 @@ impl Gpu {
         self.info.processors
     }
 
-    /// The compute capability, as (major, minor).
-    pub(super) fn capability(&self) -> (i32, i32) {
-        self.info.capability
-    }
-
     /// The names of the kernels that have been used.
     pub fn used_kernels(&self) -> Vec<String> {
         self.modules.used()
@@ -179,7 +175,7 @@ impl Gpu {
 
     /// The error of a driver call, in words; `what` is what was to be done.
     pub(super) fn failed(&self, what: &str, error: DriverError) -> Error {
-        Error::Invalid(format!("cuda:{}: {what}: {error:?}", self.index()))
+        failed(self.index(), what, error)
     }
 }
 

@@ -8,6 +8,7 @@ mod axes;
 mod buffer;
 mod cublas;
 mod driver;
+mod failure;
 mod flag;
 mod gpu;
 mod launch;

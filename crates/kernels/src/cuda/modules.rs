@@ -1,8 +1,10 @@
 //! The compiled kernels: one module for each `.cu` file, loaded at its first use.
 
+use super::driver::{GpuInfo, NO_KERNELS};
+use super::failure::failed;
 use crate::error::bail;
-use crate::{DType, Error, Result};
-use cudarc::driver::{result, sys, DriverError};
+use crate::{DType, Result};
+use cudarc::driver::{result, sys};
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::sync::{Mutex, PoisonError};
@@ -35,6 +37,9 @@ pub(super) struct Embedded {
 
 static EMBEDDED: &[Embedded] = include!(concat!(env!("OUT_DIR"), "/cuda_modules.rs"));
 
+/// The compute capability for which there is machine code.
+const CUBIN_CAPABILITY: (i32, i32) = (9, 0);
+
 /// Whether this build has kernels.
 pub(super) fn are_embedded() -> bool {
     !EMBEDDED.is_empty()
@@ -47,12 +52,16 @@ pub(super) fn are_embedded() -> bool {
 pub fn kernels() -> Result<Vec<String>> {
     let mut names = Vec::new();
     for embedded in EMBEDDED {
-        let ptx = decompressed(embedded.name, embedded.ptx)?;
-        let text = String::from_utf8_lossy(&ptx);
-        let entries = text.split(".entry ").skip(1).filter_map(|entry| entry.split('(').next());
-        names.extend(entries.map(|name| name.trim().to_string()));
+        names.extend(entries(&decompressed(embedded.name, embedded.ptx)?));
     }
     Ok(names)
+}
+
+/// The names of the kernels in PTX.
+fn entries(ptx: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(ptx);
+    let entries = text.split(".entry ").skip(1).filter_map(|entry| entry.split('(').next());
+    entries.map(|name| name.trim().to_string()).collect()
 }
 
 /// The kernels of a GPU that have been used, by name. They stay loaded until the process ends.
@@ -78,8 +87,8 @@ impl Modules {
         loaded.functions.keys().map(Name::to_string).collect()
     }
 
-    /// The kernel `name`, for a GPU of this compute capability, whose context must be current.
-    pub fn function(&self, capability: (i32, i32), name: Name) -> Result<sys::CUfunction> {
+    /// The kernel `name`, for the GPU whose context is current.
+    pub fn function(&self, gpu: &GpuInfo, name: Name) -> Result<sys::CUfunction> {
         let mut loaded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(function) = loaded.functions.get(&name) {
             return Ok(*function as sys::CUfunction);
@@ -87,7 +96,7 @@ impl Modules {
         let handle = match loaded.modules.get(name.module) {
             Some(handle) => *handle as sys::CUmodule,
             None => {
-                let handle = load(capability, name.module)?;
+                let handle = load(gpu, name.module)?;
                 loaded.modules.insert(name.module, handle as usize);
                 handle
             }
@@ -97,21 +106,28 @@ impl Modules {
         };
         // SAFETY: the module is loaded and is never unloaded.
         let function = unsafe { result::module::get_function(handle, text) }
-            .map_err(|error| failed(&format!("there is no kernel {name}"), error))?;
+            .map_err(|error| failed(gpu.index, &format!("there is no kernel {name}"), error))?;
         loaded.functions.insert(name, function as usize);
         Ok(function)
     }
 }
 
-fn load(capability: (i32, i32), name: &str) -> Result<sys::CUmodule> {
+fn load(gpu: &GpuInfo, name: &str) -> Result<sys::CUmodule> {
     let Some(embedded) = EMBEDDED.iter().find(|embedded| embedded.name == name) else {
-        bail!("this build has no CUDA kernels ({name})");
+        bail!("{NO_KERNELS} ({name})");
     };
-    let exact = capability == (9, 0);
-    let image = decompressed(name, if exact { embedded.cubin } else { embedded.ptx })?;
-    // SAFETY: PTX ends with a zero, machine code contains its size; the driver copies either.
-    unsafe { result::module::load_data(image.as_ptr().cast()) }
-        .map_err(|error| failed(&format!("the kernels of {name} cannot be loaded"), error))
+    let load = |image: &[u8]| {
+        let image = decompressed(name, image)?;
+        // SAFETY: PTX ends with a zero, machine code contains its size; the driver copies either.
+        let loaded = unsafe { result::module::load_data(image.as_ptr().cast()) };
+        let what = || format!("the kernels of {name} cannot be loaded");
+        loaded.map_err(|error| failed(gpu.index, &what(), error))
+    };
+    match gpu.capability {
+        // a driver that refuses the machine code still compiles PTX
+        CUBIN_CAPABILITY => load(embedded.cubin).or_else(|_| load(embedded.ptx)),
+        _ => load(embedded.ptx),
+    }
 }
 
 fn decompressed(name: &str, bytes: &[u8]) -> Result<Vec<u8>> {
@@ -121,6 +137,29 @@ fn decompressed(name: &str, bytes: &[u8]) -> Result<Vec<u8>> {
     }
 }
 
-fn failed(what: &str, error: DriverError) -> Error {
-    Error::Invalid(format!("{what}: {error:?}"))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::device;
+    use crate::Device;
+
+    /// The emulated driver knows PTX only: this looks at the machine code itself.
+    #[test]
+    fn machine_code_has_the_kernels_of_the_ptx() {
+        assert!(are_embedded() || matches!(device(), Device::Cpu));
+        for Embedded { name, ptx, cubin } in EMBEDDED {
+            let (ptx, cubin) =
+                (decompressed(name, ptx).unwrap(), decompressed(name, cubin).unwrap());
+            assert!(cubin.starts_with(b"\x7fELF"), "{name}");
+            // the least byte of e_flags is the compute capability
+            assert_eq!(cubin[48], 90, "{name}");
+            let kernels = entries(&ptx);
+            assert!(!kernels.is_empty(), "{name}");
+            for kernel in kernels {
+                let section = format!(".text.{kernel}\0");
+                let found = cubin.windows(section.len()).any(|bytes| bytes == section.as_bytes());
+                assert!(found, "{name}: no machine code of {kernel}");
+            }
+        }
+    }
 }

@@ -1,13 +1,18 @@
-// The CUDA driver's interface on the CPU, for tests: memory of the device is malloc, all work is
-// done at once. Fresh memory is filled with NaN. Environment variables choose what the machine has:
+// The CUDA driver's interface on the CPU, for tests: memory of a device is malloc, and work is done
+// within the call that starts it, or late. Fresh memory is filled with NaN. Devices are kept apart:
+// calls need the current context of the stream's device. Environment variables choose what the
+// machine has:
 //   EMULATED_CUDA_INIT        what cuInit returns (0)
 //   EMULATED_CUDA_VERSION     the supported CUDA version, 1000 * major + 10 * minor (12040)
 //   EMULATED_CUDA_DEVICES     how many GPUs there are (1)
-//   EMULATED_CUDA_CAPABILITY  their compute capability, 10 * major + minor (80)
+//   EMULATED_CUDA_CAPABILITY  their compute capability, 10 * major + minor (80); with commas, that
+//                             of each
 //   EMULATED_CUDA_MEMORY      bytes of memory of each (4 GiB)
-//   EMULATED_CUDA_LOG         prints how often each function was called, at the end
-//   EMULATED_CUDA_LATE        1: copies, kernels and frees wait for the next synchronisation
-//   EMULATED_CUDA_PROTECT     1: the host cannot touch memory of the device
+//   EMULATED_CUDA_LOG         prints calls and bytes of each function, at the end
+//   EMULATED_CUDA_FAIL        a function that fails, or a kernel that ends its context
+//   EMULATED_CUDA_LATE        1: copies, kernels and frees wait for the next synchronisation;
+//                             2: streams are never synchronised, to show what a missing call does
+//   EMULATED_CUDA_PROTECT     1: the host cannot touch memory of a device, nor can another device
 //   EMULATED_CUDA_LEAKS       1: a process that has not freed all arrays ends with status 86
 #include <algorithm>
 #include <chrono>
@@ -18,6 +23,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -38,12 +44,18 @@ enum {
   OUT_OF_MEMORY = 2,
   INVALID_DEVICE = 101,
   INVALID_IMAGE = 200,
+  INVALID_CONTEXT = 201,
+  INVALID_HANDLE = 400,
   NOT_FOUND = 500,
-  LAUNCH_FAILED = 719
+  LAUNCH_FAILED = 719,
+  UNKNOWN = 999
 };
 
 /// `cuDeviceGetAttribute`.
 enum Attribute { WARP_SIZE = 10, PROCESSORS = 16, MAJOR = 75, MINOR = 76, MEMORY_POOLS = 115 };
+
+/// `cuMemPoolGetAttribute`.
+enum PoolAttribute { RELEASE_THRESHOLD = 4, RESERVED = 5, USED = 7 };
 
 size_t setting(const char* name, size_t standard) {
   const char* text = getenv(name);
@@ -52,14 +64,45 @@ size_t setting(const char* name, size_t standard) {
 
 size_t memory() { return setting("EMULATED_CUDA_MEMORY", 4ull << 30); }
 
+int device_count() { return int(setting("EMULATED_CUDA_DEVICES", 1)); }
+
+/// The compute capability of a device: that at its place in the list, or the last one.
+int capability(int device) {
+  const char* text = getenv("EMULATED_CUDA_CAPABILITY");
+  if (!text) return 80;
+  for (const char* comma; device-- > 0 && (comma = strchr(text, ','));) text = comma + 1;
+  return atoi(text);
+}
+
+/// Whether this function or kernel is to fail.
+bool fails(const char* name) {
+  const char* text = getenv("EMULATED_CUDA_FAIL");
+  return text && !strcmp(text, name);
+}
+
+/// Whether work waits for a synchronisation, and whether it waits for ever.
+bool late() {
+  static bool is = setting("EMULATED_CUDA_LATE", 0) != 0;
+  return is;
+}
+bool never() {
+  static bool is = setting("EMULATED_CUDA_LATE", 0) == 2;
+  return is;
+}
+
 // never destroyed: other threads may call until the process is gone
 std::mutex& mutex() {
   static auto& one = *new std::mutex;
   return one;
 }
 
-std::map<std::string, unsigned long>& counts() {
-  static auto& all = *new std::map<std::string, unsigned long>;
+/// Calls of a function, and the bytes that it has copied.
+struct Calls {
+  unsigned long count = 0, bytes = 0;
+};
+
+std::map<std::string, Calls>& calls() {
+  static auto& all = *new std::map<std::string, Calls>;
   return all;
 }
 
@@ -73,13 +116,6 @@ std::map<std::string, Launches>& launches() {
   static auto& all = *new std::map<std::string, Launches>;
   return all;
 }
-
-std::map<CUdeviceptr, size_t>& blocks() {
-  static auto& all = *new std::map<CUdeviceptr, size_t>;
-  return all;
-}
-
-size_t used = 0;
 
 constexpr size_t PAGE = 4096;
 
@@ -136,136 +172,223 @@ class Arena {
   std::map<size_t, size_t> gaps;
 };
 
-/// Says what the host has touched, and lets the process die of it.
+/// Says that memory of a device was touched, and lets the process die of it.
 void touched(int, siginfo_t* info, void*);
 
-/// Null unless memory is protected.
-Arena* arena() {
-  static Arena* one = [] {
-    if (setting("EMULATED_CUDA_PROTECT", 0) == 0) return static_cast<Arena*>(nullptr);
+/// A device, and its primary context.
+struct Device {
+  int index;
+  /// Bytes of the blocks in use.
+  size_t used = 0;
+  /// Sizes of the blocks that the pool keeps, and their sum.
+  std::multiset<size_t> kept;
+  size_t kept_bytes = 0;
+  /// What the pool may keep at a synchronisation.
+  unsigned long long threshold = 0;
+  /// After a kernel that failed, every call of the context fails, as on a GPU.
+  CUresult lost = SUCCESS;
+  /// Null unless memory is protected.
+  Arena* arena = nullptr;
+
+  /// Lets the pool keep `most` bytes at most.
+  void trim(size_t most) {
+    while (kept_bytes > most) {
+      kept_bytes -= *kept.begin();
+      kept.erase(kept.begin());
+    }
+  }
+};
+
+std::vector<Device>& devices() {
+  static auto& all = *[] {
+    auto all = new std::vector<Device>;
+    bool protect = setting("EMULATED_CUDA_PROTECT", 0) != 0;
+    for (int index = 0; index < device_count(); index++) {
+      Device device;
+      device.index = index;
+      if (protect) device.arena = new Arena(memory());
+      all->push_back(std::move(device));
+    }
     struct sigaction action = {};
     action.sa_sigaction = touched;
     action.sa_flags = SA_SIGINFO;
-    sigaction(SIGSEGV, &action, nullptr);
-    return new Arena(memory());
+    if (protect) sigaction(SIGSEGV, &action, nullptr);
+    return all;
   }();
-  return one;
-}
-
-void touched(int, siginfo_t* info, void*) {
-  const char text[] = "emulated: the host touches memory of the device\n";
-  if (arena()->has(info->si_addr)) (void)!write(STDERR_FILENO, text, sizeof text - 1);
-  signal(SIGSEGV, SIG_DFL);
-}
-
-/// Opens the memory of the device as long as it lives: while the device works.
-struct Open {
-  Open() {
-    if (arena()) arena()->open(true);
-  }
-  ~Open() {
-    if (arena()) arena()->open(false);
-  }
-};
-
-/// After a kernel that failed, every call fails, as on a GPU.
-CUresult lost = SUCCESS;
-
-/// Sizes of the arguments of the kernels in a module, by name.
-struct Module {
-  std::map<std::string, size_t> entries;
-};
-
-/// Work that waits for a synchronisation, by stream, in the order of the calls.
-std::map<void*, std::vector<std::function<void()>>>& waiting() {
-  static auto& all = *new std::map<void*, std::vector<std::function<void()>>>;
   return all;
 }
 
-/// Does the work now, or at the next synchronisation of the stream.
-void enqueue(void* stream, std::function<void()> work) {
-  static bool late = setting("EMULATED_CUDA_LATE", 0) != 0;
-  if (late)
-    waiting()[stream].push_back(std::move(work));
-  else {
-    Open open;
-    work();
-  }
+void touched(int, siginfo_t* info, void*) {
+  const char text[] = "emulated: the host, or another device, touches memory of a device\n";
+  for (auto& device : devices())
+    if (device.arena->has(info->si_addr)) (void)!write(STDERR_FILENO, text, sizeof text - 1);
+  signal(SIGSEGV, SIG_DFL);
 }
 
-void finish(void* stream) {
-  auto work = std::move(waiting()[stream]);
-  waiting()[stream].clear();
-  for (auto& one : work) {
-    if (lost) return;
-    Open open;
-    one();
+/// Opens the memory of a device as long as it lives: while the device works.
+struct Open {
+  Arena* arena;
+  explicit Open(Device& device) : arena(device.arena) {
+    if (arena) arena->open(true);
   }
+  ~Open() {
+    if (arena) arena->open(false);
+  }
+};
+
+/// A block of memory. That of the pool is kept for later blocks when it is freed.
+struct Block {
+  size_t size;
+  Device* device;
+  bool of_pool;
+};
+
+std::map<CUdeviceptr, Block>& blocks() {
+  static auto& all = *new std::map<CUdeviceptr, Block>;
+  return all;
+}
+
+/// A kernel in a module of one device.
+struct Function {
+  emulated::Kernel* kernel;
+  Device* device;
+};
+
+/// Sizes of the arguments of the kernels in a module, by name, and those that were asked for.
+struct Module {
+  Device* device;
+  std::map<std::string, size_t> entries;
+  std::map<std::string, Function> functions;
+};
+
+/// A stream, with the work that waits for a synchronisation, in the order of the calls.
+struct Stream {
+  Device* device;
+  std::vector<std::function<void()>> waiting;
+
+  /// Does the work now, or at the next synchronisation.
+  void enqueue(std::function<void()> work) {
+    if (late()) {
+      waiting.push_back(std::move(work));
+    } else {
+      Open open(*device);
+      work();
+    }
+  }
+
+  void finish() {
+    auto work = std::move(waiting);
+    waiting.clear();
+    for (auto& one : work) {
+      if (device->lost) return;
+      Open open(*device);
+      one();
+    }
+  }
+};
+
+std::set<Stream*>& streams() {
+  static auto& all = *new std::set<Stream*>;
+  return all;
 }
 
 struct AtExit {
   ~AtExit() {
-    for (auto& [stream, work] : waiting()) finish(stream);
+    for (auto* stream : streams())
+      if (!never()) stream->finish();
     if (getenv("EMULATED_CUDA_LOG")) {
-      for (auto& [name, count] : counts())
-        fprintf(stderr, "emulated %lu %s\n", count, name.c_str());
+      for (auto& [name, of] : calls())
+        fprintf(stderr, "emulated %lu %s, %lu bytes\n", of.count, name.c_str(), of.bytes);
       for (auto& [name, of] : launches())
         fprintf(stderr, "emulated %lu launches, %lu blocks, %.3f s: %s\n", of.count, of.blocks,
                 of.seconds, name.c_str());
     }
     if (setting("EMULATED_CUDA_LEAKS", 0) && !blocks().empty()) {
+      size_t bytes = 0;
+      for (auto& [_, block] : blocks()) bytes += block.size;
       fprintf(stderr, "emulated: %zu arrays with %zu bytes were not freed\n", blocks().size(),
-              used);
+              bytes);
       _exit(86);
     }
   }
 } at_exit;
 
-thread_local void* current_context = nullptr;
-char contexts[16];
+/// The device whose context is current on this thread.
+thread_local Device* current = nullptr;
 
-CUresult allocate(CUdeviceptr* pointer, size_t size) {
+CUresult allocate(CUdeviceptr* pointer, size_t size, bool of_pool) {
+  auto& device = *current;
   if (size == 0) return INVALID_VALUE;
-  if (used + size > memory()) return OUT_OF_MEMORY;
+  // the pool gives a block of just this size again; others stay until they are trimmed
+  auto again = of_pool ? device.kept.find(size) : device.kept.end();
+  if (again != device.kept.end()) {
+    device.kept.erase(again);
+    device.kept_bytes -= size;
+  } else {
+    if (device.used + device.kept_bytes + size > memory()) return OUT_OF_MEMORY;
+    calls()["blocks from the system"].count++;
+    calls()["blocks from the system"].bytes += size;
+  }
   void* block;
-  if (arena()) {
-    block = arena()->take(size);
+  if (device.arena) {
+    block = device.arena->take(size);
     if (!block) return OUT_OF_MEMORY;
     // of exactly this size, so that a sanitizer sees the first byte too many
   } else if (posix_memalign(&block, 256, size)) {
     return OUT_OF_MEMORY;
   }
   {
-    Open open;
+    Open open(device);
     memset(block, 0xff, size);
   }
   *pointer = reinterpret_cast<CUdeviceptr>(block);
-  blocks()[*pointer] = size;
-  used += size;
+  blocks()[*pointer] = {size, &device, of_pool};
+  device.used += size;
   return SUCCESS;
 }
 
-CUresult release(CUdeviceptr pointer) {
+void release(CUdeviceptr pointer) {
   auto block = blocks().find(pointer);
-  if (block == blocks().end()) return INVALID_VALUE;
-  used -= block->second;
-  if (arena())
-    arena()->give_back(reinterpret_cast<char*>(pointer), block->second);
+  auto [size, device, of_pool] = block->second;
+  device->used -= size;
+  if (of_pool) {
+    device->kept.insert(size);
+    device->kept_bytes += size;
+  }
+  if (device->arena)
+    device->arena->give_back(reinterpret_cast<char*>(pointer), size);
   else
     free(reinterpret_cast<void*>(pointer));
   blocks().erase(block);
-  return SUCCESS;
 }
 
 void* at(CUdeviceptr pointer) { return reinterpret_cast<void*>(pointer); }
+
+/// Whether these bytes are in one block of the device.
+bool is_inside(CUdeviceptr pointer, size_t size, const Device* device) {
+  auto after = blocks().upper_bound(pointer);
+  if (after == blocks().begin()) return false;
+  auto& [start, block] = *std::prev(after);
+  return block.device == device && pointer + size <= start + block.size;
+}
 
 }  // namespace
 
 #define API extern "C" __attribute__((visibility("default"))) CUresult
 #define CALL                                  \
   std::lock_guard<std::mutex> guard(mutex()); \
-  counts()[__func__]++;                       \
-  if (lost) return lost
+  calls()[__func__].count++;                  \
+  if (fails(__func__)) return UNKNOWN
+#define CONTEXT                         \
+  CALL;                                 \
+  if (!current) return INVALID_CONTEXT; \
+  if (current->lost) return current->lost
+#define STREAM(handle)                                 \
+  CONTEXT;                                             \
+  auto* stream = static_cast<Stream*>(handle);         \
+  if (!streams().count(stream)) return INVALID_HANDLE; \
+  if (stream->device != current) return INVALID_CONTEXT
+#define COPIED(size) calls()[__func__].bytes += size
 
 API cuInit(unsigned) {
   CALL;
@@ -278,12 +401,12 @@ API cuDriverGetVersion(int* version) {
 }
 API cuDeviceGetCount(int* count) {
   CALL;
-  *count = int(setting("EMULATED_CUDA_DEVICES", 1));
+  *count = device_count();
   return SUCCESS;
 }
 API cuDeviceGet(int* device, int ordinal) {
   CALL;
-  if (ordinal < 0 || ordinal >= int(setting("EMULATED_CUDA_DEVICES", 1))) return INVALID_DEVICE;
+  if (ordinal < 0 || ordinal >= device_count()) return INVALID_DEVICE;
   *device = ordinal;
   return SUCCESS;
 }
@@ -297,14 +420,13 @@ API cuDeviceTotalMem_v2(size_t* bytes, int) {
   *bytes = memory();
   return SUCCESS;
 }
-API cuDeviceGetAttribute(int* value, int attribute, int) {
+API cuDeviceGetAttribute(int* value, int attribute, int device) {
   CALL;
-  int capability = int(setting("EMULATED_CUDA_CAPABILITY", 80));
   switch (attribute) {
     case WARP_SIZE: *value = 32; break;
     case PROCESSORS: *value = 2; break;
-    case MAJOR: *value = capability / 10; break;
-    case MINOR: *value = capability % 10; break;
+    case MAJOR: *value = capability(device) / 10; break;
+    case MINOR: *value = capability(device) % 10; break;
     case MEMORY_POOLS: *value = 1; break;
     default: *value = 0;
   }
@@ -312,7 +434,7 @@ API cuDeviceGetAttribute(int* value, int attribute, int) {
 }
 API cuDevicePrimaryCtxRetain(void** context, int device) {
   CALL;
-  *context = &contexts[device];
+  *context = &devices()[device];
   return SUCCESS;
 }
 API cuDevicePrimaryCtxRelease_v2(int) {
@@ -321,116 +443,140 @@ API cuDevicePrimaryCtxRelease_v2(int) {
 }
 API cuCtxGetCurrent(void** context) {
   CALL;
-  *context = current_context;
+  *context = current;
   return SUCCESS;
 }
 API cuCtxSetCurrent(void* context) {
   CALL;
-  current_context = context;
+  current = static_cast<Device*>(context);
   return SUCCESS;
 }
 API cuCtxSynchronize() {
-  CALL;
-  for (auto& [stream, work] : waiting()) finish(stream);
-  return lost;
+  CONTEXT;
+  for (auto* stream : streams())
+    if (stream->device == current) stream->finish();
+  current->trim(current->threshold);
+  return current->lost;
 }
-API cuDeviceGetDefaultMemPool(void** pool, int) {
+API cuDeviceGetDefaultMemPool(void** pool, int device) {
   CALL;
-  *pool = contexts;
+  *pool = &devices()[device];
   return SUCCESS;
 }
-API cuMemPoolSetAttribute(void*, int, void*) {
+API cuMemPoolSetAttribute(void* pool, int attribute, void* value) {
   CALL;
+  if (attribute != RELEASE_THRESHOLD) return INVALID_VALUE;
+  static_cast<Device*>(pool)->threshold = *static_cast<unsigned long long*>(value);
   return SUCCESS;
 }
-// The pool keeps nothing.
-API cuMemPoolGetAttribute(void*, int, void* value) {
+API cuMemPoolGetAttribute(void* pool, int attribute, void* value) {
   CALL;
-  *static_cast<unsigned long long*>(value) = 0;
+  auto& device = *static_cast<Device*>(pool);
+  auto& bytes = *static_cast<unsigned long long*>(value);
+  switch (attribute) {
+    case RELEASE_THRESHOLD: bytes = device.threshold; break;
+    case RESERVED: bytes = device.used + device.kept_bytes; break;
+    case USED: bytes = device.used; break;
+    default: return INVALID_VALUE;
+  }
   return SUCCESS;
 }
-API cuMemPoolTrimTo(void*, size_t) {
+API cuMemPoolTrimTo(void* pool, size_t least) {
   CALL;
+  auto& device = *static_cast<Device*>(pool);
+  device.trim(std::max(least, device.used) - device.used);
   return SUCCESS;
 }
 API cuStreamCreate(void** stream, unsigned) {
-  CALL;
-  *stream = malloc(1);
+  CONTEXT;
+  *stream = *streams().insert(new Stream{current, {}}).first;
   return SUCCESS;
 }
-API cuStreamDestroy_v2(void* stream) {
-  CALL;
-  free(stream);
+API cuStreamDestroy_v2(void* handle) {
+  STREAM(handle);
+  streams().erase(stream);
+  delete stream;
   return SUCCESS;
 }
-API cuStreamSynchronize(void* stream) {
-  CALL;
-  finish(stream);
-  return lost;
+API cuStreamSynchronize(void* handle) {
+  STREAM(handle);
+  if (never()) return SUCCESS;
+  stream->finish();
+  current->trim(current->threshold);
+  return current->lost;
 }
 API cuMemAlloc_v2(CUdeviceptr* pointer, size_t size) {
-  CALL;
-  return allocate(pointer, size);
+  CONTEXT;
+  return allocate(pointer, size, false);
 }
-API cuMemAllocAsync(CUdeviceptr* pointer, size_t size, void*) {
-  CALL;
-  return allocate(pointer, size);
+API cuMemAllocAsync(CUdeviceptr* pointer, size_t size, void* handle) {
+  STREAM(handle);
+  return allocate(pointer, size, true);
 }
 API cuMemFree_v2(CUdeviceptr pointer) {
-  CALL;
-  return release(pointer);
-}
-API cuMemFreeAsync(CUdeviceptr pointer, void* stream) {
-  CALL;
+  CONTEXT;
   if (!blocks().count(pointer)) return INVALID_VALUE;
-  enqueue(stream, [=] { release(pointer); });
+  release(pointer);
+  return SUCCESS;
+}
+API cuMemFreeAsync(CUdeviceptr pointer, void* handle) {
+  STREAM(handle);
+  if (!blocks().count(pointer)) return INVALID_VALUE;
+  stream->enqueue([=] { release(pointer); });
   return SUCCESS;
 }
 API cuMemHostAlloc(void** memory, size_t size, unsigned) {
-  CALL;
+  CONTEXT;
   *memory = malloc(size);
   return *memory ? SUCCESS : OUT_OF_MEMORY;
 }
 API cuMemHostGetDevicePointer_v2(CUdeviceptr* pointer, void* memory, unsigned) {
-  CALL;
+  CONTEXT;
   *pointer = reinterpret_cast<CUdeviceptr>(memory);
   return SUCCESS;
 }
-API cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t size, void* stream) {
-  CALL;
-  enqueue(stream, [=] { memset(at(to), value, size); });
+API cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t size, void* handle) {
+  STREAM(handle);
+  if (!is_inside(to, size, current)) return INVALID_VALUE;
+  stream->enqueue([=] { memset(at(to), value, size); });
   return SUCCESS;
 }
 // Pageable memory of the host may still be read after the call, as CUDA's documentation says.
-API cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void* from, size_t size, void* stream) {
-  CALL;
-  enqueue(stream, [=] { memcpy(at(to), from, size); });
+API cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void* from, size_t size, void* handle) {
+  STREAM(handle);
+  if (!is_inside(to, size, current)) return INVALID_VALUE;
+  COPIED(size);
+  stream->enqueue([=] { memcpy(at(to), from, size); });
   return SUCCESS;
 }
-API cuMemcpyDtoHAsync_v2(void* to, CUdeviceptr from, size_t size, void* stream) {
-  CALL;
-  enqueue(stream, [=] { memcpy(to, at(from), size); });
+API cuMemcpyDtoHAsync_v2(void* to, CUdeviceptr from, size_t size, void* handle) {
+  STREAM(handle);
+  if (!is_inside(from, size, current)) return INVALID_VALUE;
+  COPIED(size);
+  stream->enqueue([=] { memcpy(to, at(from), size); });
   return SUCCESS;
 }
-API cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t size, void* stream) {
-  CALL;
-  enqueue(stream, [=] { memcpy(at(to), at(from), size); });
+API cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t size, void* handle) {
+  STREAM(handle);
+  if (!is_inside(to, size, current) || !is_inside(from, size, current)) return INVALID_VALUE;
+  COPIED(size);
+  stream->enqueue([=] { memcpy(at(to), at(from), size); });
   return SUCCESS;
 }
 API cuMemGetInfo_v2(size_t* available, size_t* total) {
-  CALL;
+  CONTEXT;
   *total = memory();
-  *available = memory() - used;
+  *available = memory() - current->used - current->kept_bytes;
   return SUCCESS;
 }
 
 // The kernels and the sizes of their arguments, as the module's PTX declares them:
 // `.entry NAME( .param .align 8 .b8 NAME_param_0[176] )`.
 API cuModuleLoadData(void** result, const void* image) {
-  CALL;
+  CONTEXT;
   std::string ptx = static_cast<const char*>(image);
   if (ptx.find(".version") == std::string::npos) return INVALID_IMAGE;
-  auto module = new Module;
+  auto module = new Module{current, {}, {}};
   for (size_t at = 0; (at = ptx.find(".entry ", at)) != std::string::npos;) {
     at += 7;
     size_t open = ptx.find('(', at), close = ptx.find(')', open), bracket = ptx.find('[', open);
@@ -441,13 +587,15 @@ API cuModuleLoadData(void** result, const void* image) {
   return SUCCESS;
 }
 API cuModuleUnload(void* module) {
-  CALL;
+  CONTEXT;
   delete static_cast<Module*>(module);
   return SUCCESS;
 }
-API cuModuleGetFunction(void** function, void* module, const char* name) {
-  CALL;
-  auto& entries = static_cast<Module*>(module)->entries;
+API cuModuleGetFunction(void** function, void* handle, const char* name) {
+  CONTEXT;
+  auto& module = *static_cast<Module*>(handle);
+  if (module.device != current) return INVALID_HANDLE;
+  auto& entries = module.entries;
   auto entry = entries.find(name);
   auto kernel = emulated::kernels().find(name);
   if (entry == entries.end() || kernel == emulated::kernels().end()) return NOT_FOUND;
@@ -456,13 +604,14 @@ API cuModuleGetFunction(void** function, void* module, const char* name) {
             entry->second, kernel->second.size);
     return INVALID_IMAGE;
   }
-  *function = &kernel->second;
+  *function = &module.functions.emplace(name, Function{&kernel->second, current}).first->second;
   return SUCCESS;
 }
 API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
-                   unsigned bz, unsigned shared, void* stream, void**, void** extra) {
-  CALL;
-  auto& kernel = *static_cast<emulated::Kernel*>(function);
+                   unsigned bz, unsigned shared, void* handle, void**, void** extra) {
+  STREAM(handle);
+  if (static_cast<Function*>(function)->device != current) return INVALID_HANDLE;
+  auto& kernel = *static_cast<Function*>(function)->kernel;
   bool fits =
       gx && gy && gz && gy <= 65535 && gz <= 65535 && bx && by && bz && bx * by * bz <= 1024;
   if (!fits || shared > 166912 || !extra) return INVALID_VALUE;
@@ -478,16 +627,18 @@ API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsign
   std::shared_ptr<void> args(aligned_alloc(16, (size + 15) / 16 * 16), free);
   memcpy(args.get(), extra[1], size);
   launches()[kernel.name].count++;
-  enqueue(stream, [=, &kernel] {
+  stream->enqueue([=, &kernel] {
     auto start = std::chrono::steady_clock::now();
     dim3 grid = {gx, gy, gz}, block = {bx, by, bz};
-    std::string error = emulated::run_grid(kernel, args.get(), grid, block, shared);
+    std::string error = fails(kernel.name)
+                            ? std::string(kernel.name) + " was told to fail"
+                            : emulated::run_grid(kernel, args.get(), grid, block, shared);
     std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
     auto& of = launches()[kernel.name];
     of.blocks += gx * gy * gz, of.seconds += time.count();
     if (!error.empty()) {
       fprintf(stderr, "emulated: %s\n", error.c_str());
-      lost = LAUNCH_FAILED;
+      stream->device->lost = LAUNCH_FAILED;
     }
   });
   return SUCCESS;  // a GPU tells at the next call that waits

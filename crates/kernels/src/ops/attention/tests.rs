@@ -3,7 +3,7 @@ use crate::kernel::Arrays;
 use crate::ops::dropout::Dropout;
 use crate::ops::softmax::Mask;
 use crate::philox::Stream;
-use crate::testing::{assert_close, assert_matches_reference, normal, normal64};
+use crate::testing::{assert_close, assert_matches_reference, normal, normal64, on_device, values};
 use crate::{DType, Device};
 
 const DROPOUT: Option<Dropout> =
@@ -129,15 +129,16 @@ fn tiles_on_the_cpu_equal_the_reference_in_f32_and_f64() {
 #[test]
 fn misfitting_shapes_are_errors_and_no_keys_give_zeroes() {
     let of = |dims: [[usize; 4]; 3]| {
-        let [q, k, v] = dims.map(|dims| normal(&dims, 1));
+        let [q, k, v] = dims.map(|dims| on_device(&normal(&dims, 1)));
         AttentionArgs { q, k, v, bias: None, scale: 1.0, mask: Mask::default(), dropout: None }
     };
     assert!(forward(&of([[1, 2, 3, 4], [1, 3, 3, 4], [1, 2, 3, 4]])).is_err());
-    assert_eq!(
-        forward(&of([[1, 1, 2, 4], [1, 1, 0, 4], [1, 1, 0, 3]])).unwrap().0.dims(),
-        [1, 1, 2, 3]
-    );
+    let (y, _) = forward(&of([[1, 1, 2, 4], [1, 1, 0, 4], [1, 1, 0, 3]])).unwrap();
+    assert_eq!((y.dims(), values(&y)), (&[1, 1, 2, 3][..], vec![0.0; 6]));
     let fits = of([[1, 2, 3, 4]; 3]);
-    assert!(forward(&AttentionArgs { bias: Some(normal(&[2, 5], 1)), ..fits.clone() }).is_ok());
-    assert!(forward(&AttentionArgs { bias: Some(normal(&[2, 6], 1)), ..fits }).is_err());
+    let biased = |width| {
+        let bias = Some(on_device(&normal(&[2, width], 1)));
+        forward(&AttentionArgs { bias, ..fits.clone() })
+    };
+    assert!(biased(5).is_ok() && biased(6).is_err());
 }

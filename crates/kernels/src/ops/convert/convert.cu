@@ -1,8 +1,8 @@
 // Checked conversion of floating-point numbers to 64-bit integers.
 #include "half.cuh"
 
-/// `bad` in flag.rs.
-enum { INTEGER = 4 };
+/// `kind` in flag.rs.
+enum { INTEGER = 6 };
 
 struct ConvertArgs {
   i64* y;

@@ -130,10 +130,13 @@ mod tests {
         let whole = to_integer(&transposed, DType::I64).unwrap();
         assert_eq!(whole.dims(), [5000, 4]);
         assert_eq!(whole.to_vec2::<i64>().unwrap()[1], [1, 5001, 10_001, 15_001]);
+        let least = Array::new(&[LEAST], &device()).unwrap();
+        assert_eq!(to_integer(&least, DType::I64).unwrap().to_vec1::<i64>().unwrap(), [i64::MIN]);
     }
 
+    /// On a GPU the next download fails with it, which may be that of another test.
     #[test]
-    fn what_does_not_fit_is_an_error() {
+    fn what_does_not_fit_is_an_error_on_the_cpu() {
         for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 9.3e18, BEYOND, -9.3e18] {
             let x = Array::new(&[1.0, bad], &Device::Cpu).unwrap();
             for dtype in [DType::I64, DType::U8] {
@@ -141,7 +144,5 @@ mod tests {
                 assert!(message.contains("does not fit a 64-bit integer"), "{message}");
             }
         }
-        let least = Array::new(&[LEAST], &Device::Cpu).unwrap();
-        assert_eq!(to_integer(&least, DType::I64).unwrap().to_vec1::<i64>().unwrap(), [i64::MIN]);
     }
 }

@@ -316,7 +316,9 @@ fn backward_row<T: Real>(x: &[T], class: usize, weight: T, dx: &mut [T]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_matches_reference, f64s, gradcheck, normal, values};
+    use crate::testing::{
+        assert_matches_reference, device, f64s, gradcheck, normal, on_device, values,
+    };
 
     #[test]
     fn equals_the_reference() {
@@ -326,15 +328,19 @@ mod tests {
 
     #[test]
     fn gradient_agrees_with_differences() {
-        let (x, t) = (f64s(&normal(&[4, 5], 1)), targets(&[1, 4, 2, 1]));
-        let one = Array::ones((), DType::F64, &Device::Cpu).unwrap();
-        gradcheck(&x, &one, &backward(&x, &t, 2, &one).unwrap(), |x| forward(x, &t, 2).unwrap());
+        let (x, t) = (on_device(&f64s(&normal(&[4, 5], 1))), on_device(&targets(&[1, 4, 2, 1])));
+        let one = Array::ones((), DType::F64, &device()).unwrap();
+        let dx = backward(&x, &t, 2, &one).unwrap();
+        gradcheck(&x, &one, &dx, |x| forward(&on_device(x), &t, 2).unwrap());
     }
 
     #[test]
     fn nothing_to_count_is_nan_and_classes_outside_are_errors() {
-        assert!(values(&forward(&normal(&[2, 3], 1), &targets(&[0, 0]), 0).unwrap())[0].is_nan());
-        let message = forward(&normal(&[1, 3], 1), &targets(&[3]), 0).unwrap_err().to_string();
+        let of = |rows, ids: &[i64]| {
+            forward(&on_device(&normal(&[rows, 3], 1)), &on_device(&targets(ids)), 0)
+        };
+        assert!(values(&of(2, &[0, 0]).unwrap())[0].is_nan());
+        let message = of(1, &[3]).unwrap_err().to_string();
         assert!(message.contains("target 3 is out of range"), "{message}");
     }
 }

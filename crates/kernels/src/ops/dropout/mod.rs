@@ -142,8 +142,7 @@ fn dropout_cpu<T: Real>(x: &Array, dropout: Dropout) -> Result<Array> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::values;
-    use crate::Device;
+    use crate::testing::{device, values};
 
     const STREAM: Stream = Stream { seed: 1, call: 2, draw: 3 };
 
@@ -153,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn factors_from_any_element_on() {
+    fn factors_start_at_any_element_on_the_cpu() {
         for p in [0.0, 0.3, 1.0] {
             let dropout = Dropout { p, stream: STREAM };
             let mut all = [9.0_f32; 300];
@@ -168,7 +167,7 @@ mod tests {
 
     #[test]
     fn drops_the_right_share_and_keeps_the_mean() {
-        let x = Array::ones(100_000, crate::DType::F32, &Device::Cpu).unwrap();
+        let x = Array::ones(100_000, crate::DType::F32, &device()).unwrap();
         for p in [0.0, 0.1, 0.5, 1.0] {
             let y = values(&dropout(&x, p, STREAM).unwrap());
             let zeros = y.iter().filter(|v| **v == 0.0).count() as f64 / y.len() as f64;

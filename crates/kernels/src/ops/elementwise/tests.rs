@@ -1,7 +1,7 @@
 use super::binary::{add, binary, Binary, BinaryKernel};
 use super::unary::{unary, Affine, Unary, UnaryKernel};
 use crate::kernel::run;
-use crate::testing::{assert_matches_reference, device, lengths, normal, reference};
+use crate::testing::{assert_matches_reference, device, lengths, normal, on_device, reference};
 use crate::{Array, DType, Device};
 
 #[test]
@@ -13,7 +13,7 @@ fn equals_the_reference() {
 
 #[test]
 fn what_does_not_fit_is_an_error() {
-    let (a, b) = (normal(&[7, 500], 1), normal(&[7], 1));
+    let (a, b) = (on_device(&normal(&[7, 500], 1)), on_device(&normal(&[7], 1)));
     assert!(binary(&a, &b, Binary::Add).is_err());
     assert!(add(&a, &a.to_dtype(DType::F64).unwrap()).is_err());
 }
@@ -79,9 +79,14 @@ fn extremes_of_two_are_nan_where_one_is() {
 }
 
 #[test]
-fn integers_fall_back_to_the_reference() {
-    let whole = Array::new(&[-3i64, 0, 4], &Device::Cpu).unwrap();
+fn integers_have_absolute_values() {
+    let whole = Array::new(&[-3i64, 0, 4], &device()).unwrap();
     assert_eq!(unary(&whole, Unary::Abs).unwrap().to_vec1::<i64>().unwrap(), [3, 0, 4]);
+}
+
+#[test]
+fn integers_fall_back_to_the_reference_on_the_cpu() {
+    unary(&Array::new(&[-3i64], &Device::Cpu).unwrap(), Unary::Abs).unwrap();
     assert!(crate::kernel::fallbacks()
         .iter()
         .any(|(of, _)| (of.kernel, of.dtype) == ("unary", "i64")));

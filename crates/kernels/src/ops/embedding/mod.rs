@@ -206,7 +206,7 @@ fn backward_cpu<T: Real>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_matches_reference, gradcheck, normal};
+    use crate::testing::{assert_matches_reference, device, gradcheck, normal, on_device};
 
     #[test]
     fn equals_the_reference() {
@@ -216,16 +216,17 @@ mod tests {
 
     #[test]
     fn the_gradient_adds_up_repeated_rows() {
-        let ids = Array::from_vec(vec![3i64, 0, 3, 1], (2, 2), &Device::Cpu).unwrap();
-        let (table, g) = (normal64(&[5, 3], 1), normal64(&[2, 2, 3], 2));
-        gradcheck(&table, &g, &backward(&table, &ids, &g).unwrap(), |t| forward(t, &ids).unwrap());
+        let ids = Array::from_vec(vec![3i64, 0, 3, 1], (2, 2), &device()).unwrap();
+        let (table, g) = (on_device(&normal64(&[5, 3], 1)), on_device(&normal64(&[2, 2, 3], 2)));
+        let dtable = backward(&table, &ids, &g).unwrap();
+        gradcheck(&table, &g, &dtable, |table| forward(&on_device(table), &ids).unwrap());
     }
 
     #[test]
     fn indices_outside_are_errors() {
         for id in [-1i64, 5] {
-            let ids = Array::from_vec(vec![id], 1, &Device::Cpu).unwrap();
-            let message = forward(&normal(&[5, 3], 1), &ids).unwrap_err().to_string();
+            let ids = Array::from_vec(vec![id], 1, &device()).unwrap();
+            let message = forward(&on_device(&normal(&[5, 3], 1)), &ids).unwrap_err().to_string();
             assert!(message.contains(&format!("index {id} is out of range")), "{message}");
         }
     }

@@ -1,7 +1,7 @@
 use super::inner::Inner;
 use super::{backward, hidden, Backward, Hidden, UpAndHidden};
 use crate::ops::activation::Activation;
-use crate::testing::{assert_matches_reference, normal};
+use crate::testing::{assert_matches_reference, normal, on_device};
 
 #[test]
 fn equals_the_reference() {
@@ -13,8 +13,8 @@ fn equals_the_reference() {
 #[test]
 fn misfitting_shapes_are_refused() {
     let inner = Inner::Glu(Activation::Gelu);
-    let message = backward(&normal(&[20, 3], 1), &normal(&[3, 4], 2), &normal(&[20, 4], 3), inner)
-        .unwrap_err();
+    let of = |dims: &[usize], seed| on_device(&normal(dims, seed));
+    let message = backward(&of(&[20, 3], 1), &of(&[3, 4], 2), &of(&[20, 4], 3), inner).unwrap_err();
     assert!(message.to_string().contains("[20, 4]"), "{message}");
-    assert!(hidden(&normal(&[2, 3], 1), &normal(&[5, 3], 2), None, inner).is_err());
+    assert!(hidden(&of(&[2, 3], 1), &of(&[5, 3], 2), None, inner).is_err());
 }

@@ -253,11 +253,11 @@ fn multiply<T: Real>(y: &mut [T], by: &[T]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_matches_reference, gradcheck, normal};
+    use crate::testing::{assert_matches_reference, gradcheck, normal, on_device};
 
     #[test]
     fn rows_without_halves_are_errors() {
-        let (x, g) = (normal(&[2, 5], 1), normal(&[2, 2], 2));
+        let (x, g) = (on_device(&normal(&[2, 5], 1)), on_device(&normal(&[2, 2], 2)));
         assert!(
             forward(&x, Activation::Gelu).is_err() && backward(&x, &g, Activation::Gelu).is_err()
         );
@@ -271,9 +271,10 @@ mod tests {
 
     #[test]
     fn gradient_agrees_with_differences() {
-        let (x, g) = (normal64(&[2, 3, 8], 1), normal64(&[2, 3, 4], 2));
+        let (x, g) = (on_device(&normal64(&[2, 3, 8], 1)), on_device(&normal64(&[2, 3, 4], 2)));
         for kind in KINDS {
-            gradcheck(&x, &g, &backward(&x, &g, kind).unwrap(), |x| forward(x, kind).unwrap());
+            let dx = backward(&x, &g, kind).unwrap();
+            gradcheck(&x, &g, &dx, |x| forward(&on_device(x), kind).unwrap());
         }
     }
 }

@@ -324,7 +324,15 @@ fn backward_row<T: Real>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_matches_reference, gradcheck};
+    use crate::kernel::Arrays;
+    use crate::testing::{assert_matches_reference, gradcheck, on_device};
+
+    /// [`inputs`] on the device that `XT_DEVICE` names.
+    fn inputs_on_device(rows: &[usize], dim: usize) -> (GruArgs, Array) {
+        let mut all = inputs(rows, dim);
+        all.each_mut(&mut |array| *array = on_device(array));
+        all
+    }
 
     #[test]
     fn equals_the_reference() {
@@ -334,24 +342,24 @@ mod tests {
 
     #[test]
     fn gradients_agree_with_differences() {
-        let (of, grad) = inputs(&[2, 2], 3);
+        let (of, grad) = inputs_on_device(&[2, 2], 3);
         let [input, hidden, state] = backward(&of, &grad).unwrap();
         gradcheck(&of.input, &grad, &input, |x| {
-            forward(&GruArgs { input: x.clone(), ..of.clone() }).unwrap()
+            forward(&GruArgs { input: on_device(x), ..of.clone() }).unwrap()
         });
         gradcheck(&of.hidden, &grad, &hidden, |x| {
-            forward(&GruArgs { hidden: x.clone(), ..of.clone() }).unwrap()
+            forward(&GruArgs { hidden: on_device(x), ..of.clone() }).unwrap()
         });
         gradcheck(&of.state, &grad, &state, |x| {
-            forward(&GruArgs { state: x.clone(), ..of.clone() }).unwrap()
+            forward(&GruArgs { state: on_device(x), ..of.clone() }).unwrap()
         });
     }
 
     #[test]
     fn misfitting_shapes_are_errors() {
-        let (of, _) = inputs(&[2], 3);
-        let message =
-            forward(&GruArgs { state: normal64(&[2, 4], 1), ..of }).unwrap_err().to_string();
+        let (of, _) = inputs_on_device(&[2], 3);
+        let state = on_device(&normal64(&[2, 4], 1));
+        let message = forward(&GruArgs { state, ..of }).unwrap_err().to_string();
         assert!(message.contains("[2, 9]") && message.contains("[2, 4]"), "{message}");
     }
 }

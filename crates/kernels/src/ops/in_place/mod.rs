@@ -168,7 +168,7 @@ impl<F: FnMut(&mut CpuStorage) -> HostResult<()>> InplaceOp1 for StorageOp<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_close, assert_matches_reference, normal};
+    use crate::testing::{assert_close, assert_matches_reference, normal, on_device};
 
     #[test]
     fn equals_the_reference() {
@@ -178,7 +178,8 @@ mod tests {
     #[test]
     fn sums_change_and_keep_their_place() {
         for size in [0, 1, 7, 3 * PIECE + 5] {
-            let (x, more) = (normal(&[size, 3], 1), normal(&[3, size], 2).t().unwrap());
+            let x = on_device(&normal(&[size, 3], 1));
+            let more = on_device(&normal(&[3, size], 2)).t().unwrap();
             for dtype in [DType::F32, DType::F64] {
                 let (sum, more) =
                     (x.to_dtype(dtype).unwrap().copy().unwrap(), more.to_dtype(dtype).unwrap());
@@ -192,17 +193,18 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_an_error() {
-        let sum = normal(&[4], 1).copy().unwrap();
+        let of = |size, seed| on_device(&normal(&[size], seed));
+        let (sum, long, double) = (of(4, 1), of(5, 2), of(4, 2).to_dtype(DType::F64).unwrap());
         let before = sum.copy().unwrap();
-        assert!(!is_possible(&[&sum, &normal(&[5], 2)]));
-        assert!(add(&sum, &normal(&[5], 2)).unwrap_err().to_string().contains("5 numbers"));
-        assert!(!is_possible(&[&sum, &normal(&[4], 2).to_dtype(DType::F64).unwrap()]));
-        assert!(add(&sum, &normal(&[4], 2).to_dtype(DType::F64).unwrap()).is_err());
+        assert!(!is_possible(&[&sum, &long]));
+        assert!(add(&sum, &long).unwrap_err().to_string().contains("5 numbers"));
+        assert!(!is_possible(&[&sum, &double]));
+        assert!(add(&sum, &double).is_err());
         let half = sum.to_dtype(DType::F16).unwrap();
         assert!(!is_possible(&[&half, &half]));
         assert!(add(&half, &half).is_err());
         // A view of a part of a storage is refused.
-        assert!(add(&layout::narrow(&sum, 0, 0, 2).unwrap(), &normal(&[2], 2)).is_err());
+        assert!(add(&layout::narrow(&sum, 0, 0, 2).unwrap(), &of(2, 2)).is_err());
         assert_close(&sum, &before, 0.0);
     }
 }

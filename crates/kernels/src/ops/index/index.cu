@@ -3,7 +3,7 @@
 #include "half.cuh"
 
 /// `kind` in flag.rs.
-enum { INDEX = 3 };
+enum { GATHER_INDEX = 3, SELECT_INDEX = 4, SCATTER_INDEX = 5 };
 
 struct TakeArgs {
   void* y;         // (outer, count, inner)
@@ -27,11 +27,12 @@ template <typename T>
 DEVICE void take(const TakeArgs& args) {
   T* y = static_cast<T*>(args.y);
   const T* x = static_cast<const T*>(args.x);
+  u32 kind = args.by_row ? SELECT_INDEX : GATHER_INDEX;
   FOR_EACH(i, args.outer * args.count * args.inner) {
     u64 row = i / args.inner, column = i - row * args.inner;
     u64 block = row / args.count;
     i64 id = args.ids[args.by_row ? row - block * args.count : i];
-    u64 from = u64(checked(args.flag, INDEX, id, i64(args.size)));
+    u64 from = u64(checked(args.flag, kind, id, i64(args.size)));
     y[i] = x[(block * args.size + from) * args.inner + column];
   }
 }
@@ -49,7 +50,7 @@ DEVICE void scatter_add(const ScatterArgs& args) {
     u64 block = line / args.inner, column = line - block * args.inner;
     for (u64 i = 0; i < args.count; i++) {
       u64 from = (block * args.count + i) * args.inner + column;
-      u64 id = u64(checked(args.flag, INDEX, args.ids[from], i64(args.size)));
+      u64 id = u64(checked(args.flag, SCATTER_INDEX, args.ids[from], i64(args.size)));
       if (id % args.parts != part) continue;
       T& sum = y[(block * args.size + id) * args.inner + column];
       sum = N::store(N::load(sum) + N::load(x[from]));

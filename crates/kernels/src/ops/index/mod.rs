@@ -270,7 +270,7 @@ impl Array {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_matches_reference, normal, values};
+    use crate::testing::{assert_matches_reference, device, normal, on_device, values};
 
     #[test]
     fn equals_the_reference() {
@@ -282,21 +282,21 @@ mod tests {
     /// candle takes the entries from elsewhere if an axis before the last is shorter.
     #[test]
     fn indices_may_be_shorter_along_other_axes() {
-        let x = Array::arange(0f64, 24.0, &crate::Device::Cpu).unwrap().reshape((2, 3, 4)).unwrap();
-        let ids = Array::from_slice(&[3i64, 0, 1, 2], (2, 2, 1), &crate::Device::Cpu).unwrap();
+        let x = Array::arange(0f64, 24.0, &device()).unwrap().reshape((2, 3, 4)).unwrap();
+        let ids = Array::from_slice(&[3i64, 0, 1, 2], (2, 2, 1), &device()).unwrap();
         assert_eq!(values(&x.gather(&ids, 2).unwrap()), [3.0, 4.0, 13.0, 18.0]);
     }
 
     #[test]
     fn a_part_is_written_in_place() {
-        let (into, from) = (normal(&[2, 5, 3], 1).copy().unwrap(), normal(&[2, 2, 3], 2));
+        let (into, part) = (on_device(&normal(&[2, 5, 3], 1)), on_device(&normal(&[2, 2, 3], 2)));
         let before = values(&into);
-        into.slice_set(&from, 1, 3).unwrap();
-        let (after, from) = (values(&into), values(&from));
+        into.slice_set(&part, 1, 3).unwrap();
+        let (after, from) = (values(&into), values(&part));
         for (i, x) in after.iter().enumerate() {
             let (b, row, column) = (i / 15, i / 3 % 5, i % 3);
             assert_eq!(*x, if row < 3 { before[i] } else { from[b * 6 + (row - 3) * 3 + column] });
         }
-        assert!(into.slice_set(&normal(&[2, 2, 3], 2), 1, 4).is_err());
+        assert!(into.slice_set(&part, 1, 4).is_err());
     }
 }

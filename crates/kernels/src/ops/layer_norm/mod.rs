@@ -337,7 +337,7 @@ fn backward_rows<T: Real>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_matches_reference, f64s, gradcheck, normal};
+    use crate::testing::{assert_matches_reference, f64s, gradcheck, normal, on_device};
 
     #[test]
     fn equals_the_reference() {
@@ -347,7 +347,8 @@ mod tests {
 
     #[test]
     fn parameters_of_another_width_are_errors() {
-        let (x, w, short) = (normal(&[2, 7], 1), normal(&[7], 2), normal(&[6], 3));
+        let of = |dims: &[usize], seed| on_device(&normal(dims, seed));
+        let (x, w, short) = (of(&[2, 7], 1), of(&[7], 2), of(&[6], 3));
         assert!(forward(&x, &short, &w, 1e-5).is_err() && forward(&x, &w, &short, 1e-5).is_err());
         assert!(backward(&x, &short, &x, None, 1e-5).is_err());
         assert!(
@@ -358,14 +359,10 @@ mod tests {
 
     #[test]
     fn gradient_agrees_with_differences() {
-        let (x, w, b, g) = (
-            f64s(&normal(&[2, 7], 1)),
-            f64s(&normal(&[7], 2)),
-            f64s(&normal(&[7], 3)),
-            f64s(&normal(&[2, 7], 4)),
-        );
+        let of = |dims: &[usize], seed| on_device(&f64s(&normal(dims, seed)));
+        let (x, w, b, g) = (of(&[2, 7], 1), of(&[7], 2), of(&[7], 3), of(&[2, 7], 4));
         let got = backward(&x, &w, &g, None, 1e-5).unwrap();
-        gradcheck(&x, &g, &got.x, |x| forward(x, &w, &b, 1e-5).unwrap());
-        gradcheck(&w, &g, &got.weight, |w| forward(&x, w, &b, 1e-5).unwrap());
+        gradcheck(&x, &g, &got.x, |x| forward(&on_device(x), &w, &b, 1e-5).unwrap());
+        gradcheck(&w, &g, &got.weight, |w| forward(&x, &on_device(w), &b, 1e-5).unwrap());
     }
 }

@@ -280,13 +280,14 @@ impl<T: Blas> GradientSums<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_matches_reference, f64s, gradcheck, normal, values};
-    use crate::Device;
+    use crate::testing::{
+        assert_matches_reference, device, f64s, gradcheck, normal, on_device, values,
+    };
 
     const ALL: NeedsGrad = NeedsGrad { x: true, weight: true, bias: true };
 
     fn targets(values: &[i64]) -> Array {
-        Array::from_vec(values.to_vec(), values.len(), &Device::Cpu).unwrap()
+        Array::from_vec(values.to_vec(), values.len(), &device()).unwrap()
     }
 
     #[test]
@@ -296,23 +297,23 @@ mod tests {
 
     #[test]
     fn gradients_agree_with_differences() {
-        let (x, weight, bias) =
-            (f64s(&normal(&[4, 3], 1)), f64s(&normal(&[5, 3], 2)), f64s(&normal(&[5], 3)));
+        let of = |dims: &[usize], seed| on_device(&f64s(&normal(dims, seed)));
+        let (x, weight, bias) = (of(&[4, 3], 1), of(&[5, 3], 2), of(&[5], 3));
         let (t, one) =
-            (targets(&[1, 4, 2, 1]), Array::ones((), crate::DType::F64, &Device::Cpu).unwrap());
+            (targets(&[1, 4, 2, 1]), Array::ones((), crate::DType::F64, &device()).unwrap());
         let loss = |x: &Array, weight: &Array, bias: &Array| {
             let of = LossArgs { x, weight, bias: Some(bias), targets: &t, ignore_index: 2 };
             forward(&of, ALL).unwrap()
         };
         let got = loss(&x, &weight, &bias).1;
-        gradcheck(&x, &one, &got.x.unwrap(), |x| loss(x, &weight, &bias).0);
-        gradcheck(&weight, &one, &got.weight.unwrap(), |weight| loss(&x, weight, &bias).0);
-        gradcheck(&bias, &one, &got.bias.unwrap(), |bias| loss(&x, &weight, bias).0);
+        gradcheck(&x, &one, &got.x.unwrap(), |x| loss(&on_device(x), &weight, &bias).0);
+        gradcheck(&weight, &one, &got.weight.unwrap(), |w| loss(&x, &on_device(w), &bias).0);
+        gradcheck(&bias, &one, &got.bias.unwrap(), |bias| loss(&x, &weight, &on_device(bias)).0);
     }
 
     #[test]
     fn nothing_to_count_is_nan_without_a_gradient_and_classes_outside_are_errors() {
-        let (x, weight) = (normal(&[2, 3], 1), normal(&[4, 3], 2));
+        let (x, weight) = (on_device(&normal(&[2, 3], 1)), on_device(&normal(&[4, 3], 2)));
         let of = |targets, ignore_index| LossArgs {
             x: &x,
             weight: &weight,

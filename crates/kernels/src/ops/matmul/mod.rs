@@ -172,7 +172,7 @@ const SMALL: u64 = 64 * 64 * 64;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_matches_reference, normal};
+    use crate::testing::{assert_matches_reference, normal, on_device};
 
     #[test]
     fn equals_the_reference() {
@@ -181,14 +181,13 @@ mod tests {
 
     #[test]
     fn empty_and_misfitting_shapes() {
-        assert_eq!(
-            matmul(&normal(&[2, 0, 3], 1), &normal(&[2, 3, 4], 2), 1.0).unwrap().dims(),
-            [2, 0, 4]
-        );
-        let zero = matmul(&normal(&[2, 0], 1), &normal(&[0, 4], 2), 1.0).unwrap();
+        let of = |a: &[usize], b: &[usize]| {
+            matmul(&on_device(&normal(a, 1)), &on_device(&normal(b, 2)), 1.0)
+        };
+        assert_eq!(of(&[2, 0, 3], &[2, 3, 4]).unwrap().dims(), [2, 0, 4]);
+        let zero = of(&[2, 0], &[0, 4]).unwrap();
         assert_eq!(zero.to_vec2::<f32>().unwrap(), [[0.0; 4]; 2]);
-        let message =
-            matmul(&normal(&[2, 3], 1), &normal(&[4, 2], 2), 1.0).unwrap_err().to_string();
+        let message = of(&[2, 3], &[4, 2]).unwrap_err().to_string();
         assert!(message.contains("[2, 3] and [4, 2]"), "{message}");
     }
 }

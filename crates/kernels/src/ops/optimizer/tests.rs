@@ -4,7 +4,9 @@ use super::out_of_place::{update_out_of_place, OutOfPlace};
 use super::step::{Adam, Sgd, Step, Update};
 use crate::host::parallel::PIECE;
 use crate::kernel::Arrays;
-use crate::testing::{assert_close, assert_matches_reference, f64s, normal, normal64, values};
+use crate::testing::{
+    assert_close, assert_matches_reference, f64s, normal, normal64, on_device, reference, values,
+};
 use crate::{Array, DType};
 
 fn adam(decoupled: bool) -> Adam {
@@ -43,14 +45,15 @@ fn all_in_one_pass_equal_the_reference_of_each() {
     let mut updates = Vec::new();
     for (seed, dims) in [[3, 7], [1, 1], [5, PIECE], [0, 4]].into_iter().enumerate() {
         let single = |mut step: Step| {
-            step.each_mut(&mut |array| *array = array.to_dtype(DType::F32).unwrap());
+            step.each_mut(&mut |array| *array = on_device(&array.to_dtype(DType::F32).unwrap()));
             step
         };
         for (step, factor) in
             steps(&dims).into_iter().map(single).zip([1.0, 0.3].into_iter().cycle())
         {
-            let grad = normal(&[dims[1], dims[0]], 20 + seed as u64).t().unwrap();
-            updates.push(Update { weight: normal(&dims, seed as u64), grad, factor, step });
+            let weight = on_device(&normal(&dims, seed as u64));
+            let grad = on_device(&normal(&[dims[1], dims[0]], 20 + seed as u64)).t().unwrap();
+            updates.push(Update { weight, grad, factor, step });
         }
     }
     let double = |array: &Array| f64s(array).copy().unwrap();
@@ -69,7 +72,8 @@ fn all_in_one_pass_equal_the_reference_of_each() {
     });
     for updates in [doubles.collect(), updates] {
         assert!(updates.iter().all(Update::is_in_place));
-        let want: Vec<_> = updates.iter().map(|of| update_out_of_place(of).unwrap()).collect();
+        let want: Vec<_> =
+            updates.iter().map(|of| reference(&OutOfPlace { update: of.clone() })).collect();
         for ((got, of), (weight, step)) in
             update_all(&updates).unwrap().iter().zip(&updates).zip(&want)
         {
@@ -83,19 +87,20 @@ fn all_in_one_pass_equal_the_reference_of_each() {
 
 #[test]
 fn what_does_not_fit_is_an_error_and_changes_nothing() {
-    let array = |seed| normal(&[4], seed).copy().unwrap();
+    let array = |seed| on_device(&normal(&[4], seed));
+    let short = on_device(&normal(&[2], 4));
     let of = |grad, buffer| {
         let step = Step::Sgd { settings: sgd(), buffer: Some(buffer) };
         Update { weight: array(1), grad, factor: 1.0, step }
     };
     let state = array(3);
-    for wrong in [of(array(2), normal(&[2], 4)), of(normal(&[2], 4), array(2))] {
+    for wrong in [of(array(2), short.clone()), of(short.clone(), array(2))] {
         assert!(!wrong.is_in_place());
         let message = update_all(&[of(array(2), state.clone()), wrong]).unwrap_err().to_string();
         assert!(message.contains("[2]"), "{message}");
     }
     assert_close(&state, &normal(&[4], 3), 0.0);
-    let half = normal(&[2], 1).to_dtype(DType::F16).unwrap();
+    let half = short.to_dtype(DType::F16).unwrap();
     let step = Step::Sgd { settings: sgd(), buffer: None };
     let of = Update { weight: half.clone(), grad: half, factor: 1.0, step };
     assert!(
@@ -107,8 +112,7 @@ fn what_does_not_fit_is_an_error_and_changes_nothing() {
 
 #[test]
 fn sgd_with_momentum_by_hand() {
-    let (mut weight, grad, buffer) =
-        (normal(&[4], 1), normal(&[4], 2), normal(&[4], 3).copy().unwrap());
+    let [mut weight, grad, buffer] = [1, 2, 3].map(|seed| on_device(&normal(&[4], seed)));
     let before = weight.clone();
     for settings in [Sgd { first: true, ..sgd() }, sgd()] {
         let step = Step::Sgd { settings, buffer: Some(buffer.clone()) };
@@ -126,7 +130,7 @@ fn norm() {
     let x =
         [normal(&[5000], 1), f64s(&normal(&[3, 5], 2)), normal(&[7, PIECE], 3), normal(&[0], 4)];
     let half = normal(&[30], 5).to_dtype(DType::BF16).unwrap();
-    let all: Vec<_> = x.into_iter().chain([half.clone(), half]).collect();
+    let all: Vec<_> = x.iter().chain([&half, &half]).map(on_device).collect();
     let want: f64 = all.iter().flat_map(|x| values(&f64s(x))).map(|v| v * v).sum();
     assert!((sum_of_squares(&all).unwrap() / want - 1.0).abs() < 1e-5);
     assert_eq!(sum_of_squares(&[]).unwrap(), 0.0);

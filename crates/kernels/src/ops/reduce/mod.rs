@@ -254,12 +254,14 @@ pub(crate) fn add_assign<T: Real>(sum: &mut [T], xs: &[T]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_close, assert_matches_reference, device, normal, reference};
+    use crate::testing::{
+        assert_close, assert_matches_reference, device, normal, on_device, reference,
+    };
 
     #[test]
     fn equals_the_reference() {
         assert_matches_reference::<Sum>(1e-4);
-        assert!(sum(&normal(&[40, 30], 3), &[2]).is_err());
+        assert!(sum(&on_device(&normal(&[40, 30], 3)), &[2]).is_err());
     }
 
     fn plain(x: &Array, axes: &[usize]) -> Array {

@@ -161,20 +161,22 @@ fn rotate_position<T: Real>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_matches_reference, f64s, gradcheck, normal};
+    use crate::testing::{assert_matches_reference, f64s, gradcheck, normal, on_device};
 
     #[test]
     fn equals_the_reference() {
         assert_matches_reference::<Rotate>(1e-6);
-        let (x, table) = (normal64(&[2, 5, 3, 10], 1), normal64(&[5, 4], 3));
-        assert!(rotate(&x, &normal64(&[4, 4], 2), &table, Direction::Forward).is_err());
+        let of = |dims: &[usize], seed| on_device(&normal64(dims, seed));
+        let (x, table, short) = (of(&[2, 5, 3, 10], 1), of(&[5, 4], 3), of(&[4, 4], 2));
+        assert!(rotate(&x, &short, &table, Direction::Forward).is_err());
     }
 
     #[test]
     fn the_transpose_is_the_gradient() {
-        let (x, g) = (f64s(&normal(&[1, 3, 2, 6], 1)), f64s(&normal(&[1, 3, 2, 6], 2)));
-        let (cos, sin) = (f64s(&normal(&[3, 2], 3)), f64s(&normal(&[3, 2], 4)));
+        let of = |dims: &[usize], seed| on_device(&f64s(&normal(dims, seed)));
+        let (x, g) = (of(&[1, 3, 2, 6], 1), of(&[1, 3, 2, 6], 2));
+        let (cos, sin) = (of(&[3, 2], 3), of(&[3, 2], 4));
         let dx = rotate(&g, &cos, &sin, Direction::Transposed).unwrap();
-        gradcheck(&x, &g, &dx, |x| rotate(x, &cos, &sin, Direction::Forward).unwrap());
+        gradcheck(&x, &g, &dx, |x| rotate(&on_device(x), &cos, &sin, Direction::Forward).unwrap());
     }
 }

@@ -360,7 +360,7 @@ fn backward_rows<T: Real>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_matches_reference, f64s, gradcheck, normal};
+    use crate::testing::{assert_matches_reference, device, f64s, gradcheck, normal, on_device};
 
     #[test]
     fn equals_the_reference() {
@@ -370,18 +370,20 @@ mod tests {
 
     #[test]
     fn gradient_agrees_with_differences() {
-        let (x, gain, g) =
-            (f64s(&normal(&[3, 7], 1)), f64s(&normal(&[7], 2)), f64s(&normal(&[3, 7], 3)));
+        let of = |dims: &[usize], seed| on_device(&f64s(&normal(dims, seed)));
+        let (x, gain, g) = (of(&[3, 7], 1), of(&[7], 2), of(&[3, 7], 3));
         for s in SCALES {
             let (dx, dgain) = backward(&x, Some(&gain), &g, None, s).unwrap();
-            gradcheck(&x, &g, &dx, |x| forward(x, Some(&gain), s).unwrap());
-            gradcheck(&gain, &g, &dgain.unwrap(), |gain| forward(&x, Some(gain), s).unwrap());
+            gradcheck(&x, &g, &dx, |x| forward(&on_device(x), Some(&gain), s).unwrap());
+            gradcheck(&gain, &g, &dgain.unwrap(), |gain| {
+                forward(&x, Some(&on_device(gain)), s).unwrap()
+            });
         }
     }
 
     #[test]
     fn gains_of_another_width_are_errors() {
-        let (x, short) = (normal(&[2, 7], 1), normal(&[6], 2));
+        let (x, short) = (on_device(&normal(&[2, 7], 1)), on_device(&normal(&[6], 2)));
         assert!(forward(&x, Some(&short), SCALES[0]).is_err());
         assert!(backward(&x, Some(&short), &x, None, SCALES[0]).is_err());
         assert!(backward(&x, None, &short, None, SCALES[0]).is_err());
@@ -390,7 +392,7 @@ mod tests {
 
     #[test]
     fn a_row_of_zeros_stays_zero() {
-        let x = Array::zeros((1, 4), crate::DType::F32, &crate::Device::Cpu).unwrap();
+        let x = Array::zeros((1, 4), crate::DType::F32, &device()).unwrap();
         assert_eq!(forward(&x, None, SCALES[1]).unwrap().to_vec2::<f32>().unwrap(), [[0.0; 4]]);
     }
 }

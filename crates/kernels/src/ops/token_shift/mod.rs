@@ -213,12 +213,13 @@ fn shifted<T: Real>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_matches_reference, gradcheck, normal, normal64};
-    use crate::Device;
+    use crate::testing::{
+        assert_matches_reference, device, gradcheck, normal, normal64, on_device,
+    };
 
     fn mask(batch: usize, n: usize) -> Array {
         let present: Vec<u8> = (0..batch * n).map(|i| u8::from(i % 3 != 1)).collect();
-        Array::from_vec(present, (batch, n), &Device::Cpu).unwrap()
+        Array::from_vec(present, (batch, n), &device()).unwrap()
     }
 
     #[test]
@@ -228,12 +229,13 @@ mod tests {
 
     #[test]
     fn gradient_agrees_with_differences() {
-        let (x, weight, present) = (normal64(&[2, 4, 9], 1), normal64(&[2, 4, 9], 2), mask(2, 4));
+        let [x, weight] = [1, 2].map(|seed| on_device(&normal64(&[2, 4, 9], seed)));
+        let present = mask(2, 4);
         for by in [&[0, 1][..], &[-1, 0, 1], &[0, 1, 9]] {
             for mask in [None, Some(&present)] {
                 let shifts = Shifts { by, mask };
                 gradcheck(&x, &weight, &backward(&weight, shifts).unwrap(), |x| {
-                    forward(x, shifts).unwrap()
+                    forward(&on_device(x), shifts).unwrap()
                 });
             }
         }
@@ -241,11 +243,12 @@ mod tests {
 
     #[test]
     fn refuses_what_does_not_fit() {
-        let x = normal(&[2, 3, 2], 1);
+        let x = on_device(&normal(&[2, 3, 2], 1));
         assert!(forward(&x, Shifts { by: &[0, 1, 2], mask: None }).is_err());
         assert!(forward(&x, Shifts { by: &[], mask: None }).is_err());
         assert!(forward(&x, Shifts { by: &[0, 1], mask: Some(&mask(2, 2)) }).is_err());
-        assert!(forward(&normal(&[3, 2], 1), Shifts { by: &[0, 1], mask: None }).is_err());
+        let flat = on_device(&normal(&[3, 2], 1));
+        assert!(forward(&flat, Shifts { by: &[0, 1], mask: None }).is_err());
         assert!(forward(&x, Shifts { by: &[i64::MIN, i64::MAX], mask: None }).is_ok());
     }
 }

@@ -180,19 +180,15 @@ fn expand_backward_cpu<T: Real>(grad: &Array) -> Result<Array> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_matches_reference, normal};
+    use crate::testing::{assert_matches_reference, device, normal, on_device};
 
     #[test]
     fn equals_the_reference() {
         assert_matches_reference::<Expand>(0.0);
         assert_matches_reference::<ExpandBackward>(1e-6);
-        let matrix = expand(
-            &Array::arange(0f32, 4.0, &crate::Device::Cpu).unwrap().reshape((1, 4)).unwrap(),
-            2,
-            3,
-        )
-        .unwrap();
+        let bias = Array::arange(0f32, 4.0, &device()).unwrap().reshape((1, 4)).unwrap();
+        let matrix = expand(&bias, 2, 3).unwrap();
         assert_eq!(matrix.to_vec3::<f32>().unwrap(), [[[1.0, 2.0, 3.0], [0.0, 1.0, 2.0]]]);
-        assert!(expand(&normal(&[2, 5], 1), 3, 4).is_err());
+        assert!(expand(&on_device(&normal(&[2, 5], 1)), 3, 4).is_err());
     }
 }
