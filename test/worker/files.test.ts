@@ -106,7 +106,8 @@ describe('a checkpoint in a worker', () => {
       await expect(load).rejects.toBe('late')
     }
     await new Promise((resolve) => setTimeout(resolve, 50))
-    expect((await x.memory()).native_bytes).toBeLessThan(before + 4096)
+    // not one of the models; their small objects wait for the garbage collector
+    expect((await x.memory()).native_bytes).toBeLessThan(before + bytes.length / 2)
   })
 
   it('is an error if it is invalid', async () => {

@@ -25,7 +25,8 @@ pub struct Leaf {
     requires_grad: AtomicBool,
 }
 
-/// Values and gradient of a leaf on another device or in another type, which the leaf can take over.
+/// Values and gradient of a leaf on another device or in another type, which the leaf can take
+/// over.
 pub struct Moved {
     device: Device,
     dtype: DType,

@@ -1,5 +1,6 @@
 //! The driver: whether there is one that this build can use, and which GPUs it has.
 
+use super::modules::{are_embedded, NO_KERNELS};
 use cudarc::driver::{result, sys};
 use std::sync::OnceLock;
 
@@ -8,10 +9,6 @@ const NEEDED: (i32, i32) = (12, 4);
 
 /// The least compute capability: the kernels are compiled to PTX for it.
 pub(super) const CAPABILITY: (i32, i32) = (8, 0);
-
-/// The reason where the build could not compile the kernels.
-pub(super) const NO_KERNELS: &str = "this build has no CUDA kernels: use a released package, or \
-    build it where Python 3 with pip can fetch their compiler";
 
 /// What is known about the GPUs of this machine.
 #[derive(Clone, Debug)]
@@ -55,7 +52,7 @@ impl GpuInfo {
 /// The state of driver and GPUs, which is looked up once.
 pub fn status() -> &'static Status {
     static STATUS: OnceLock<Status> = OnceLock::new();
-    STATUS.get_or_init(|| look_up(super::modules::are_embedded()))
+    STATUS.get_or_init(|| look_up(are_embedded()))
 }
 
 fn look_up(has_kernels: bool) -> Status {

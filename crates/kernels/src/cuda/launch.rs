@@ -85,7 +85,7 @@ impl Gpu {
         }
         let failed = |error| self.failed(&format!("{name} could not be started"), error);
         self.stream().context().bind_to_thread().map_err(failed)?;
-        let function = self.modules().function(self.info(), name)?;
+        let function = self.modules().function((self.index(), self.info().capability), name)?;
         let mut args = *args;
         let mut size = size_of::<A>();
         // with its size, so that the driver can compare it with that of the kernel's parameter

@@ -1,6 +1,5 @@
 //! The compiled kernels: one module for each `.cu` file, loaded at its first use.
 
-use super::driver::{GpuInfo, NO_KERNELS};
 use super::failure::failed;
 use crate::error::bail;
 use crate::{DType, Result};
@@ -36,6 +35,10 @@ pub(super) struct Embedded {
 }
 
 static EMBEDDED: &[Embedded] = include!(concat!(env!("OUT_DIR"), "/cuda_modules.rs"));
+
+/// The reason where the build could not compile the kernels.
+pub(super) const NO_KERNELS: &str = "this build has no CUDA kernels: use a released package, or \
+    build it where Python 3 with pip can fetch their compiler";
 
 /// The compute capability for which there is machine code.
 const CUBIN_CAPABILITY: (i32, i32) = (9, 0);
@@ -87,8 +90,13 @@ impl Modules {
         loaded.functions.keys().map(Name::to_string).collect()
     }
 
-    /// The kernel `name`, for the GPU whose context is current.
-    pub fn function(&self, gpu: &GpuInfo, name: Name) -> Result<sys::CUfunction> {
+    /// The kernel `name`, for the GPU whose context is current; it has this index and compute
+    /// capability.
+    pub fn function(
+        &self,
+        (index, capability): (usize, (i32, i32)),
+        name: Name,
+    ) -> Result<sys::CUfunction> {
         let mut loaded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(function) = loaded.functions.get(&name) {
             return Ok(*function as sys::CUfunction);
@@ -96,7 +104,7 @@ impl Modules {
         let handle = match loaded.modules.get(name.module) {
             Some(handle) => *handle as sys::CUmodule,
             None => {
-                let handle = load(gpu, name.module)?;
+                let handle = load(index, capability, name.module)?;
                 loaded.modules.insert(name.module, handle as usize);
                 handle
             }
@@ -106,13 +114,13 @@ impl Modules {
         };
         // SAFETY: the module is loaded and is never unloaded.
         let function = unsafe { result::module::get_function(handle, text) }
-            .map_err(|error| failed(gpu.index, &format!("there is no kernel {name}"), error))?;
+            .map_err(|error| failed(index, &format!("there is no kernel {name}"), error))?;
         loaded.functions.insert(name, function as usize);
         Ok(function)
     }
 }
 
-fn load(gpu: &GpuInfo, name: &str) -> Result<sys::CUmodule> {
+fn load(index: usize, capability: (i32, i32), name: &str) -> Result<sys::CUmodule> {
     let Some(embedded) = EMBEDDED.iter().find(|embedded| embedded.name == name) else {
         bail!("{NO_KERNELS} ({name})");
     };
@@ -121,9 +129,9 @@ fn load(gpu: &GpuInfo, name: &str) -> Result<sys::CUmodule> {
         // SAFETY: PTX ends with a zero, machine code contains its size; the driver copies either.
         let loaded = unsafe { result::module::load_data(image.as_ptr().cast()) };
         let what = || format!("the kernels of {name} cannot be loaded");
-        loaded.map_err(|error| failed(gpu.index, &what(), error))
+        loaded.map_err(|error| failed(index, &what(), error))
     };
-    match gpu.capability {
+    match capability {
         // a driver that refuses the machine code still compiles PTX
         CUBIN_CAPABILITY => load(embedded.cubin).or_else(|_| load(embedded.ptx)),
         _ => load(embedded.ptx),
