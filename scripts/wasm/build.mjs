@@ -9,8 +9,9 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { delimiter, join } from 'node:path'
+import { folderOf } from '../cross/rustc.mjs'
 import { cache, Failure, hashOf, readText, root, run, say } from '../lib.mjs'
-import { folderOf, TARGET, THREAD_FEATURES, wasmCompiler } from './std.mjs'
+import { TARGET, THREAD_FEATURES, wasmCompiler } from './std.mjs'
 import { writeStub } from './stub.mjs'
 import { wasmTools } from './tools.mjs'
 
@@ -21,6 +22,7 @@ const SOURCES = [
   '.cargo',
   'rust-toolchain.toml',
   'scripts/wasm',
+  'scripts/cross/rustc.mjs',
 ]
 
 const PAGES = 65536
