@@ -5,7 +5,7 @@ import { artifact } from '../addon.mjs'
 import { useKernels } from '../cuda/kernels.mjs'
 import { cache, Failure, root, run, say } from '../lib.mjs'
 import { PLATFORMS } from '../platforms.mjs'
-import { compilerFor, folderOf } from './rustc.mjs'
+import { compilerFor, folderOf, prepareTarget } from './rustc.mjs'
 import { zig } from './zig.mjs'
 
 /** What the crate `sysroot` of the standard library is built with. */
@@ -13,21 +13,23 @@ const FEATURES = 'panic-unwind backtrace compiler-builtins-mem'
 
 /** How cargo is called for a platform: its environment, and the options that name the target. */
 export async function cargoFor(platform) {
-  const { target, glibc, flags = '' } = PLATFORMS[platform]
-  const compiler = await compilerFor(target, { features: FEATURES })
+  const { target: name, glibc, flags = '' } = PLATFORMS[platform]
+  const compiler = await compilerFor(name, { features: FEATURES })
   const tools = await zig()
   await useKernels()
-  const folder = process.env.CARGO_TARGET_DIR ?? join(root, 'target')
+  const target = process.env.CARGO_TARGET_DIR ?? join(root, 'target')
+  // cargo takes another compiler as a reason to build all anew
+  const folder = join(target, compiler.rustc ? `cross-${platform}` : 'cross')
+  prepareTarget(folder, compiler)
   return {
     env: {
       ...tools,
       ...(compiler.rustc && { RUSTC: compiler.rustc }),
       PATH: [folderOf(compiler), tools.PATH].filter(Boolean).join(delimiter),
-      // cargo takes another compiler as a reason to build all anew
-      CARGO_TARGET_DIR: join(folder, compiler.rustc ? `cross-${platform}` : 'cross'),
+      CARGO_TARGET_DIR: folder,
       RUSTFLAGS: flags,
     },
-    target: ['--target', glibc ? `${target}.${glibc}` : target],
+    target: ['--target', glibc ? `${name}.${glibc}` : name],
   }
 }
 

@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { cache, Failure, onPath, run, say } from '../lib.mjs'
+import { cache, Failure, onPath, readText, run, say } from '../lib.mjs'
 import { apt, hasDebian, unpacked } from './debian.mjs'
 
 const HOST = 'x86_64-unknown-linux-gnu'
@@ -135,7 +135,8 @@ async function buildStd(debian, { target, name, features, flags }) {
   for (const file of readdirSync(libraries).filter((file) => file.endsWith('.rlib')))
     cpSync(join(libraries, file), join(sysroot, 'lib/rustlib', target, 'lib', file))
   rmSync(built, { recursive: true, force: true })
-  writeFileSync(join(sysroot, '.complete'), '')
+  // what was compiled with another build of the library does not fit this one
+  writeFileSync(join(sysroot, '.complete'), `${target} ${Date.now()}`)
   return wrapper
 }
 
@@ -154,6 +155,19 @@ export async function compilerFor(target, { name = target, features, flags = '' 
   const debian = await candidate()
   if (!debian) throw new Failure(whatToDo(target))
   return { rustc: await buildStd(debian, { target, name, features, flags }) }
+}
+
+/**
+ * Empties a target folder of cargo that was used with another build of the library, which cargo
+ * does not notice.
+ */
+export function prepareTarget(folder, { rustc }) {
+  const library = rustc ? readText(join(dirname(rustc), '../.complete')) : 'installed'
+  const mark = join(folder, '.library')
+  if (existsSync(folder) && readText(mark) !== library)
+    rmSync(folder, { recursive: true, force: true })
+  mkdirSync(folder, { recursive: true })
+  writeFileSync(mark, library)
 }
 
 /** Whether a library can be built here. */

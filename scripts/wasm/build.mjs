@@ -9,7 +9,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { delimiter, join } from 'node:path'
-import { folderOf } from '../cross/rustc.mjs'
+import { folderOf, prepareTarget } from '../cross/rustc.mjs'
 import { cache, Failure, hashOf, readText, root, run, say } from '../lib.mjs'
 import { TARGET, THREAD_FEATURES, wasmCompiler } from './std.mjs'
 import { writeStub } from './stub.mjs'
@@ -80,6 +80,7 @@ async function pack(variant, { flags, threads = false }, compiler) {
     CARGO_TARGET_DIR: join(target, `wasm-${variant}`),
     [`CARGO_TARGET_${TARGET.toUpperCase().replaceAll('-', '_')}_RUSTFLAGS`]: flags.join(' '),
   }
+  prepareTarget(env.CARGO_TARGET_DIR, compiler)
   const out = join(env.CARGO_TARGET_DIR, 'pkg')
   const args = [
     'build',
