@@ -164,7 +164,7 @@ export async function compilerFor(target, { name = target, features, flags = '' 
 export function prepareTarget(folder, { rustc }) {
   const library = rustc ? readText(join(dirname(rustc), '../.complete')) : 'installed'
   const mark = join(folder, '.library')
-  if (existsSync(folder) && readText(mark) !== library)
+  if (existsSync(folder) && (!existsSync(mark) || readText(mark) !== library))
     rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })
   writeFileSync(mark, library)
