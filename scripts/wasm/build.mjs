@@ -9,9 +9,8 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { delimiter, join } from 'node:path'
-import { folderOf, prepareTarget } from '../cross/rustc.mjs'
 import { cache, Failure, hashOf, readText, root, run, say } from '../lib.mjs'
-import { TARGET, THREAD_FEATURES, wasmCompiler } from './std.mjs'
+import { folderOf, TARGET, THREAD_FEATURES, wasmCompiler } from './std.mjs'
 import { writeStub } from './stub.mjs'
 import { wasmTools } from './tools.mjs'
 
@@ -22,7 +21,6 @@ const SOURCES = [
   '.cargo',
   'rust-toolchain.toml',
   'scripts/wasm',
-  'scripts/cross/rustc.mjs',
 ]
 
 const PAGES = 65536
@@ -80,7 +78,6 @@ async function pack(variant, { flags, threads = false }, compiler) {
     CARGO_TARGET_DIR: join(target, `wasm-${variant}`),
     [`CARGO_TARGET_${TARGET.toUpperCase().replaceAll('-', '_')}_RUSTFLAGS`]: flags.join(' '),
   }
-  prepareTarget(env.CARGO_TARGET_DIR, compiler)
   const out = join(env.CARGO_TARGET_DIR, 'pkg')
   const args = [
     'build',
