@@ -35,7 +35,7 @@ export async function checkRust() {
 }
 
 /** The library that cargo has built, wherever its target folder is. */
-function artifact(output) {
+export function artifact(output) {
   for (const line of output.split('\n').filter((line) => line.startsWith('{'))) {
     const message = JSON.parse(line)
     if (

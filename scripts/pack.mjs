@@ -15,7 +15,7 @@ import { promisify } from 'node:util'
 import { brotliCompress, constants } from 'node:zlib'
 import { ensure, main } from './ensure.mjs'
 import { Failure, npm, root, say } from './lib.mjs'
-import { LIBC } from './platforms.mjs'
+import { LIBC, PLATFORMS } from './platforms.mjs'
 import { isStub } from './wasm/stub.mjs'
 
 /** Most bytes of a WebAssembly file, compressed as servers do. */
@@ -66,11 +66,14 @@ function checkBuilt() {
 
 const platformPackage = (platform) => `@x-transformers/${platform}`
 
-/** The package itself. The commands of the repository stay out. */
-function stageMain(folder, platforms) {
+/**
+ * The package itself, which asks for the addons of all platforms; npm installs the one that fits.
+ * The commands of the repository stay out.
+ */
+function stageMain(folder) {
   const { scripts, devDependencies, ...published } = manifest()
   const optionalDependencies = Object.fromEntries(
-    platforms.map((p) => [platformPackage(p), published.version]),
+    Object.keys(PLATFORMS).map((name) => [platformPackage(name), published.version]),
   )
   mkdirSync(folder, { recursive: true })
   writeJson(join(folder, 'package.json'), { ...published, optionalDependencies })
@@ -128,10 +131,7 @@ export async function pack(into) {
   checkBuilt()
   const found = addons()
   rmSync(into, { recursive: true, force: true })
-  stageMain(
-    join(into, 'x-transformers'),
-    found.map(({ platform }) => platform),
-  )
+  stageMain(join(into, 'x-transformers'))
   for (const addon of found) stageAddon(join(into, addon.platform), addon)
   const folders = ['x-transformers', ...found.map(({ platform }) => platform)]
   const tarballs = []

@@ -1,22 +1,31 @@
 // The platforms of the native addon, by their names in napi-rs's spelling.
 
-/** What ts/native/addons.node.ts looks for: `test/package/platforms.test.ts` compares both. */
-export const PLATFORMS = [
-  'darwin-arm64',
-  'darwin-x64',
-  'freebsd-x64',
-  'linux-arm-gnueabihf',
-  'linux-arm-musleabihf',
-  'linux-arm64-gnu',
-  'linux-arm64-musl',
-  'linux-x64-gnu',
-  'linux-x64-musl',
-  'win32-arm64-msvc',
-  'win32-x64-msvc',
-]
+/** The oldest glibc that the addons for Linux run with. */
+export const GLIBC = '2.28'
+
+/** Most bytes of an addon. */
+export const LARGEST = 12e6
+
+// without it, rustc links the C library statically, which an addon cannot have twice
+const musl = { flags: '-Ctarget-feature=-crt-static' }
+
+/**
+ * The platforms with an addon. `target` is rustc's name where it can be built on Linux, with what
+ * else that takes. `test/package/platforms.test.ts` compares with ts/native/addons.node.ts.
+ */
+export const PLATFORMS = {
+  'darwin-arm64': {},
+  'darwin-x64': {},
+  'linux-arm64-gnu': { target: 'aarch64-unknown-linux-gnu', glibc: GLIBC },
+  'linux-arm64-musl': { target: 'aarch64-unknown-linux-musl', ...musl },
+  'linux-x64-gnu': { target: 'x86_64-unknown-linux-gnu', glibc: GLIBC },
+  'linux-x64-musl': { target: 'x86_64-unknown-linux-musl', ...musl },
+  'win32-arm64-msvc': {},
+  'win32-x64-msvc': {},
+}
 
 /** What follows the architecture in a platform's name, as npm calls it. */
-export const LIBC = { gnu: 'glibc', gnueabihf: 'glibc', musl: 'musl', musleabihf: 'musl' }
+export const LIBC = { gnu: 'glibc', musl: 'musl' }
 
 /** The name of this machine's, as in `x-transformers.linux-x64-gnu.node`. */
 export function triple() {

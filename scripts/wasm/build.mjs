@@ -9,8 +9,9 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { delimiter, join } from 'node:path'
+import { folderOf, prepareTarget } from '../cross/rustc.mjs'
 import { cache, Failure, hashOf, readText, root, run, say } from '../lib.mjs'
-import { folderOf, TARGET, THREAD_FEATURES, wasmCompiler } from './std.mjs'
+import { TARGET, THREAD_FEATURES, wasmCompiler } from './std.mjs'
 import { writeStub } from './stub.mjs'
 import { wasmTools } from './tools.mjs'
 
@@ -21,6 +22,7 @@ const SOURCES = [
   '.cargo',
   'rust-toolchain.toml',
   'scripts/wasm',
+  'scripts/cross/rustc.mjs',
 ]
 
 const PAGES = 65536
@@ -78,6 +80,7 @@ async function pack(variant, { flags, threads = false }, compiler) {
     CARGO_TARGET_DIR: join(target, `wasm-${variant}`),
     [`CARGO_TARGET_${TARGET.toUpperCase().replaceAll('-', '_')}_RUSTFLAGS`]: flags.join(' '),
   }
+  prepareTarget(env.CARGO_TARGET_DIR, compiler)
   const out = join(env.CARGO_TARGET_DIR, 'pkg')
   const args = [
     'build',

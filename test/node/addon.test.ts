@@ -39,6 +39,8 @@ interface Outcome {
   threads_reason?: string
   code?: string
   message?: string
+  /** What the process says beside. */
+  stderr?: string
 }
 
 interface Start {
@@ -53,11 +55,12 @@ async function start(copy: string, { flags = [], chosen }: Start = {}): Promise<
     catch ({ code, message }) { console.log(JSON.stringify({ code, message })) }`
   const { X_TRANSFORMERS_ADDON: _, NODE_OPTIONS: __, ...rest } = process.env
   const env = { ...rest, ...(chosen !== undefined && { X_TRANSFORMERS_ADDON: chosen }) }
-  const { stdout } = await promisify(execFile)(process.execPath, [...flags, '--eval', code], {
-    env,
-    cwd: folder,
-  })
-  return JSON.parse(stdout)
+  const { stdout, stderr } = await promisify(execFile)(
+    process.execPath,
+    [...flags, '--eval', code],
+    { env, cwd: folder },
+  )
+  return { ...JSON.parse(stdout), stderr }
 }
 
 const PERMISSION =
@@ -123,6 +126,30 @@ it('says why an existing addon cannot be loaded', async () => {
   expect(code).toBe('no_addon')
   expect(message).toMatch(/cannot be loaded: .+/)
   expect(message).not.toContain('there is no native addon')
+  // each try on a line
+  const [, tries] = message?.split('What was tried:\n- ') ?? []
+  expect(tries?.split('\n- ')).toEqual([
+    expect.stringMatching(/x-transformers\..*\.node: .+/),
+    expect.stringMatching(/Cannot find module '@x-transformers\//),
+    ...Array(tries?.includes('musl') ? 2 : 0).fill(expect.stringContaining('Cannot find module')),
+    expect.stringMatching(/^WebAssembly: its WebAssembly is not there/),
+  ])
+})
+
+it('goes on with WebAssembly if an existing addon cannot be loaded, and says so once', async () => {
+  const broken = join(folder, 'broken-with-wasm')
+  cpSync(join(root, 'dist'), join(broken, 'dist'), { recursive: true })
+  copyFileSync(join(root, 'package.json'), join(broken, 'package.json'))
+  writeFileSync(join(broken, addon.slice(root.length)), 'text')
+  const { target, threads_reason, stderr } = await start(broken)
+  expect(target).toBe('wasm')
+  const cause = /the native addon for .* cannot be loaded: .*x-transformers\..*\.node/
+  expect(threads_reason).toMatch(cause)
+  expect(stderr).toMatch(cause)
+  expect(stderr?.match(/runs as WebAssembly/g)).toHaveLength(1)
+  // without any addon, it is as it has to be
+  rmSync(join(broken, addon.slice(root.length)))
+  expect(await start(broken)).toMatchObject({ target: 'wasm', stderr: '' })
 })
 
 describe('X_TRANSFORMERS_ADDON', () => {

@@ -32,42 +32,6 @@ export const ADDONS: Record<string, (fail: Fail) => unknown> = {
       fail(error)
     }
   },
-  'freebsd-x64': (fail) => {
-    try {
-      return require('../../x-transformers.freebsd-x64.node')
-    } catch (error) {
-      fail(error)
-    }
-    try {
-      return require('@x-transformers/freebsd-x64')
-    } catch (error) {
-      fail(error)
-    }
-  },
-  'linux-arm-gnueabihf': (fail) => {
-    try {
-      return require('../../x-transformers.linux-arm-gnueabihf.node')
-    } catch (error) {
-      fail(error)
-    }
-    try {
-      return require('@x-transformers/linux-arm-gnueabihf')
-    } catch (error) {
-      fail(error)
-    }
-  },
-  'linux-arm-musleabihf': (fail) => {
-    try {
-      return require('../../x-transformers.linux-arm-musleabihf.node')
-    } catch (error) {
-      fail(error)
-    }
-    try {
-      return require('@x-transformers/linux-arm-musleabihf')
-    } catch (error) {
-      fail(error)
-    }
-  },
   'linux-arm64-gnu': (fail) => {
     try {
       return require('../../x-transformers.linux-arm64-gnu.node')

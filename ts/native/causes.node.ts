@@ -21,18 +21,31 @@ function forbidden({ code }: NodeJS.ErrnoException): string | null {
 const absent = (platforms: readonly string[]) =>
   `there is no native addon for ${platforms.join(' or ')}: install ${platforms.map((name) => `@x-transformers/${name}`).join(' or ')} (npm leaves it out with --omit=optional, and with a lockfile of another platform), build it in the repository with \`npm run build\`, or name a file in the environment variable X_TRANSFORMERS_ADDON; in a bundle, see "Programs bundled for Node" in docs/bundlers.md`
 
+/** Why there is no addon. */
+export interface Cause {
+  message: string
+  /** Whether there is one, which cannot be loaded. */
+  broken: boolean
+}
+
 /** Why none of the tries gave an addon. */
-export function causeOf(failures: readonly Failure[], platforms: readonly string[]): string {
+export function causeOf(failures: readonly Failure[], platforms: readonly string[]): Cause {
   for (const { error } of failures) {
-    const cause = forbidden(error)
-    if (cause) return cause
+    const message = forbidden(error)
+    if (message) return { message, broken: false }
   }
-  const broken = failures.find(
+  const found = failures.find(
     ({ error }) => (error as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND',
   )
-  if (!broken) return absent(platforms)
-  return `the native addon for ${platforms.join(' or ')} cannot be loaded: ${firstLine(broken.error)}`
+  if (!found) return { message: absent(platforms), broken: false }
+  const of = platforms.join(' or ')
+  const message = `the native addon for ${of} cannot be loaded: ${firstLine(found.error)}`
+  return { message, broken: true }
 }
+
+/** All tries, and why each failed, on a line each. */
+export const triesOf = (failures: readonly Failure[]): string =>
+  failures.map(({ error }) => `\n- ${firstLine(error)}`).join('')
 
 /** Why the file that X_TRANSFORMERS_ADDON names was not loaded. */
 export function causeOfChosen(path: string, error: Error, platform: string): string {

@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import { XTransformersError } from '../errors.js'
 import type { Running } from '../wasm/start.js'
 import { ADDONS } from './addons.node.js'
-import { causeOf, causeOfChosen, type Failure } from './causes.node.js'
+import { causeOf, causeOfChosen, type Failure, triesOf } from './causes.node.js'
 import { pathOfCopy } from './copied.node.js'
 import type { Native } from './native.js'
 import { here, loadWasm } from './wasm.node.js'
@@ -60,9 +60,13 @@ function attempt(name: string, failures: Failure[]): Native | null {
   }
 }
 
-function orWasm(cause: string): Found {
+/** `tries`: what was tried before, for the error. */
+function orWasm(cause: string, tries = ''): Found {
   const wasm = loadWasm(cause)
-  if (typeof wasm === 'string') throw new XTransformersError('no_addon', `${cause}; ${wasm}`)
+  if (typeof wasm === 'string') {
+    const list = tries && `\nWhat was tried:${tries}\n- WebAssembly: ${wasm}`
+    throw new XTransformersError('no_addon', `${cause}; ${wasm}${list}`)
+  }
   const { native, ...running } = wasm
   return { native, running }
 }
@@ -102,5 +106,9 @@ export function find(): Found {
     const native = attempt(triple, failures)
     if (native) return { native, running: null }
   }
-  return orWasm(causeOf(failures, triples()))
+  const { message, broken } = causeOf(failures, triples())
+  const found = orWasm(message, triesOf(failures))
+  // who has installed an addon expects its speed
+  if (broken) process.emitWarning(`x-transformers runs as WebAssembly, on one thread: ${message}`)
+  return found
 }

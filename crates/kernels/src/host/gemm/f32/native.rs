@@ -2,7 +2,9 @@
 //! four with NEON.
 
 use super::blocks::{run, Buffers, Product};
-use super::lanes::{transpose_scalar, Lanes};
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use super::lanes::transpose_scalar;
+use super::lanes::Lanes;
 use super::pack;
 use super::panel::Panel;
 use pulp::{NullaryFnOnce, Simd, WithSimd};
@@ -62,6 +64,26 @@ impl<S: Simd> Lanes for Native<S> {
         unsafe {
             if S::F32_LANES >= 8 {
                 transpose_8x8(from, from_stride, to, to_stride);
+            } else {
+                transpose_scalar(Self::BLOCK, from, from_stride, to, to_stride);
+            }
+        }
+    }
+
+    #[cfg(target_arch = "aarch64")]
+    #[inline(always)]
+    unsafe fn transpose(
+        self,
+        from: *const f32,
+        from_stride: usize,
+        to: *mut f32,
+        to_stride: usize,
+    ) {
+        // SAFETY: the caller guarantees that the block is in bounds; vectors of four f32 are those
+        // of NEON.
+        unsafe {
+            if S::F32_LANES == 4 {
+                transpose_4x4(from, from_stride, to, to_stride);
             } else {
                 transpose_scalar(Self::BLOCK, from, from_stride, to, to_stride);
             }
@@ -136,6 +158,33 @@ unsafe fn transpose_8x8(from: *const f32, from_stride: usize, to: *mut f32, to_s
             // SAFETY: as above.
             unsafe { _mm256_storeu_ps(to.add((at + k) * to_stride), column) };
         }
+    }
+}
+
+/// Transposes 4 x 4 elements: pairs, then halves.
+///
+/// # Safety
+/// As for [`Lanes::transpose`].
+#[cfg(target_arch = "aarch64")]
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn transpose_4x4(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+    use core::arch::aarch64::*;
+    // SAFETY: the caller guarantees that the block is in bounds; loads and stores need no
+    // alignment.
+    let [a, b, c, d] = [0, 1, 2, 3].map(|row| unsafe { vld1q_f32(from.add(row * from_stride)) });
+    let pairs = |a, b| (vreinterpretq_f64_f32(a), vreinterpretq_f64_f32(b));
+    let (even, even2) = pairs(vtrn1q_f32(a, b), vtrn1q_f32(c, d));
+    let (odd, odd2) = pairs(vtrn2q_f32(a, b), vtrn2q_f32(c, d));
+    let columns = [
+        vtrn1q_f64(even, even2),
+        vtrn1q_f64(odd, odd2),
+        vtrn2q_f64(even, even2),
+        vtrn2q_f64(odd, odd2),
+    ];
+    for (k, column) in columns.into_iter().enumerate() {
+        // SAFETY: as above.
+        unsafe { vst1q_f32(to.add(k * to_stride), vreinterpretq_f32_f64(column)) };
     }
 }
 

@@ -1,0 +1,95 @@
+// `npm run check:platform -- PLATFORM ...`: builds the addon of a platform as it is published, and
+// runs it there, or in an emulator: its kernels against their references, the recorded cases and
+// training traces of Python, and a program that uses the public interface.
+import { statSync } from 'node:fs'
+import { join } from 'node:path'
+import { ensure, main } from '../ensure.mjs'
+import { Failure, root, run, say } from '../lib.mjs'
+import { GLIBC, LARGEST, PLATFORMS } from '../platforms.mjs'
+import { rustCounts } from '../rust.mjs'
+import { buildAddon, cargoFor } from './build.mjs'
+import { qemuArm64, RUNTIMES } from './runtimes.mjs'
+
+/** The newest glibc whose symbols a library needs, such as `2.28`; null if it needs none. */
+async function newestGlibc(file) {
+  const { code, out } = await run('readelf', ['--version-info', '--wide', file], {
+    stdout: 'capture',
+  })
+  if (code !== 0) throw new Failure('readelf is needed (Debian: binutils).')
+  const versions = [...out.matchAll(/GLIBC_(\d+)\.(\d+)/g)].map(([, a, b]) => [
+    Number(a),
+    Number(b),
+  ])
+  const newest = versions.sort(([a, b], [c, d]) => a - c || b - d).at(-1)
+  return newest ? newest.join('.') : null
+}
+
+async function checkFile(platform, file) {
+  const { size } = statSync(file)
+  const megabytes = (size / 1e6).toFixed(2)
+  if (size > LARGEST)
+    throw new Failure(`${platform}: ${megabytes} MB is more than ${LARGEST / 1e6}.`)
+  if (!platform.endsWith('-gnu')) return `${megabytes} MB`
+  const glibc = await newestGlibc(file)
+  const [have, want] = [glibc, GLIBC].map((version) => Number(version?.split('.')[1]))
+  if (!(have <= want)) throw new Failure(`${platform}: it needs glibc ${glibc}, not ${GLIBC}.`)
+  return `${megabytes} MB, glibc ${glibc}`
+}
+
+/** Unit tests of the kernels in an emulator. */
+async function kernelTests(platform) {
+  if (platform !== 'linux-arm64-gnu') return null
+  const { env, target } = await cargoFor(platform)
+  const runner = 'CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER'
+  const counts = rustCounts(
+    await run(
+      'cargo-zigbuild',
+      ['test', '--profile', 'dist', '-p', 'xt-kernels', '--lib', ...target],
+      {
+        stdout: 'tee',
+        env: { ...env, [runner]: (await qemuArm64()).join(' '), PROPTEST_CASES: '16' },
+      },
+    ),
+  )
+  if (counts.failed || !counts.passed) throw new Failure(`${platform}: tests of kernels failed.`)
+  return `${counts.passed} passed`
+}
+
+async function runScript(platform, addon, script, ...args) {
+  const [program, ...before] = await RUNTIMES[platform]()
+  const { code, out } = await run(program, [...before, join(root, script), ...args], {
+    stdout: 'tee',
+    env: { X_TRANSFORMERS_ADDON: addon, NODE_OPTIONS: '' },
+  })
+  if (code !== 0) throw new Failure(`${platform}: ${script} failed.`)
+  return out.trim().split('\n').at(-1)
+}
+
+async function checkPlatform(platform) {
+  if (!RUNTIMES[platform])
+    throw new Failure(
+      `${platform} cannot be run here; what can: ${Object.keys(RUNTIMES).join(', ')}.`,
+    )
+  const addon = await buildAddon(platform)
+  const results = {
+    addon: await checkFile(platform, addon),
+    kernels: await kernelTests(platform),
+    recordings: await runScript(platform, addon, 'dist/commands/scripts/parity.js', 'test/golden'),
+    interface: await runScript(platform, addon, 'scripts/cross/smoke.mjs', platform),
+  }
+  if (!/^\d+ passed, 0 failed, 0 skipped$/.test(results.recordings))
+    throw new Failure(`${platform}: ${results.recordings}`)
+  for (const [part, result] of Object.entries(results))
+    if (result !== null) console.log(`${platform}  ${part.padEnd(12)} ${result}`)
+}
+
+await main(async () => {
+  const platforms = process.argv.slice(2)
+  if (!platforms.length)
+    throw new Failure(`npm run check:platform -- ${Object.keys(PLATFORMS).join('|')} ...`)
+  await ensure()
+  for (const platform of platforms) {
+    say(`\n== ${platform}`)
+    await checkPlatform(platform)
+  }
+})
