@@ -78,3 +78,36 @@ export async function bundle(entries, folder) {
     writeFileSync(join(folder, basename(path)), code)
   }
 }
+
+/** What edge runtimes call the compiled file. */
+const MODULES = {
+  workerd: '../esm/wasm/pkg/x-transformers.wasm',
+  'edge-light': '../esm/wasm/pkg/x-transformers.wasm?module',
+}
+
+/**
+ * Writes a module for each edge runtime into a folder. They compile no WebAssembly themselves: they
+ * import the compiled file, each in its own way.
+ */
+export async function bundleEdge(folder) {
+  const esbuild = await import('esbuild')
+  for (const [name, path] of Object.entries(MODULES)) {
+    const module = {
+      name: 'module',
+      setup: ({ onResolve }) =>
+        onResolve({ filter: /^#module$/ }, () => ({ path, external: true })),
+    }
+    await esbuild.build({
+      ...SETTINGS,
+      platform: 'neutral',
+      target: 'es2022',
+      entryPoints: [join(root, 'ts/wasm.ts')],
+      tsconfig: join(root, 'tsconfig.edge.json'),
+      ignoreAnnotations: true,
+      bundle: true,
+      plugins: [module],
+      format: 'esm',
+      outfile: join(folder, `${name}.js`),
+    })
+  }
+}
