@@ -85,6 +85,8 @@ const MODULES = {
   'edge-light': '../esm/wasm/pkg/x-transformers.wasm?module',
 }
 
+const EVENT_LOOP = join(root, 'ts/wasm/event-loop.edge.ts')
+
 /**
  * Writes a module for each edge runtime into a folder. They compile no WebAssembly themselves: they
  * import the compiled file, each in its own way.
@@ -92,10 +94,12 @@ const MODULES = {
 export async function bundleEdge(folder) {
   const esbuild = await import('esbuild')
   for (const [name, path] of Object.entries(MODULES)) {
-    const module = {
-      name: 'module',
-      setup: ({ onResolve }) =>
-        onResolve({ filter: /^#module$/ }, () => ({ path, external: true })),
+    const links = {
+      name: 'links',
+      setup: ({ onResolve }) => {
+        onResolve({ filter: /^#module$/ }, () => ({ path, external: true }))
+        onResolve({ filter: /\/event-loop\.js$/ }, () => ({ path: EVENT_LOOP }))
+      },
     }
     await esbuild.build({
       ...SETTINGS,
@@ -105,7 +109,7 @@ export async function bundleEdge(folder) {
       tsconfig: join(root, 'tsconfig.edge.json'),
       ignoreAnnotations: true,
       bundle: true,
-      plugins: [module],
+      plugins: [links],
       format: 'esm',
       outfile: join(folder, `${name}.js`),
     })

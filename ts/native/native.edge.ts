@@ -3,13 +3,9 @@
 
 // @ts-expect-error: scripts/bundle.mjs writes what each runtime calls it
 import module from '#module'
-import { useTimers } from '../wasm/event-loop.js'
 import { single } from '../wasm/single.js'
 import { startSingle } from '../wasm/start.js'
 import type { Contexts, Native } from './native.js'
-
-// a message port belongs to the request that made it, timers to none
-useTimers()
 
 const started = startSingle(single, module, 'edge runtimes have one thread')
 

@@ -23,22 +23,15 @@ const immediate = [
   (globalThis as { setImmediate?: Immediate }).setImmediate,
 ].find((found) => typeof found === 'function' && !found.clock)
 
-let timersOnly = false
-
-/** For engines where a message port must not be used by another call than the one that made it. */
-export function useTimers(): void {
-  timersOnly = true
-}
-
 /**
  * Lets everything else that waits have its turn: input, painting, messages. A computation on this
  * thread lets nothing through until it ends.
  */
 export function yieldToEventLoop(): Promise<void> {
   return new Promises((resolve) => {
-    // jsdom has neither of the others
-    if (timersOnly || !(immediate || channels)) setTimeout(resolve)
-    else if (immediate) immediate(resolve)
+    if (immediate) immediate(resolve)
+    // jsdom has neither
+    else if (!channels) setTimeout(resolve)
     else {
       waiting.push(resolve)
       channel(channels).postMessage(null)
