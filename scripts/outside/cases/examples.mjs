@@ -1,0 +1,2 @@
+export const EXAMPLES = {}
+export const ON_REQUEST = {}
