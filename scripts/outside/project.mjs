@@ -70,7 +70,15 @@ export function start([program, ...args], { cwd, env }) {
     }
     return closed
   }
-  return { closed, end, said, running: () => child.exitCode === null && child.pid !== undefined }
+  /** Waits for more output, or the end. */
+  const more = () => Promise.race([closed, sleep(50)])
+  return {
+    closed,
+    end,
+    more,
+    said,
+    running: () => child.exitCode === null && child.pid !== undefined,
+  }
 }
 
 export class Project {
