@@ -65,7 +65,9 @@ export async function installCheck(wanted = []) {
   try {
     registry = await startRegistry(programs, folder)
     const env = makeHome(join(folder, 'home'), registry.url)
-    return await runCases(cases, join(folder, 'projects'), env, programs)
+    const counts = await runCases(cases, join(folder, 'projects'), env, programs)
+    if (counts.failed > 0) say(`What the registry said:\n${registry.said.all}`)
+    return counts
   } finally {
     await registry?.close()
     rmSync(folder, { recursive: true, force: true, maxRetries: 3 })

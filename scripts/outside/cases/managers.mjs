@@ -79,6 +79,19 @@ async function omitted(project) {
   await runsBoth(project, 'node', 'wasm')
 }
 
+/** What docs/deploy.md says of functions with little room. */
+async function withoutPages(project) {
+  await installed(project)
+  rmSync(project.path('node_modules/x-transformers/dist/esm'), { recursive: true })
+  await runsBoth(project)
+}
+
+/** As for a function that runs elsewhere. */
+async function elsewhere(project) {
+  await installed(project, 'npm install --os=linux --cpu=arm64 --libc=glibc x-transformers')
+  same(addonsIn(project, MODULES), ['linux-arm64-gnu'], 'what npm has installed')
+}
+
 export const MANAGERS = {
   npm,
   pnpm,
@@ -89,4 +102,6 @@ export const MANAGERS = {
   Deno: deno,
   'npm, the native package deleted': withoutAddon,
   'npm --omit=optional': omitted,
+  'npm, the files for pages deleted': withoutPages,
+  'npm, for another platform': elsewhere,
 }

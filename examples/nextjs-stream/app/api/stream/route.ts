@@ -7,7 +7,11 @@ export async function POST(request: Request): Promise<Response> {
   const controller = new AbortController()
   const signal = AbortSignal.any([request.signal, controller.signal])
   const writer = await model()
-  const tokens = writer.stream([prompt.length ? prompt : [10]], 400, { temperature: 0.5, signal })
+  const generation = writer.stream([prompt.length ? prompt : [10]], 400, {
+    temperature: 0.5,
+    signal,
+  })
+  const tokens = generation[Symbol.asyncIterator]()
 
   const body = new ReadableStream<Uint8Array>({
     // asked for when there is room: a slow reader slows the generation down
