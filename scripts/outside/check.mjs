@@ -60,6 +60,10 @@ export async function installCheck(wanted = []) {
   await ensure(['packages', 'addon', 'wasm', 'ts'])
   const programs = await tools()
   const folder = mkdtempSync(join(tmpdir(), 'x-transformers-outside-'))
+  const remove = () => rmSync(folder, { recursive: true, force: true, maxRetries: 3 })
+  // at an exit what was started ends, and what was written goes: after Ctrl-C too
+  process.once('exit', remove)
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(130))
   say('Packing and publishing to a registry on this machine ...')
   let registry
   try {
@@ -70,7 +74,7 @@ export async function installCheck(wanted = []) {
     return counts
   } finally {
     await registry?.close()
-    rmSync(folder, { recursive: true, force: true, maxRetries: 3 })
+    remove()
   }
 }
 

@@ -43,7 +43,22 @@ export async function freePort() {
   return port
 }
 
-/** Starts a program, with all that it says in `said()`; `end` also ends what it has started. */
+/** Groups of processes, which an end of this one would leave behind. */
+const groups = new Set()
+
+function kill(group, signal) {
+  try {
+    process.kill(-group, signal)
+  } catch (error) {
+    if (error.code !== 'ESRCH') throw error
+  }
+}
+
+process.on('exit', () => {
+  for (const group of groups) kill(group, 'SIGKILL')
+})
+
+/** Starts a program, with all that it says in `said`; `end` also ends what it has started. */
 export function start([program, ...args], { cwd, env }) {
   const child = spawn(program, args, {
     ...{ cwd, env, detached: true },
@@ -60,14 +75,14 @@ export function start([program, ...args], { cwd, env }) {
       said.all += error.message
       resolve(127)
     })
-    child.on('close', (code, signal) => resolve(code ?? signal))
+    child.on('close', (code, signal) => {
+      groups.delete(child.pid)
+      resolve(code ?? signal)
+    })
   })
+  if (child.pid) groups.add(child.pid)
   const end = (signal = 'SIGTERM') => {
-    try {
-      process.kill(-child.pid, signal)
-    } catch (error) {
-      if (error.code !== 'ESRCH') throw error
-    }
+    if (child.pid) kill(child.pid, signal)
     return closed
   }
   /** Waits for more output, or the end. */

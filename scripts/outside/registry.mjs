@@ -89,9 +89,11 @@ export async function startRegistry({ verdaccio }, folder) {
   const config = join(folder, 'registry.yaml')
   writeFileSync(config, JSON.stringify(await settings(storage, own)))
   const server = await startServer(verdaccio, folder, config, url)
+  const remove = () => rmSync(join(storage, own), { recursive: true, force: true })
+  process.once('exit', remove)
   const close = async () => {
     await server.end()
-    rmSync(join(storage, own), { recursive: true, force: true })
+    remove()
   }
   try {
     const [main, ...addons] = tarballs.map(({ file }) => file)

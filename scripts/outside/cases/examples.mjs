@@ -53,6 +53,7 @@ async function dockerServer(project) {
   await project.copy('examples/docker').run('npm install')
   await project.run('npm run build')
   learns(await project.run('npm run train -- 60'))
+  await project.run('npm prune --omit=dev') // as its Dockerfile does
   const use = async (address, server) => {
     const health = await (await fetch(`${address}/health`)).json()
     same(health.target, 'native', 'the backend')

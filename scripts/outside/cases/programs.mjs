@@ -86,7 +86,8 @@ const vitest = (pool) => async (project) => {
     'two.test.js': sample,
   })
   await project.run(`npm install x-transformers ${WITH.vitest}`)
-  await project.run(`vitest run --pool=${pool} --reporter=json --outputFile=report.json`)
+  const reports = '--reporter=default --reporter=json --outputFile.json=report.json'
+  await project.run(`vitest run --pool=${pool} ${reports}`)
   same(await passed(project), 2, 'the number of passed tests')
 }
 
