@@ -1,6 +1,5 @@
 // examples/vite-app in Chromium: trains, stops, saves, writes; loads what it has saved, and writes.
 import { cpus } from 'node:os'
-import { chromium } from 'playwright-core'
 import { ensureChromium, FLAGS } from '../../chromium.mjs'
 import { isStub } from '../../wasm/stub.mjs'
 import { isText } from '../output.mjs'
@@ -48,6 +47,8 @@ async function use(page) {
 export async function viteApp(project) {
   await project.copy('examples/vite-app').run('npm install')
   await project.run('npm run build')
+  // only once the repository's packages are there
+  const { chromium } = await import('playwright-core')
   const browser = await chromium.launch({ executablePath: await ensureChromium(), args: FLAGS })
   const line = 'npm start -- --host 127.0.0.1 --port $PORT --strictPort'
   try {
