@@ -1,6 +1,6 @@
 // What takes too long for `npm test`, to be run before a release: the tests on an emulated GPU with
 // other orders of threads, with deferred execution, with memory closed to the host, with
-// sanitizers, and those that take minutes.
+// sanitizers, those that take minutes, and the tarballs installed as users do.
 
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
@@ -10,6 +10,7 @@ import { useKernels } from './cuda/kernels.mjs'
 import { deviceTests } from './cuda/tests.mjs'
 import { ensure, main } from './ensure.mjs'
 import { cache, Failure, run, say } from './lib.mjs'
+import { installCheck } from './outside/check.mjs'
 import { vitest } from './vitest.mjs'
 
 const SANITIZERS = [
@@ -68,6 +69,7 @@ await main(async () => {
       },
     ],
     ['check:cuda', () => countedCheck({ withTests: true })],
+    ['check:install', () => installCheck()],
   ]
   let failed = 0
   for (const [name, check] of checks) {
