@@ -39,7 +39,11 @@ async function cargoWithZig(platform) {
     env: {
       ...tools,
       ...(compiler.rustc && { RUSTC: compiler.rustc }),
-      ...(name.endsWith('windows-gnu') && { LIBNODE_PATH: emptyLibraries() }),
+      ...(name.endsWith('windows-gnu') && {
+        LIBNODE_PATH: emptyLibraries(),
+        // zig refuses mimalloc's date of the build
+        CFLAGS_x86_64_pc_windows_gnu: '-Wno-error=date-time',
+      }),
       PATH: [folderOf(compiler), tools.PATH].filter(Boolean).join(delimiter),
       CARGO_TARGET_DIR: folder,
       RUSTFLAGS: flags,

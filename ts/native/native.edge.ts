@@ -7,6 +7,10 @@ import { single } from '../wasm/single.js'
 import { startSingle } from '../wasm/start.js'
 import type { Contexts, Native } from './native.js'
 
+// Next.js compiles it in another realm, where this class is another one
+if (!(module instanceof WebAssembly.Module))
+  Object.setPrototypeOf(module, WebAssembly.Module.prototype)
+
 const started = startSingle(single, module, 'edge runtimes have one thread')
 
 export const native: Native = started.native
