@@ -15,14 +15,15 @@ const FEATURES = 'panic-unwind backtrace compiler-builtins-mem'
 const targetFolder = () => process.env.CARGO_TARGET_DIR ?? join(root, 'target')
 
 /**
- * Empty libraries that napi-build asks for with Windows' GNU linker. The addon finds the functions
- * of Node when it is loaded.
+ * Empty libraries, for Windows' GNU linker. The addon finds the functions of Node, which napi-build
+ * asks for, when it is loaded; zig brings what is in the other one.
  */
 function emptyLibraries() {
-  const folder = join(cache(), 'empty-libnode')
+  const folder = join(cache(), 'empty-libraries')
   mkdirSync(folder, { recursive: true })
   writeFileSync(join(folder, 'libnode.dll'), '')
-  for (const name of ['libnode.a', 'libnode.dll.a']) writeFileSync(join(folder, name), '!<arch>\n')
+  for (const name of ['libnode.a', 'libnode.dll.a', 'libssp_nonshared.a'])
+    writeFileSync(join(folder, name), '!<arch>\n')
   return folder
 }
 

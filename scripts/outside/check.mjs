@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { ensure, main } from '../ensure.mjs'
 import { Failure, say } from '../lib.mjs'
+import { EDGE } from './cases/edge.mjs'
 import { EXAMPLES, ON_REQUEST } from './cases/examples.mjs'
 import { MANAGERS } from './cases/managers.mjs'
 import { PROGRAMS } from './cases/programs.mjs'
@@ -14,7 +15,7 @@ import { makeHome, Project } from './project.mjs'
 import { startRegistry } from './registry.mjs'
 import { tools } from './tools.mjs'
 
-const ALL = { ...MANAGERS, ...PROGRAMS, ...EXAMPLES }
+const ALL = { ...MANAGERS, ...PROGRAMS, ...EXAMPLES, ...EDGE }
 
 function chosen(wanted) {
   const every = { ...ALL, ...ON_REQUEST }

@@ -165,21 +165,29 @@ fn on_cpu<K: Kernel>(kernel: &K, first: &Array) -> Result<K::Out> {
     })
 }
 
-/// Runs the CPU implementation in f32 for operands of the half-precision dtype `T`, whose sums would
-/// lose too much; `narrow` then selects the arrays of the result that become `T` again. Returns
-/// `None` for another `T`.
-pub(crate) fn in_f32<K: Kernel, T: Element>(
+/// Runs the CPU implementation in f32 for operands of the half-precision `dtype`, whose sums would
+/// lose too much; `narrow` then selects the arrays of the result that become `dtype` again.
+///
+/// # Errors
+/// If `dtype` is another one.
+pub(crate) fn in_f32<K: Kernel>(
     kernel: &K,
+    dtype: DType,
     narrow: impl FnOnce(&mut K::Out, &mut dyn FnMut(&mut Array)),
-) -> Option<Result<K::Out>> {
-    let half = matches!(T::DTYPE, DType::F16 | DType::BF16);
-    half.then(|| {
-        let mut wide = kernel.clone();
-        convert(T::DTYPE, DType::F32, |f| wide.each_mut(f))?;
-        let mut out = wide.cpu::<f32>()?;
-        convert(DType::F32, T::DTYPE, |f| narrow(&mut out, f))?;
-        Ok(out)
-    })
+) -> Result<K::Out> {
+    if !matches!(dtype, DType::F16 | DType::BF16) {
+        return Err(not_floats(K::NAME));
+    }
+    let mut wide = kernel.clone();
+    convert(dtype, DType::F32, |f| wide.each_mut(f))?;
+    let mut out = wide.cpu::<f32>()?;
+    convert(DType::F32, dtype, |f| narrow(&mut out, f))?;
+    Ok(out)
+}
+
+#[cold]
+fn not_floats(name: &str) -> Error {
+    Error::Invalid(format!("{name}: floating-point numbers are needed"))
 }
 
 /// Converts those of the arrays that `each` visits that have the dtype `from`.

@@ -99,7 +99,7 @@ impl Kernel for Forward {
 
     fn cpu_other<T: Element>(&self) -> Option<Result<Self::Out>> {
         // the softmax statistics stay in f32
-        in_f32::<_, T>(self, |(y, _), narrow| narrow(y))
+        Some(in_f32(self, T::DTYPE, |(y, _), narrow| narrow(y)))
     }
 
     #[cfg(feature = "cuda")]
@@ -138,12 +138,12 @@ impl Kernel for Backward {
     fn cpu<T: Blas>(&self) -> Result<Gradients> {
         match &self.rows {
             Some(rows) => backward::gradients::<T>(&self.of, (&self.y, rows), &self.grad),
-            None => self.reference(),
+            None => bail!("attention: the forward pass has saved nothing for this device"),
         }
     }
 
     fn cpu_other<T: Element>(&self) -> Option<Result<Gradients>> {
-        in_f32::<_, T>(self, Gradients::each_mut)
+        Some(in_f32(self, T::DTYPE, Gradients::each_mut))
     }
 
     #[cfg(feature = "cuda")]

@@ -113,7 +113,7 @@ impl Kernel for Forward {
     }
 
     fn cpu_other<T: Element>(&self) -> Option<Result<(Array, Gradients)>> {
-        in_f32::<_, T>(self, <(Array, Gradients)>::each_mut)
+        Some(in_f32(self, T::DTYPE, <(Array, Gradients)>::each_mut))
     }
 
     #[cfg(feature = "cuda")]
