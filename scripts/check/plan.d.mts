@@ -1,0 +1,33 @@
+export interface Text {
+  /** From the root of the repository. */
+  path: string
+  text: string
+}
+export interface Crate {
+  name: string
+  folder: string
+  /** The crates of this workspace that it depends on. */
+  needs: string[]
+}
+export interface Plan {
+  rustfmt: boolean
+  crates: { changed: string[]; reached: string[] }
+  generate: boolean
+  biome: string[]
+  tsc: boolean
+  vitest: { node: string[]; browser: string[] }
+  pages: string[]
+}
+/** What to check, where `files` have changed; `contents` are those of them that exist. */
+export function plan(change: {
+  files: string[]
+  contents: Text[]
+  tests: Text[]
+  crates: Crate[]
+}): Plan
+/** The changed crates, and all that depend on them. */
+export function cratesOf(files: string[], crates: Crate[]): { changed: string[]; reached: string[] }
+/** The tests of changed modules. */
+export function testsNear(modules: Text[], tests: Text[]): string[]
+/** The names that a module exports where they are declared. */
+export function exportsOf(text: string): string[]

@@ -1,0 +1,138 @@
+// Which checks `npm run check` chooses for a change.
+import { describe, expect, it } from 'vitest'
+import { type Crate, cratesOf, exportsOf, plan, testsNear } from '../../scripts/check/plan.mjs'
+
+const crates: Crate[] = [
+  { name: 'xt-core', folder: 'crates/core', needs: ['xt-kernels', 'xt-options'] },
+  { name: 'xt-node', folder: 'crates/node', needs: ['xt-core'] },
+  { name: 'xt-kernels', folder: 'crates/kernels', needs: [] },
+  { name: 'xt-options', folder: 'crates/options', needs: [] },
+  { name: 'xt-bench', folder: 'bench', needs: ['xt-kernels'] },
+]
+
+const tests = [
+  { path: 'test/api/schedule.test.ts', text: "import { cosine, AdamW } from 'x-transformers'" },
+  { path: 'test/api/optimizers.test.ts', text: 'AdamW(); AdamW()' },
+  { path: 'test/node/paths.test.ts', text: "import { p } from '../../ts/io/node/paths.js'" },
+  { path: 'test/browser/memory.test.ts', text: 'memory()' },
+  { path: 'test/package/columns.test.ts', text: '' },
+  { path: 'test/package/imports.test.ts', text: '' },
+]
+
+const planned = (...changed: (string | [path: string, text: string])[]) => {
+  const contents = changed.map((file) =>
+    typeof file === 'string' ? { path: file, text: '' } : { path: file[0], text: file[1] },
+  )
+  return plan({ files: contents.map(({ path }) => path), contents, tests, crates })
+}
+
+const nothing = {
+  rustfmt: false,
+  crates: { changed: [], reached: [] },
+  generate: false,
+  biome: [],
+  tsc: false,
+  vitest: { node: [], browser: [] },
+  pages: [],
+}
+
+describe('the crates of a change', () => {
+  it('are those that have changed, and all that depend on them', () => {
+    expect(cratesOf(['crates/kernels/src/lib.rs'], crates)).toEqual({
+      changed: ['xt-kernels'],
+      reached: ['xt-kernels', 'xt-core', 'xt-node', 'xt-bench'],
+    })
+    expect(cratesOf(['crates/node/src/lib.rs'], crates).reached).toEqual(['xt-node'])
+    expect(cratesOf(['docs/models.md', 'crates'], crates)).toEqual(nothing.crates)
+  })
+
+  it('are all where the workspace has changed', () => {
+    for (const file of ['Cargo.lock', 'Cargo.toml', '.cargo/config.toml', 'clippy.toml'])
+      expect(cratesOf([file], crates).changed).toHaveLength(crates.length)
+  })
+})
+
+describe('the tests near a module', () => {
+  it('are first those that import it', () => {
+    const module = { path: 'ts/io/node/paths.ts', text: 'export function AdamW() {}' }
+    expect(testsNear([module], tests)).toEqual([
+      'test/node/paths.test.ts',
+      'test/api/optimizers.test.ts',
+      'test/api/schedule.test.ts',
+    ])
+  })
+
+  it('are not those that have its name within another', () => {
+    const module = { path: 'ts/x.ts', text: 'export const cos = 1' }
+    expect(testsNear([module], tests)).toEqual([])
+  })
+
+  it('are few', () => {
+    const many = Array.from({ length: 30 }, (_, i) => ({ path: `${i}.test.ts`, text: 'Tensor' }))
+    const module = { path: 'ts/tensor/tensor.ts', text: 'export class Tensor {}' }
+    expect(testsNear([module], many).length).toBeLessThan(10)
+  })
+
+  it('are found by what a module exports', () => {
+    const text = `
+export async function* a() {}
+export abstract class B {}
+export const c = 1
+export type D = 1
+const e = 1
+`
+    expect(exportsOf(text)).toEqual(['a', 'B', 'c'])
+  })
+})
+
+describe('the plan of a change', () => {
+  it('has only the page for a page', () => {
+    expect(planned('docs/models.md')).toEqual({ ...nothing, pages: ['docs/models.md'] })
+  })
+
+  it('has linter, types and tests for TypeScript', () => {
+    expect(planned(['ts/train/schedules.ts', 'export const cosine = 1'])).toEqual({
+      ...nothing,
+      biome: ['ts/train/schedules.ts'],
+      tsc: true,
+      vitest: {
+        node: [
+          'test/package/columns.test.ts',
+          'test/package/imports.test.ts',
+          'test/api/schedule.test.ts',
+        ],
+        browser: [],
+      },
+    })
+  })
+
+  it('has the tests that have changed, each in its project', () => {
+    const { vitest } = planned('test/browser/memory.test.ts', 'test/node/paths.test.ts')
+    expect(vitest.browser).toEqual(['test/browser/memory.test.ts'])
+    expect(vitest.node).toContain('test/node/paths.test.ts')
+  })
+
+  it('has no types for a script, and nothing of Rust', () => {
+    const chosen = planned('scripts/pack.mjs')
+    expect(chosen).toMatchObject({ tsc: false, rustfmt: false, biome: ['scripts/pack.mjs'] })
+    expect(chosen.crates.reached).toEqual([])
+  })
+
+  it('has formatting, crates and generated files for Rust', () => {
+    const chosen = planned('crates/options/src/lib.rs')
+    expect(chosen).toMatchObject({ rustfmt: true, generate: true, biome: [], tsc: false })
+    expect(chosen.crates.reached).toEqual(['xt-options', 'xt-core', 'xt-node'])
+    expect(planned('crates/kernels/src/ops/gru/gru.cu')).toMatchObject({
+      rustfmt: false,
+      generate: false,
+      crates: { changed: ['xt-kernels'] },
+    })
+  })
+
+  it('leaves out files that were deleted', () => {
+    const files = ['ts/old.ts', 'docs/old.md', 'test/api/old.test.ts']
+    const chosen = plan({ files, contents: [], tests, crates })
+    expect(chosen).toMatchObject({ biome: [], tsc: true, pages: [] })
+    expect(chosen.vitest.node).not.toContain('test/api/old.test.ts')
+  })
+})
