@@ -72,7 +72,8 @@ async function publishNpm(dry) {
       continue
     }
     const inWorkflow = Boolean(process.env.GITHUB_ACTIONS)
-    const { code } = await npm(publishArguments(file, version, { dry, inWorkflow }))
+    const args = publishArguments(file, version, { dry, inWorkflow })
+    const { code } = await npm([...args, '--loglevel=warn'])
     if (code !== 0) throw new Failure(`${name} could not be published; the reason stands above.`)
     console.log(dry ? `${name} ${version} could be published.` : `${name} ${version}: published.`)
   }
