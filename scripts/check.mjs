@@ -98,6 +98,9 @@ function rustParts({ rustfmt, crates: { changed, reached }, generate }, crates) 
   }
 }
 
+/** Checks again only what depends on a changed file. */
+const INCREMENTAL = ['--incremental', '--tsBuildInfoFile', '.cache/check.tsbuildinfo']
+
 /** Those tests use what is built of the TypeScript. */
 const NEEDS_DIST = /^test\/(package|cli)\//
 
@@ -124,7 +127,7 @@ function typescriptParts({ biome, tsc, vitest: tests, pages }) {
           ),
         ),
     }),
-    ...(tsc && { tsc: () => check(node(bin('typescript', 'tsc'), '--noEmit')) }),
+    ...(tsc && { tsc: () => check(node(bin('typescript', 'tsc'), '--noEmit', ...INCREMENTAL)) }),
     ...(pages.length && { 'vitest docs': part('node', docs) }),
     ...(tests.node.length && { 'vitest node': part('node', tests.node) }),
     ...(tests.browser.length && { 'vitest browser': part('browser', tests.browser) }),

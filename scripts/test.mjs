@@ -9,6 +9,7 @@ import { ensure, main } from './ensure.mjs'
 import { bin } from './lib.mjs'
 import { ensurePackages } from './packages.mjs'
 import { check, runParts, tee, wantedParts } from './parts.mjs'
+import { lintWorkflows } from './release/workflows.mjs'
 import { CARGO_TEST, rustCounts } from './rust.mjs'
 import { vitest } from './vitest.mjs'
 
@@ -41,6 +42,7 @@ const PARTS = {
     'check:cuda, emulated': () => countedCheck({ withTests: false }),
   }),
   biome: () => check(node(bin('@biomejs/biome', 'biome'), 'check', '--error-on-warnings')),
+  actionlint: lintWorkflows,
   tsc: () => check(node(bin('typescript', 'tsc'), '--noEmit')),
   'vitest node': () => vitest('node'),
   ...(canEmulate && {

@@ -39,6 +39,14 @@ export async function faultsOf(files) {
 
 const isRunner = (message) => RUNNERS.includes(message.match(/^label "([^"]+)" is unknown/)?.[1])
 
+/** A part of `npm test`. */
+export async function lintWorkflows() {
+  const files = workflows()
+  const failures = await faultsOf(files)
+  const { length: failed } = failures
+  return { passed: failed ? 0 : files.length, failed, skipped: 0, failures }
+}
+
 /** The program of the newer version; null where it cannot be had. */
 async function newer() {
   const folder = join(cache(), 'tools', `actionlint-${VERSION}`)
