@@ -10,6 +10,7 @@ import { useKernels } from './cuda/kernels.mjs'
 import { deviceTests } from './cuda/tests.mjs'
 import { ensure, main } from './ensure.mjs'
 import { cache, npm, root, run } from './lib.mjs'
+import { ensurePackages } from './packages.mjs'
 import { check, runParts, tee, wantedParts } from './parts.mjs'
 import { documentation, examples, packages } from './release/crates.mjs'
 import { checkWorkflows } from './release/workflows.mjs'
@@ -56,8 +57,10 @@ function cudaParts() {
       const [folder, env] = await sanitized()
       return deviceTests(folder, { env, only: short })
     },
-    'cuda: public API': async () =>
-      vitest('cuda', { LD_LIBRARY_PATH: await emulatedDriver(), XT_CUDA_TESTS: 'all' }),
+    'cuda: public API': async () => {
+      await ensure()
+      return vitest('cuda', { LD_LIBRARY_PATH: await emulatedDriver(), XT_CUDA_TESTS: 'all' })
+    },
     'cuda: behaviour, deferred, in another order, with slow tests': tests({
       env: { ...late, EMULATED_CUDA_SEED: '1' },
       slow: true,
@@ -95,12 +98,15 @@ const PARTS = {
   ...cudaParts(),
   ...platformParts(),
   ...commandParts(),
-  'publish, dry run': () => script('scripts/release/publish.mjs', 'npm', '--dry-run'),
+  'publish, dry run': async () => {
+    await ensure(['packages', 'addon', 'wasm', 'ts'])
+    return script('scripts/release/publish.mjs', 'npm', '--dry-run')
+  },
 }
 
 await main(async () => {
   const names = wantedParts(PARTS, process.argv.slice(2))
-  await ensure(['packages', 'addon', 'wasm', 'ts'])
+  await ensurePackages()
   await useKernels()
   await runParts(PARTS, names)
 })
