@@ -71,6 +71,9 @@ describe('the tests near a module', () => {
     const many = Array.from({ length: 30 }, (_, i) => ({ path: `${i}.test.ts`, text: 'Tensor' }))
     const module = { path: 'ts/tensor/tensor.ts', text: 'export class Tensor {}' }
     expect(testsNear([module], many).length).toBeLessThan(10)
+    const importing = many.map(({ path }) => ({ path, text: "import { x } from './helpers.js'" }))
+    const helpers = { path: 'test/api/helpers.ts', text: '' }
+    expect(testsNear([helpers], importing)).toHaveLength(12)
   })
 
   it('are found by what a module exports', () => {
