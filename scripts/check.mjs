@@ -109,7 +109,7 @@ function typescriptParts({ biome, tsc, vitest: tests, pages }) {
   const steps = ['addon', ...(tests.browser.length ? ['wasm'] : []), ...(build ? ['ts'] : [])]
   const built = async () => await ensure(steps)
   const titles = pages.map((page) => page.replaceAll('.', '\\.')).join('|')
-  const docs = ['test/docs/docs.test.ts', '-t', `${titles}|the pages`]
+  const docs = ['test/docs/docs.test.ts', '-t', `${titles}|type-checks|the pages`]
   const part = (project, args) => async () => {
     await built()
     return vitest(project, {}, args)
