@@ -18,7 +18,15 @@ const ALWAYS = {
 
 /** At most so many tests near to a change, and so many of them only because of names. */
 const MOST = 12
-const NEAR = 8
+const NEAR = 6
+
+/** Take half a minute or have little to do with one module: `npm test` runs them. */
+const SLOW = [
+  /^test\/(docs|samples)\//,
+  /^test\/package\/(bundlers|deployed|types)\./,
+  /^test\/node\/(cuda|emulator|environments|equality|memory|out-of-memory)\./,
+  /^test\/(api|worker)\/(fuzz|scaling)\./,
+]
 
 /** Crates that have changed, and all that depend on them; every crate where the workspace did. */
 export function cratesOf(files, crates) {
@@ -62,7 +70,8 @@ function nearness({ path, text }, test) {
  * exports, the ones that do so most.
  */
 export function testsNear(modules, tests) {
-  const scored = tests.map((test) => ({
+  const quick = tests.filter(({ path }) => !SLOW.some((pattern) => pattern.test(path)))
+  const scored = quick.map((test) => ({
     path: test.path,
     near: Math.max(0, ...modules.map((module) => nearness(module, test))),
   }))

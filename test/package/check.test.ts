@@ -76,6 +76,21 @@ describe('the tests near a module', () => {
     expect(testsNear([helpers], importing)).toHaveLength(12)
   })
 
+  it('are none that take long', () => {
+    const module = { path: 'ts/x.ts', text: 'export const AdamW = 1' }
+    const slow = [
+      'test/samples/training.test.ts',
+      'test/docs/docs.test.ts',
+      'test/api/fuzz.test.ts',
+    ]
+    expect(
+      testsNear(
+        [module],
+        slow.map((path) => ({ path, text: 'AdamW' })),
+      ),
+    ).toEqual([])
+  })
+
   it('are found by what a module exports', () => {
     const text = `
 export async function* a() {}
