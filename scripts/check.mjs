@@ -101,12 +101,9 @@ function rustParts({ rustfmt, crates: { changed, reached }, generate }, crates) 
 /** Checks again only what depends on a changed file. */
 const INCREMENTAL = ['--incremental', '--tsBuildInfoFile', '.cache/check.tsbuildinfo']
 
-/** Those tests use what is built of the TypeScript. */
-const NEEDS_DIST = /^test\/(package|cli)\//
-
 function typescriptParts({ biome, tsc, vitest: tests, pages }) {
-  const build = [...tests.node, ...tests.browser].some((path) => NEEDS_DIST.test(path))
-  const steps = ['addon', ...(tests.browser.length ? ['wasm'] : []), ...(build ? ['ts'] : [])]
+  const browser = tests.browser.length > 0
+  const steps = ['addon', ...(browser ? ['wasm'] : []), ...(tests.dist ? ['ts'] : [])]
   const built = async () => await ensure(steps)
   const titles = pages.map((page) => page.replaceAll('.', '\\.')).join('|')
   const docs = ['test/docs/docs.test.ts', '-t', `${titles}|type-checks|the pages`]
@@ -130,7 +127,7 @@ function typescriptParts({ biome, tsc, vitest: tests, pages }) {
     ...(tsc && { tsc: () => check(node(bin('typescript', 'tsc'), '--noEmit', ...INCREMENTAL)) }),
     ...(pages.length && { 'vitest docs': part('node', docs) }),
     ...(tests.node.length && { 'vitest node': part('node', tests.node) }),
-    ...(tests.browser.length && { 'vitest browser': part('browser', tests.browser) }),
+    ...(browser && { 'vitest browser': part('browser', tests.browser) }),
   }
 }
 

@@ -15,7 +15,8 @@ export interface Plan {
   generate: boolean
   biome: string[]
   tsc: boolean
-  vitest: { node: string[]; browser: string[] }
+  /** `dist`: whether they use what is built of the TypeScript. */
+  vitest: { dist: boolean; node: string[]; browser: string[] }
   pages: string[]
 }
 /** What to check, where `files` have changed; `contents` are those of them that exist. */

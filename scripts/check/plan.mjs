@@ -92,6 +92,11 @@ function vitestFiles(files, contents, tests) {
   return [...new Set(all)].filter((path) => isTest(path) && known.has(path))
 }
 
+/** Whether one of these tests uses what is built of the TypeScript. */
+const needDist = (paths, tests) =>
+  paths.some((path) => path.startsWith('test/cli/')) ||
+  tests.some(({ path, text }) => paths.includes(path) && text.includes("from './packed.js'"))
+
 /**
  * What to check.
  *
@@ -110,6 +115,7 @@ export function plan({ files, contents, tests, crates }) {
     biome: contents.map(({ path }) => path).filter((path) => BIOME.test(path)),
     tsc: some(TYPES),
     vitest: {
+      dist: needDist(vitest, tests),
       node: vitest.filter((path) => !path.startsWith('test/browser/')),
       browser: vitest.filter((path) => path.startsWith('test/browser/')),
     },

@@ -16,6 +16,7 @@ const tests = [
   { path: 'test/node/paths.test.ts', text: "import { p } from '../../ts/io/node/paths.js'" },
   { path: 'test/browser/memory.test.ts', text: 'memory()' },
   { path: 'test/package/columns.test.ts', text: '' },
+  { path: 'test/package/packing.test.ts', text: "import { packed } from './packed.js'" },
   { path: 'test/package/imports.test.ts', text: '' },
 ]
 
@@ -32,7 +33,7 @@ const nothing = {
   generate: false,
   biome: [],
   tsc: false,
-  vitest: { node: [], browser: [] },
+  vitest: { dist: false, node: [], browser: [] },
   pages: [],
 }
 
@@ -114,6 +115,7 @@ describe('the plan of a change', () => {
       biome: ['ts/train/schedules.ts'],
       tsc: true,
       vitest: {
+        dist: false,
         node: [
           'test/package/columns.test.ts',
           'test/package/imports.test.ts',
@@ -128,6 +130,11 @@ describe('the plan of a change', () => {
     const { vitest } = planned('test/browser/memory.test.ts', 'test/node/paths.test.ts')
     expect(vitest.browser).toEqual(['test/browser/memory.test.ts'])
     expect(vitest.node).toContain('test/node/paths.test.ts')
+  })
+
+  it('builds the package where a test packs it', () => {
+    expect(planned('test/package/packing.test.ts').vitest.dist).toBe(true)
+    expect(planned('test/node/paths.test.ts').vitest.dist).toBe(false)
   })
 
   it('has no types for a script, and nothing of Rust', () => {

@@ -1,10 +1,8 @@
 // The workflows of GitHub Actions: they are linted, and name platforms and commands that exist.
 import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { PLATFORMS } from '../../scripts/platforms.mjs'
 import { faultsOf, RUNNERS, workflows } from '../../scripts/release/workflows.mjs'
-import { root } from './packed.js'
 
 const files = workflows()
 const textOf = (name: string) => files.find(({ path }) => path.endsWith(name))?.text as string
@@ -69,7 +67,9 @@ describe('the workflows', () => {
   })
 
   it('run commands of package.json', () => {
-    const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+    const { scripts } = JSON.parse(
+      readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
+    )
     const used = files.flatMap(({ text }) => matches(text, /npm run ([\w:]+)/g))
     expect(used.length).toBeGreaterThan(3)
     for (const name of used) expect(Object.keys(scripts)).toContain(name)
