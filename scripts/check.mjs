@@ -45,10 +45,11 @@ async function allCrates() {
     await output('cargo', 'metadata', '--no-deps', '--format-version', '1'),
   )
   const own = new Set(packages.map(({ name }) => name))
-  return packages.map(({ name, manifest_path, dependencies }) => ({
+  return packages.map(({ name, manifest_path, dependencies, targets }) => ({
     name,
     folder: relative(root, dirname(manifest_path)).replaceAll('\\', '/'),
     needs: dependencies.map((dependency) => dependency.name).filter((other) => own.has(other)),
+    tests: targets.filter(({ kind }) => kind.includes('test')).map(({ name }) => name),
   }))
 }
 
@@ -59,20 +60,17 @@ const cargo = (...args) => check(tee('cargo', ...args))
 const QUICK = { PROPTEST_CASES: '4' }
 
 /**
- * The tests of the changed crates. Of the crates that depend on them, clippy has compiled all, and
- * their recorded cases are enough here.
+ * Unit tests of the changed crates, and some of the programs of tests. Of the crates that depend on
+ * them, clippy has compiled all.
  */
-async function rustTests({ changed, reached }, crates) {
-  const folders = new Map(crates.map(({ name, folder }) => [join(root, folder), name]))
-  const owner = (manifest) => folders.get(dirname(manifest))
-  const args = [...CARGO_TEST, '--no-run']
-  const own = await builtPrograms(args, (manifest) => changed.includes(owner(manifest)))
-  const golden = reached.includes('xt-core')
-    ? await builtPrograms(args, (manifest) => owner(manifest) === 'xt-core')
-    : null
-  const programs = new Set([...(own?.values() ?? []), golden?.get('golden')].filter(Boolean))
-  const sum = { passed: 0, failed: own ? 0 : 1, skipped: 0, failures: [] }
-  for (const program of programs) {
+async function rustTests({ changed, programs }, crates) {
+  const owners = new Map(crates.map(({ name, folder }) => [join(root, folder), name]))
+  const isOwn = (manifest) => ['xt-core', ...changed].includes(owners.get(dirname(manifest)))
+  const targets = ['--lib', ...programs.flatMap((name) => ['--test', name])]
+  const built = await builtPrograms([...CARGO_TEST, '--no-run', ...targets], isOwn)
+  const names = [...changed.map((name) => name.replaceAll('-', '_')), ...programs]
+  const sum = { passed: 0, failed: built ? 0 : 1, skipped: 0, failures: [] }
+  for (const program of names.map((name) => built?.get(name)).filter(Boolean)) {
     const env = { ...colours, ...QUICK }
     const counts = rustCounts(await run(program, [], { stdout: 'tee', env }))
     for (const column of ['passed', 'failed', 'skipped']) sum[column] += counts[column]
@@ -81,19 +79,19 @@ async function rustTests({ changed, reached }, crates) {
   return sum
 }
 
-function rustParts({ rustfmt, crates: { changed, reached }, generate }, crates) {
+function rustParts({ rustfmt, crates: chosen, generate }, crates) {
   return {
     ...(rustfmt && { rustfmt: () => cargo('fmt', '--all', '--check') }),
     ...(generate && {
       'xtask generate --check': () =>
         cargo('run', '--release', '-p', 'xtask', '--', 'generate', '--check'),
     }),
-    ...(reached.length && {
+    ...(chosen.reached.length && {
       // of the whole workspace, as in `npm test`: another choice of crates has other features, and
       // would be compiled anew; cargo checks only what has changed
       clippy: () =>
         cargo('clippy', '--release', '--workspace', '--all-targets', '--', '-D', 'warnings'),
-      'cargo test': () => rustTests({ changed, reached }, crates),
+      'cargo test': () => rustTests(chosen, crates),
     }),
   }
 }
@@ -103,12 +101,12 @@ const INCREMENTAL = ['--incremental', '--tsBuildInfoFile', '.cache/check.tsbuild
 
 function typescriptParts({ biome, tsc, vitest: tests, pages }) {
   const browser = tests.browser.length > 0
-  const steps = ['addon', ...(browser ? ['wasm'] : []), ...(tests.dist ? ['ts'] : [])]
-  const built = async () => await ensure(steps)
+  const needed = { addon: tests.addon || pages.length, wasm: browser, ts: tests.dist }
+  const steps = Object.keys(needed).filter((step) => needed[step])
   const titles = pages.map((page) => page.replaceAll('.', '\\.')).join('|')
   const docs = ['test/docs/docs.test.ts', '-t', `${titles}|type-checks|the pages`]
   const part = (project, args) => async () => {
-    await built()
+    await ensure(steps)
     return vitest(project, {}, args)
   }
   return {

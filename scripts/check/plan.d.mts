@@ -8,15 +8,17 @@ export interface Crate {
   folder: string
   /** The crates of this workspace that it depends on. */
   needs: string[]
+  /** Its test programs, beside the unit tests. */
+  tests: string[]
 }
 export interface Plan {
   rustfmt: boolean
-  crates: { changed: string[]; reached: string[] }
+  crates: { changed: string[]; reached: string[]; programs: string[] }
   generate: boolean
   biome: string[]
   tsc: boolean
-  /** `dist`: whether they use what is built of the TypeScript. */
-  vitest: { dist: boolean; node: string[]; browser: string[] }
+  /** `addon` and `dist`: whether they use those. */
+  vitest: { addon: boolean; dist: boolean; node: string[]; browser: string[] }
   pages: string[]
 }
 /** What to check, where `files` have changed; `contents` are those of them that exist. */

@@ -43,6 +43,25 @@ export function cratesOf(files, crates) {
   return { changed: changed.map(({ name }) => name), reached: [...reached] }
 }
 
+/** Programs of tests that take long to compile or to run. */
+const LONG = { 'xt-core': ['behaviour', 'combinations', 'device'] }
+
+/**
+ * The test programs beside the unit tests: those of the changed crates, except long ones whose own
+ * files have not changed; and the recorded cases wherever the models may have changed.
+ */
+export function programsOf(files, crates, { changed, reached }) {
+  const own = crates.filter(({ name }) => changed.includes(name))
+  const names = own.flatMap(({ name, folder, tests }) =>
+    tests.filter(
+      (test) =>
+        !LONG[name]?.includes(test) ||
+        files.some((file) => file.startsWith(`${folder}/tests/${test}/`)),
+    ),
+  )
+  return [...new Set([...names, ...(reached.includes('xt-core') ? ['golden'] : [])])]
+}
+
 const escaped = (text) => text.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')
 
 /** The names that a module exports where they are declared. */
@@ -101,7 +120,7 @@ const needDist = (paths, tests) =>
  * What to check.
  *
  * @param change `{ files, contents, tests, crates }`: the changed paths; those that exist, with
- *   their texts; all tests, with theirs; the crates, `{ name, folder, needs }`
+ *   their texts; all tests, with theirs; the crates, `{ name, folder, needs, tests }`
  */
 export function plan({ files, contents, tests, crates }) {
   const rust = cratesOf(files, crates)
@@ -110,11 +129,12 @@ export function plan({ files, contents, tests, crates }) {
   const pages = files.filter((file) => /^(docs\/)?[^/]+\.md$/.test(file))
   return {
     rustfmt: some(/\.rs$/),
-    crates: rust,
+    crates: { ...rust, programs: programsOf(files, crates, rust) },
     generate: some(/^crates\/(options|bindings|xtask)\/|\.gen\.ts$|^docs\/options\.md$/),
     biome: contents.map(({ path }) => path).filter((path) => BIOME.test(path)),
     tsc: some(TYPES),
     vitest: {
+      addon: vitest.some((path) => !(path in ALWAYS)),
       dist: needDist(vitest, tests),
       node: vitest.filter((path) => !path.startsWith('test/browser/')),
       browser: vitest.filter((path) => path.startsWith('test/browser/')),

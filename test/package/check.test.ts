@@ -2,12 +2,13 @@
 import { describe, expect, it } from 'vitest'
 import { type Crate, cratesOf, exportsOf, plan, testsNear } from '../../scripts/check/plan.mjs'
 
+const core = ['golden', 'behaviour', 'combinations']
 const crates: Crate[] = [
-  { name: 'xt-core', folder: 'crates/core', needs: ['xt-kernels', 'xt-options'] },
-  { name: 'xt-node', folder: 'crates/node', needs: ['xt-core'] },
-  { name: 'xt-kernels', folder: 'crates/kernels', needs: [] },
-  { name: 'xt-options', folder: 'crates/options', needs: [] },
-  { name: 'xt-bench', folder: 'bench', needs: ['xt-kernels'] },
+  { name: 'xt-core', folder: 'crates/core', needs: ['xt-kernels', 'xt-options'], tests: core },
+  { name: 'xt-node', folder: 'crates/node', needs: ['xt-core'], tests: [] },
+  { name: 'xt-kernels', folder: 'crates/kernels', needs: [], tests: [] },
+  { name: 'xt-options', folder: 'crates/options', needs: [], tests: [] },
+  { name: 'xt-bench', folder: 'bench', needs: ['xt-kernels'], tests: ['small'] },
 ]
 
 const tests = [
@@ -29,11 +30,11 @@ const planned = (...changed: (string | [path: string, text: string])[]) => {
 
 const nothing = {
   rustfmt: false,
-  crates: { changed: [], reached: [] },
+  crates: { changed: [], reached: [], programs: [] },
   generate: false,
   biome: [],
   tsc: false,
-  vitest: { dist: false, node: [], browser: [] },
+  vitest: { addon: false, dist: false, node: [], browser: [] },
   pages: [],
 }
 
@@ -44,12 +45,28 @@ describe('the crates of a change', () => {
       reached: ['xt-kernels', 'xt-core', 'xt-node', 'xt-bench'],
     })
     expect(cratesOf(['crates/node/src/lib.rs'], crates).reached).toEqual(['xt-node'])
-    expect(cratesOf(['docs/models.md', 'crates'], crates)).toEqual(nothing.crates)
+    expect(cratesOf(['docs/models.md', 'crates'], crates)).toEqual({ changed: [], reached: [] })
   })
 
   it('are all where the workspace has changed', () => {
     for (const file of ['Cargo.lock', 'Cargo.toml', '.cargo/config.toml', 'clippy.toml'])
       expect(cratesOf([file], crates).changed).toHaveLength(crates.length)
+  })
+})
+
+describe('the test programs of a change', () => {
+  const programs = (...files: string[]) =>
+    plan({ files, contents: [], tests, crates }).crates.programs
+
+  it('are the recorded cases wherever models may have changed', () => {
+    expect(programs('crates/kernels/src/lib.rs')).toEqual(['golden'])
+    expect(programs('crates/core/src/lib.rs')).toEqual(['golden'])
+    expect(programs('crates/node/src/lib.rs')).toEqual([])
+  })
+
+  it('are all of a crate, but long ones only where they have changed', () => {
+    expect(programs('bench/src/lib.rs')).toEqual(['small'])
+    expect(programs('crates/core/tests/behaviour/deep.rs')).toEqual(['golden', 'behaviour'])
   })
 })
 
@@ -115,6 +132,7 @@ describe('the plan of a change', () => {
       biome: ['ts/train/schedules.ts'],
       tsc: true,
       vitest: {
+        addon: true,
         dist: false,
         node: [
           'test/package/columns.test.ts',
@@ -132,7 +150,9 @@ describe('the plan of a change', () => {
     expect(vitest.node).toContain('test/node/paths.test.ts')
   })
 
-  it('builds the package where a test packs it', () => {
+  it('builds addon and package for tests that use them', () => {
+    expect(planned('test/package/columns.test.ts').vitest.addon).toBe(false)
+    expect(planned('test/node/paths.test.ts').vitest.addon).toBe(true)
     expect(planned('test/package/packing.test.ts').vitest.dist).toBe(true)
     expect(planned('test/node/paths.test.ts').vitest.dist).toBe(false)
   })
