@@ -80,6 +80,7 @@ async function rustTests({ changed, programs }, crates) {
 }
 
 function rustParts({ rustfmt, crates: chosen, generate }, crates) {
+  const targets = chosen.allTargets ? ['--all-targets'] : ['--lib', '--bins']
   return {
     ...(rustfmt && { rustfmt: () => cargo('fmt', '--all', '--check') }),
     ...(generate && {
@@ -89,8 +90,7 @@ function rustParts({ rustfmt, crates: chosen, generate }, crates) {
     ...(chosen.reached.length && {
       // of the whole workspace, as in `npm test`: another choice of crates has other features, and
       // would be compiled anew; cargo checks only what has changed
-      clippy: () =>
-        cargo('clippy', '--release', '--workspace', '--all-targets', '--', '-D', 'warnings'),
+      clippy: () => cargo('clippy', '--release', '--workspace', ...targets, '--', '-D', 'warnings'),
       'cargo test': () => rustTests(chosen, crates),
     }),
   }

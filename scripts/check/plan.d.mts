@@ -13,7 +13,8 @@ export interface Crate {
 }
 export interface Plan {
   rustfmt: boolean
-  crates: { changed: string[]; reached: string[]; programs: string[] }
+  /** `allTargets`: whether tests, examples or benchmarks have changed. */
+  crates: { changed: string[]; reached: string[]; programs: string[]; allTargets: boolean }
   generate: boolean
   biome: string[]
   tsc: boolean

@@ -129,7 +129,12 @@ export function plan({ files, contents, tests, crates }) {
   const pages = files.filter((file) => /^(docs\/)?[^/]+\.md$/.test(file))
   return {
     rustfmt: some(/\.rs$/),
-    crates: { ...rust, programs: programsOf(files, crates, rust) },
+    crates: {
+      ...rust,
+      programs: programsOf(files, crates, rust),
+      // tests have as much code as the library: they are linted where they have changed
+      allTargets: some(/^(crates|bench)\/.*\b(tests?|examples|benches)\b/),
+    },
     generate: some(/^crates\/(options|bindings|xtask)\/|\.gen\.ts$|^docs\/options\.md$/),
     biome: contents.map(({ path }) => path).filter((path) => BIOME.test(path)),
     tsc: some(TYPES),

@@ -30,7 +30,7 @@ const planned = (...changed: (string | [path: string, text: string])[]) => {
 
 const nothing = {
   rustfmt: false,
-  crates: { changed: [], reached: [], programs: [] },
+  crates: { changed: [], reached: [], programs: [], allTargets: false },
   generate: false,
   biome: [],
   tsc: false,
@@ -62,6 +62,18 @@ describe('the test programs of a change', () => {
     expect(programs('crates/kernels/src/lib.rs')).toEqual(['golden'])
     expect(programs('crates/core/src/lib.rs')).toEqual(['golden'])
     expect(programs('crates/node/src/lib.rs')).toEqual([])
+  })
+
+  it('are linted where they have changed', () => {
+    const linted = (file: string) =>
+      plan({ files: [file], contents: [], tests, crates }).crates.allTargets
+    expect(['crates/core/src/lib.rs', 'test/api/a.test.ts'].map(linted)).toEqual([false, false])
+    const own = [
+      'crates/core/tests/golden/main.rs',
+      'crates/core/src/a/tests.rs',
+      'bench/benches/a.rs',
+    ]
+    expect(own.map(linted)).toEqual([true, true, true])
   })
 
   it('are all of a crate, but long ones only where they have changed', () => {
