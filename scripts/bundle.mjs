@@ -78,3 +78,40 @@ export async function bundle(entries, folder) {
     writeFileSync(join(folder, basename(path)), code)
   }
 }
+
+/** What edge runtimes call the compiled file. */
+const MODULES = {
+  workerd: '../esm/wasm/pkg/x-transformers.wasm',
+  'edge-light': '../esm/wasm/pkg/x-transformers.wasm?module',
+}
+
+const EVENT_LOOP = join(root, 'ts/wasm/event-loop.edge.ts')
+
+/**
+ * Writes a module for each edge runtime into a folder. They compile no WebAssembly themselves: they
+ * import the compiled file, each in its own way.
+ */
+export async function bundleEdge(folder) {
+  const esbuild = await import('esbuild')
+  for (const [name, path] of Object.entries(MODULES)) {
+    const links = {
+      name: 'links',
+      setup: ({ onResolve }) => {
+        onResolve({ filter: /^#module$/ }, () => ({ path, external: true }))
+        onResolve({ filter: /\/event-loop\.js$/ }, () => ({ path: EVENT_LOOP }))
+      },
+    }
+    await esbuild.build({
+      ...SETTINGS,
+      platform: 'neutral',
+      target: 'es2022',
+      entryPoints: [join(root, 'ts/wasm.ts')],
+      tsconfig: join(root, 'tsconfig.edge.json'),
+      ignoreAnnotations: true,
+      bundle: true,
+      plugins: [links],
+      format: 'esm',
+      outfile: join(folder, `${name}.js`),
+    })
+  }
+}

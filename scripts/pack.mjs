@@ -94,8 +94,8 @@ function stageMain(folder) {
   })
 }
 
-/** What npm installs on one platform alone. */
-function stageAddon(folder, { file, platform }) {
+/** What npm installs on one platform alone, with the addon in the folder `from`. */
+export function stageAddon(folder, { file, platform }, from = root) {
   const { version, author, license, engines } = manifest()
   const [os, cpu, abi] = platform.split('-')
   mkdirSync(folder, { recursive: true })
@@ -118,7 +118,7 @@ function stageAddon(folder, { file, platform }) {
   const readme = `The native addon of \`x-transformers\` for ${platform}. npm installs it together with that package, where it fits.\n`
   writeFileSync(join(folder, 'README.md'), `# \`${platformPackage(platform)}\`\n\n${readme}`)
   cpSync(join(root, 'LICENSE'), join(folder, 'LICENSE'))
-  cpSync(join(root, file), join(folder, file))
+  cpSync(join(from, file), join(folder, file))
 }
 
 async function tarball(folder, into) {

@@ -10,8 +10,9 @@ export const LARGEST = 12e6
 const musl = { flags: '-Ctarget-feature=-crt-static' }
 
 /**
- * The platforms with an addon. `target` is rustc's name where it can be built on Linux, with what
- * else that takes. `test/package/platforms.test.ts` compares with ts/native/addons.node.ts.
+ * The platforms with an addon. `target` is rustc's name where it can be built on Linux on x86-64,
+ * with what else that takes. `test/package/platforms.test.ts` compares with
+ * ts/native/addons.node.ts.
  */
 export const PLATFORMS = {
   'darwin-arm64': {},
@@ -23,6 +24,11 @@ export const PLATFORMS = {
   'win32-arm64-msvc': {},
   'win32-x64-msvc': {},
 }
+
+/**
+ * Addons that are not published: they can be built and run on Linux in place of one that cannot.
+ */
+export const STAND_INS = { 'win32-x64-gnu': { target: 'x86_64-pc-windows-gnu' } }
 
 /** What follows the architecture in a platform's name, as npm calls it. */
 export const LIBC = { gnu: 'glibc', musl: 'musl' }

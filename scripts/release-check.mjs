@@ -1,15 +1,16 @@
 // What takes too long for `npm test`, to be run before a release: all that can be done without
 // publishing. `npm run release:check -- NAME ...` runs the parts whose name contains one of the
-// names: `cuda`, `crates`, `platforms`, `workflows`, `install`, `bundles`, `publish`.
-import { mkdirSync, readFileSync } from 'node:fs'
+// names: `cuda`, `crates`, `platforms`, `workflows`, `install`, `publish`.
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { RUNTIMES } from './cross/runtimes.mjs'
+import { runnable } from './cross/runtimes.mjs'
 import { countedCheck } from './cuda/check.mjs'
 import { buildDriver, canEmulate, emulatedDriver, kernelFiles } from './cuda/emulator.mjs'
 import { useKernels } from './cuda/kernels.mjs'
 import { deviceTests } from './cuda/tests.mjs'
 import { ensure, main } from './ensure.mjs'
-import { cache, npm, root, run } from './lib.mjs'
+import { cache, run } from './lib.mjs'
+import { installCheck } from './outside/check.mjs'
 import { ensurePackages } from './packages.mjs'
 import { check, runParts, tee, wantedParts } from './parts.mjs'
 import { documentation, examples, packages } from './release/crates.mjs'
@@ -75,19 +76,7 @@ const script = (path, ...args) => check(tee(process.execPath, path, ...args))
 /** The platforms that can be built and run here. */
 function platformParts() {
   const part = (name) => [`platforms: ${name}`, () => script('scripts/cross/check.mjs', name)]
-  return Object.fromEntries(Object.keys(RUNTIMES).map(part))
-}
-
-/** Checks that are commands of package.json. */
-function commandParts() {
-  const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
-  const names = ['check:install', 'check:bundles'].filter((name) => scripts[name])
-  return Object.fromEntries(
-    names.map((name) => [
-      name.slice('check:'.length),
-      () => check(npm(['run', name], { stdout: 'tee' })),
-    ]),
-  )
+  return Object.fromEntries(runnable().map(part))
 }
 
 const PARTS = {
@@ -97,7 +86,7 @@ const PARTS = {
   workflows: checkWorkflows,
   ...cudaParts(),
   ...platformParts(),
-  ...commandParts(),
+  install: () => installCheck(),
   'publish, dry run': async () => {
     await ensure(['packages', 'addon', 'wasm', 'ts'])
     return script('scripts/release/publish.mjs', 'npm', '--dry-run')

@@ -1,6 +1,6 @@
-// Compiles the TypeScript when it is missing or stale: dist/cjs for Node, dist/esm for everything
-// else, dist/commands for the commands of package.json; and puts the WebAssembly modules, where
-// they were built, beside it.
+// Compiles the TypeScript when it is missing or stale: dist/cjs for Node, dist/edge for edge
+// runtimes, dist/esm for everything else, dist/commands for the commands of package.json; and puts
+// the WebAssembly modules, where they were built, beside it.
 import {
   cpSync,
   existsSync,
@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
-import { bundle } from './bundle.mjs'
+import { bundle, bundleEdge } from './bundle.mjs'
 import { bin, Failure, hashOf, readText, root, run, say } from './lib.mjs'
 
 const SOURCES = [
@@ -24,6 +24,7 @@ const SOURCES = [
   'tsconfig.json',
   'tsconfig.esm.json',
   'tsconfig.cjs.json',
+  'tsconfig.edge.json',
   'tsconfig.commands.json',
   'package.json',
   'package-lock.json',
@@ -162,6 +163,7 @@ export async function ensureTypeScript() {
   for (const build of Object.keys(LINKS)) resolveLinks(build)
   await bundle(Object.values(ENTRIES), dist('cjs'))
   await writeEntries()
+  await bundleEdge(dist('edge'))
   await placeWasm()
   await compile('commands')
   writeFileSync(stamp, hash)

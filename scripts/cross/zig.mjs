@@ -4,6 +4,7 @@
 import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { cache, Failure, onPath, run, say } from '../lib.mjs'
+import { writeScript } from './script.mjs'
 
 const PACKAGES = ['ziglang==0.17.1', 'cargo-zigbuild==0.24.1']
 
@@ -24,6 +25,9 @@ export async function zig() {
       rmSync(unfinished, { recursive: true, force: true })
       throw new Failure(`pip could not fetch ${PACKAGES.join(' and ')}.`)
     }
+    // by this name rustc calls the tool that makes import libraries of Windows
+    const dlltool = join(unfinished, 'bin/x86_64-w64-mingw32-dlltool')
+    writeScript(dlltool, `exec '${join(folder, 'bin/cargo-zigbuild')}' zig dlltool -- "$@"`)
     renameSync(unfinished, folder)
   }
   return {

@@ -12,11 +12,14 @@ const HEAD = ', async () => {'
 /** Generated or recorded. */
 const LEFT_OUT = /\.gen\.ts$|^ts\/wasm\/pkg\//
 
-const sources = ['ts', 'apps', 'scripts', 'test'].flatMap((folder) =>
+const sources = ['ts', 'apps', 'scripts', 'test', 'examples'].flatMap((folder) =>
   readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
     .map((path) => `${folder}/${path.replaceAll('\\', '/')}`)
     .filter(
-      (path) => /\.m?[jt]s$/.test(path) && !LEFT_OUT.test(path) && !path.includes('/node_modules/'),
+      (path) =>
+        /\.m?[jt]s$/.test(path) &&
+        !LEFT_OUT.test(path) &&
+        !/\/(node_modules|dist|\.next)\//.test(path),
     ),
 )
 

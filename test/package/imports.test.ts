@@ -9,7 +9,7 @@ const root = resolve(import.meta.dirname, '../..')
 
 /** The platform-specific file for each link. */
 const LINKS: Record<string, string[]> = {
-  '#native': ['native/native.node.ts', 'native/native.browser.ts'],
+  '#native': ['native/native.node.ts', 'native/native.browser.ts', 'native/native.edge.ts'],
   '#files': ['io/files.node.ts', 'io/files.browser.ts'],
   '#worker': ['worker/start.node.ts', 'worker/start.browser.ts'],
 }

@@ -2,6 +2,8 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { wasmSizes } from '../../scripts/pack.mjs'
 import { bin, node, type Packed, packed, root } from './packed.js'
+// @ts-expect-error: without declarations
+import limits from './size-limit.mjs'
 
 let installed: Packed
 beforeAll(async () => {
@@ -53,6 +55,17 @@ describe('the WebAssembly files', () => {
     )
     expect(sizes).toHaveLength(3)
     expect(sizes.filter(({ fits }) => !fits)).toEqual([])
+  })
+})
+
+describe('what a page gets', () => {
+  it('is small for each import', async () => {
+    const args = ['--config', 'test/package/size-limit.mjs', '--json']
+    const said = await node(root, bin('size-limit'), ...args)
+    const sizes = JSON.parse(said) as { name: string; passed: boolean; size: number }[]
+    console.log(sizes.map(({ name, size }) => `${name}: ${size} bytes`).join('\n'))
+    expect(sizes.map(({ name }) => name)).toEqual(limits.map(({ name }: { name: string }) => name))
+    expect(sizes.filter(({ passed }) => !passed)).toEqual([])
   })
 })
 

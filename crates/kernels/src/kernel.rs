@@ -165,6 +165,37 @@ fn on_cpu<K: Kernel>(kernel: &K, first: &Array) -> Result<K::Out> {
     })
 }
 
+/// Runs the CPU implementation in f32 for operands of the half-precision dtype `T`, whose sums would
+/// lose too much; `narrow` then selects the arrays of the result that become `T` again. Returns
+/// `None` for another `T`.
+pub(crate) fn in_f32<K: Kernel, T: Element>(
+    kernel: &K,
+    narrow: impl FnOnce(&mut K::Out, &mut dyn FnMut(&mut Array)),
+) -> Option<Result<K::Out>> {
+    let half = matches!(T::DTYPE, DType::F16 | DType::BF16);
+    half.then(|| {
+        let mut wide = kernel.clone();
+        convert(T::DTYPE, DType::F32, |f| wide.each_mut(f))?;
+        let mut out = wide.cpu::<f32>()?;
+        convert(DType::F32, T::DTYPE, |f| narrow(&mut out, f))?;
+        Ok(out)
+    })
+}
+
+/// Converts those of the arrays that `each` visits that have the dtype `from`.
+fn convert(from: DType, to: DType, each: impl FnOnce(&mut dyn FnMut(&mut Array))) -> Result<()> {
+    let mut failed = None;
+    each(&mut |array| {
+        if array.dtype() == from && failed.is_none() {
+            match array.to_dtype(to) {
+                Ok(converted) => *array = converted,
+                Err(error) => failed = Some(error),
+            }
+        }
+    });
+    failed.map_or(Ok(()), Err)
+}
+
 /// A kernel that ran without its own implementation for a device and dtype.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fallback {

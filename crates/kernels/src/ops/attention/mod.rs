@@ -41,8 +41,8 @@ pub use inputs::{AttentionArgs, Gradients};
 use crate::cuda::Gpu;
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
-use crate::kernel::{arrays, run, Kernel};
-use crate::{Array, Result};
+use crate::kernel::{arrays, in_f32, run, Arrays, Kernel};
+use crate::{Array, Element, Result};
 #[cfg(feature = "cuda")]
 use std::sync::Arc;
 
@@ -50,8 +50,8 @@ use std::sync::Arc;
 pub struct Saved {
     /// The output, (batch, heads, i, dv).
     y: Array,
-    /// The maximum score of each query and the sum of its exponentials, (batch · heads · i, 2).
-    /// `None` if the reference implementation computed the output.
+    /// The maximum score of each query and the sum of its exponentials, (batch · heads · i, 2), in
+    /// f32 for half precision. `None` on a GPU.
     rows: Option<Array>,
 }
 
@@ -97,6 +97,11 @@ impl Kernel for Forward {
         forward::forward::<T>(&self.of).map(|(y, rows)| (y, Some(rows)))
     }
 
+    fn cpu_other<T: Element>(&self) -> Option<Result<Self::Out>> {
+        // the softmax statistics stay in f32
+        in_f32::<_, T>(self, |(y, _), narrow| narrow(y))
+    }
+
     #[cfg(feature = "cuda")]
     fn cuda(&self, _: &Arc<Gpu>) -> Result<Self::Out> {
         Ok((cuda::forward(&self.of)?, None))
@@ -135,6 +140,10 @@ impl Kernel for Backward {
             Some(rows) => backward::gradients::<T>(&self.of, (&self.y, rows), &self.grad),
             None => self.reference(),
         }
+    }
+
+    fn cpu_other<T: Element>(&self) -> Option<Result<Gradients>> {
+        in_f32::<_, T>(self, Gradients::each_mut)
     }
 
     #[cfg(feature = "cuda")]

@@ -127,6 +127,36 @@ fn tiles_on_the_cpu_equal_the_reference_in_f32_and_f64() {
 }
 
 #[test]
+fn half_precision_on_the_cpu_rounds_the_result_alone() {
+    for (dtype, rounding) in [(DType::F16, 2f64.powi(-11)), (DType::BF16, 2f64.powi(-8))] {
+        for (mut of, grad) in cases().into_iter().step_by(11) {
+            let halved = |array: &Array| array.to_dtype(dtype).unwrap();
+            of.each_mut(&mut |array| {
+                if array.dtype().is_float() {
+                    *array = halved(array);
+                }
+            });
+            let (y, saved) = forward(&of).unwrap();
+            let of_y = backward(&of, &saved, &halved(&grad)).unwrap();
+            let mut exact = of.clone();
+            exact.each_mut(&mut |array| {
+                if array.dtype().is_float() {
+                    *array = array.to_dtype(DType::F64).unwrap();
+                }
+            });
+            let grad = halved(&grad).to_dtype(DType::F64).unwrap();
+            let want = reference::backward(&exact, &grad).unwrap();
+            assert_eq!((y.dtype(), of_y.q.dtype()), (dtype, dtype));
+            assert_close(&y, &reference::forward(&exact).unwrap(), rounding);
+            // the rounded output is an input of the gradients
+            assert_close(&of_y.q, &want.q, 8.0 * rounding);
+            assert_close(&of_y.k, &want.k, 8.0 * rounding);
+            assert_close(&of_y.v, &want.v, rounding);
+        }
+    }
+}
+
+#[test]
 fn misfitting_shapes_are_errors_and_no_keys_give_zeroes() {
     let of = |dims: [[usize; 4]; 3]| {
         let [q, k, v] = dims.map(|dims| on_device(&normal(&dims, 1)));

@@ -24,14 +24,14 @@ use crate::host::gemm::product::{new_product, product_into};
 use crate::host::gemm::view::{Init, Term, View};
 use crate::host::parallel::{map_pieces, nth_chunk, product_parallelism, rows_per_piece, zeros};
 use crate::host::simd::{has_fma, max, sum_by};
-use crate::kernel::{arrays, run, Kernel};
+use crate::kernel::{arrays, in_f32, run, Arrays, Kernel};
 use crate::ops::cross_entropy::{self, classes};
 use crate::ops::layout::contiguous;
 use crate::ops::linear;
 use crate::ops::reduce::{add_assign, column_sums};
 #[cfg(test)]
 use crate::testing::normal64;
-use crate::{Array, Result};
+use crate::{Array, Element, Result};
 use inputs::{block_rows, BLOCK};
 #[cfg(feature = "cuda")]
 use std::sync::Arc;
@@ -110,6 +110,10 @@ impl Kernel for Forward {
 
     fn cpu<T: Blas>(&self) -> Result<(Array, Gradients)> {
         forward_cpu::<T>(&self.args(), self.needs)
+    }
+
+    fn cpu_other<T: Element>(&self) -> Option<Result<(Array, Gradients)>> {
+        in_f32::<_, T>(self, <(Array, Gradients)>::each_mut)
     }
 
     #[cfg(feature = "cuda")]
