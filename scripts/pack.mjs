@@ -64,6 +64,15 @@ function checkBuilt() {
   )
 }
 
+/**
+ * The repository in which a workflow packs: npm compares it with the origin that a provenance
+ * names.
+ */
+function repository() {
+  const { GITHUB_REPOSITORY: name, GITHUB_SERVER_URL: server } = process.env
+  return name && server ? { repository: { type: 'git', url: `git+${server}/${name}.git` } } : {}
+}
+
 const platformPackage = (platform) => `@x-transformers/${platform}`
 
 /**
@@ -76,7 +85,7 @@ function stageMain(folder) {
     Object.keys(PLATFORMS).map((name) => [platformPackage(name), published.version]),
   )
   mkdirSync(folder, { recursive: true })
-  writeJson(join(folder, 'package.json'), { ...published, optionalDependencies })
+  writeJson(join(folder, 'package.json'), { ...published, ...repository(), optionalDependencies })
   for (const name of TEXTS) cpSync(join(root, name), join(folder, name), { recursive: true })
   const commands = join(root, 'dist/commands')
   cpSync(join(root, 'dist'), join(folder, 'dist'), {
@@ -96,6 +105,7 @@ export function stageAddon(folder, { file, platform }, from = root) {
     description: `The native addon of x-transformers for ${platform}`,
     author,
     license,
+    ...repository(),
     type: 'commonjs',
     main: file,
     files: [file],

@@ -1,16 +1,20 @@
-// What takes too long for `npm test`, to be run before a release: the tests on an emulated GPU with
-// other orders of threads, with deferred execution, with memory closed to the host, with
-// sanitizers, those that take minutes, and the tarballs installed as users do.
-
+// What takes too long for `npm test`, to be run before a release: all that can be done without
+// publishing. `npm run release:check -- NAME ...` runs the parts whose name contains one of the
+// names: `cuda`, `crates`, `platforms`, `workflows`, `install`, `publish`.
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { runnable } from './cross/runtimes.mjs'
 import { countedCheck } from './cuda/check.mjs'
 import { buildDriver, canEmulate, emulatedDriver, kernelFiles } from './cuda/emulator.mjs'
 import { useKernels } from './cuda/kernels.mjs'
 import { deviceTests } from './cuda/tests.mjs'
 import { ensure, main } from './ensure.mjs'
-import { cache, Failure, run, say } from './lib.mjs'
+import { cache, run } from './lib.mjs'
 import { installCheck } from './outside/check.mjs'
+import { ensurePackages } from './packages.mjs'
+import { check, runParts, tee, wantedParts } from './parts.mjs'
+import { documentation, examples, packages } from './release/crates.mjs'
+import { checkWorkflows } from './release/workflows.mjs'
 import { vitest } from './vitest.mjs'
 
 const SANITIZERS = [
@@ -33,51 +37,65 @@ async function sanitized() {
   return [folder, { LD_PRELOAD: libraries.join(' '), ASAN_OPTIONS: 'detect_leaks=0' }]
 }
 
-await main(async () => {
-  if (!canEmulate) throw new Failure('The emulated CUDA driver needs Linux on x86-64.')
-  await ensure()
-  await useKernels()
-  const driver = await emulatedDriver()
+/** The tests on an emulated GPU, with settings that `npm test` leaves out. */
+function cudaParts() {
+  if (!canEmulate) return {}
   const short = ['xt_kernels', 'golden', 'device']
-  const seeds = [1, 2, 3].map((seed) => [
-    `order ${seed} of threads`,
-    () => deviceTests(driver, { env: { EMULATED_CUDA_SEED: `${seed}` }, only: short }),
+  const tests = (options) => async () => deviceTests(await emulatedDriver(), options)
+  const orders = [1, 2, 3].map((seed) => [
+    `cuda: order ${seed} of threads`,
+    tests({ env: { EMULATED_CUDA_SEED: `${seed}` }, only: short }),
   ])
-  const checks = [
-    ...seeds,
-    [
-      'deferred execution',
-      () => deviceTests(driver, { env: { EMULATED_CUDA_LATE: '1' }, only: short }),
-    ],
-    [
-      'memory closed to the host',
-      () => deviceTests(driver, { env: { EMULATED_CUDA_PROTECT: '1' }, only: short }),
-    ],
-    [
-      'sanitizers',
-      async () => {
-        const [folder, env] = await sanitized()
-        return deviceTests(folder, { env, only: short })
-      },
-    ],
-    ['public API', () => vitest('cuda', { LD_LIBRARY_PATH: driver, XT_CUDA_TESTS: 'all' })],
-    [
-      'behaviour, deferred, in another order, with slow tests',
-      () => {
-        const env = { EMULATED_CUDA_LATE: '1', EMULATED_CUDA_SEED: '1' }
-        return deviceTests(driver, { env, slow: true, only: ['behaviour'] })
-      },
-    ],
-    ['check:cuda', () => countedCheck({ withTests: true })],
-    ['check:install', () => installCheck()],
-  ]
-  let failed = 0
-  for (const [name, check] of checks) {
-    say(`\n== ${name}`)
-    const counts = await check()
-    for (const text of counts.failures) console.log(text)
-    console.log(`${name}: ${counts.passed} passed, ${counts.failed} failed`)
-    failed += counts.failed
+  const late = { EMULATED_CUDA_LATE: '1' }
+  return {
+    ...Object.fromEntries(orders),
+    'cuda: deferred execution': tests({ env: late, only: short }),
+    'cuda: memory closed to the host': tests({
+      env: { EMULATED_CUDA_PROTECT: '1' },
+      only: short,
+    }),
+    'cuda: sanitizers': async () => {
+      const [folder, env] = await sanitized()
+      return deviceTests(folder, { env, only: short })
+    },
+    'cuda: public API': async () => {
+      await ensure()
+      return vitest('cuda', { LD_LIBRARY_PATH: await emulatedDriver(), XT_CUDA_TESTS: 'all' })
+    },
+    'cuda: behaviour, deferred, in another order, with slow tests': tests({
+      env: { ...late, EMULATED_CUDA_SEED: '1' },
+      slow: true,
+      only: ['behaviour'],
+    }),
+    'cuda: check:cuda': () => countedCheck({ withTests: true }),
   }
-  process.exitCode = failed > 0 ? 1 : 0
+}
+
+const script = (path, ...args) => check(tee(process.execPath, path, ...args))
+
+/** The platforms that can be built and run here. */
+function platformParts() {
+  const part = (name) => [`platforms: ${name}`, () => script('scripts/cross/check.mjs', name)]
+  return Object.fromEntries(runnable().map(part))
+}
+
+const PARTS = {
+  'crates: documentation': documentation,
+  'crates: examples': examples,
+  'crates: packages': packages,
+  workflows: checkWorkflows,
+  ...cudaParts(),
+  ...platformParts(),
+  install: () => installCheck(),
+  'publish, dry run': async () => {
+    await ensure(['packages', 'addon', 'wasm', 'ts'])
+    return script('scripts/release/publish.mjs', 'npm', '--dry-run')
+  },
+}
+
+await main(async () => {
+  const names = wantedParts(PARTS, process.argv.slice(2))
+  await ensurePackages()
+  await useKernels()
+  await runParts(PARTS, names)
 })

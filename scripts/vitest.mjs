@@ -5,15 +5,15 @@ import { join } from 'node:path'
 import { bin, run } from './lib.mjs'
 import { colours } from './rust.mjs'
 
-/** The tests of TypeScript in one of the projects of vitest.config.ts. */
-export async function vitest(project, env = {}) {
+/** The tests of TypeScript in one of the projects of vitest.config.ts; `which` are some of them. */
+export async function vitest(project, env = {}, which = []) {
   const folder = mkdtempSync(join(tmpdir(), 'x-transformers-'))
   const file = join(folder, 'vitest.json')
   try {
     const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`]
     const { code } = await run(
       process.execPath,
-      [bin('vitest'), 'run', `--project=${project}`, ...reporters],
+      [bin('vitest'), 'run', `--project=${project}`, ...reporters, ...which],
       { stdout: 'tee', env: { ...colours, ...env } },
     )
     const report = JSON.parse(readFileSync(file, 'utf8'))

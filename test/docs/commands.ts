@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { type Page, root } from './pages.js'
 
 /** Commands of npm itself. */
-const NPM = new Set(['install', 'publish', 'ci'])
+const NPM = new Set(['install', 'publish', 'ci', 'audit'])
 
 function scripts(): Record<string, string> {
   return JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).scripts

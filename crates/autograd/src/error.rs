@@ -54,7 +54,7 @@ pub enum Error {
     Aborted,
 }
 
-/// A result with this crate's [`Error`].
+/// A result with this crate's [`enum@Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Returns [`Error::Invalid`] with `message`.

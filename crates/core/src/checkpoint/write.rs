@@ -54,7 +54,7 @@ pub fn write(tensors: Vec<(String, Array)>, metadata: HashMap<String, String>) -
     write_lines(tensors.into_iter().map(|(name, array)| Line::new(name, array, false)), metadata)
 }
 
-/// As [`write`] for tensors, some of which may be boolean.
+/// As [`write()`] for tensors, some of which may be boolean.
 pub fn write_tensors(
     named: Vec<(String, Tensor)>,
     metadata: HashMap<String, String>,

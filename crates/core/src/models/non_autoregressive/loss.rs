@@ -14,7 +14,7 @@ impl NonAutoregressiveWrapper {
     ///
     /// # Errors
     ///
-    /// [`Error::Shape`] if `x` has another shape or type, or an id is not in the vocabulary.
+    /// [`crate::Error::Shape`] if `x` has another shape or type, or an id is not in the vocabulary.
     pub fn forward(
         &self,
         x: &Tensor,

@@ -35,7 +35,8 @@ impl AutoregressiveWrapper {
     ///
     /// # Errors
     ///
-    /// [`Error::Shape`] if a tensor does not fit or an id that is needed is not in the vocabulary.
+    /// [`crate::Error::Shape`] if a tensor does not fit or an id that is needed is not in the
+    /// vocabulary.
     pub fn score(
         &self,
         tokens: &Tensor,

@@ -8,7 +8,7 @@
 //! system only if it was not needed for some seconds.
 //!
 //! A process with a limited address space (`ulimit -v`) cannot reserve a region. Then, and if the
-//! system refuses the reservation, [`pages`] maps blocks individually.
+//! system refuses the reservation, `pages` maps blocks individually.
 
 mod region;
 #[cfg(test)]

@@ -67,7 +67,7 @@ impl Kernel for OutOfPlace {
 }
 
 /// Computes the new weight and the new state of one parameter without changing the old ones, for
-/// updates that [`update_all`] does not accept.
+/// updates that [`super::update_all`] does not accept.
 pub fn update_out_of_place(update: &Update) -> Result<(Array, Step)> {
     run(&OutOfPlace { update: update.clone() })
 }
