@@ -1,5 +1,5 @@
-// Packs what is published into pack/: the package, and a platform package for each addon at the
-// root, laid out as napi-rs does.
+// Packs what is published into pack/: the package, and a platform package for the addon of this
+// machine, laid out as napi-rs does. With `--as-built`: for each addon at the root.
 import {
   cpSync,
   existsSync,
@@ -7,15 +7,17 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import { brotliCompress, constants } from 'node:zlib'
+import { buildAddon } from './cross/build.mjs'
 import { ensure, main } from './ensure.mjs'
 import { Failure, npm, root, say } from './lib.mjs'
-import { LIBC, PLATFORMS } from './platforms.mjs'
+import { LARGEST, LIBC, PLATFORMS, triple } from './platforms.mjs'
 import { isStub } from './wasm/stub.mjs'
 
 /** Most bytes of a WebAssembly file, compressed as servers do. */
@@ -136,13 +138,14 @@ async function tarball(folder, into) {
 
 /**
  * Stages and packs everything into a folder, which is emptied first. The main package comes first.
+ *
+ * @param found the addons: `{ file, platform }`, and the folder `from` where it is not the root
  */
-export async function pack(into) {
+export async function pack(into, found = addons()) {
   checkBuilt()
-  const found = addons()
   rmSync(into, { recursive: true, force: true })
   stageMain(join(into, 'x-transformers'))
-  for (const addon of found) stageAddon(join(into, addon.platform), addon)
+  for (const addon of found) stageAddon(join(into, addon.platform), addon, addon.from)
   const folders = ['x-transformers', ...found.map(({ platform }) => platform)]
   const tarballs = []
   for (const folder of folders) tarballs.push(await tarball(join(into, folder), into))
@@ -170,11 +173,25 @@ export async function wasmSizes(quality = 11) {
 
 const megabytes = (bytes) => `${(bytes / 1e6).toFixed(2)} MB`
 
-async function packAll() {
-  await ensure(['packages', 'addon', 'wasm', 'ts'])
+/** The addon of this machine, built as it is published: smaller, and for older systems. */
+async function published() {
+  const path = await buildAddon(triple()).catch((error) => {
+    if (!(error instanceof Failure)) throw error
+    const without =
+      '`npm run pack -- --as-built` packs the addon of `npm run build`, which is larger.'
+    throw new Failure(`${error.message}\n${without}`)
+  })
+  const { size } = statSync(path)
+  if (size > LARGEST)
+    throw new Failure(`The addon has ${megabytes(size)}, more than ${megabytes(LARGEST)}.`)
+  return [{ platform: triple(), file: basename(path), from: dirname(path) }]
+}
+
+async function packAll(asBuilt) {
+  await ensure(['packages', ...(asBuilt ? ['addon'] : []), 'wasm', 'ts'])
   if (isStub())
     say('The package will have no WebAssembly with threads: that build was left out here.')
-  const tarballs = await pack(join(root, 'pack'))
+  const tarballs = await pack(join(root, 'pack'), asBuilt ? addons() : await published())
   for (const { file, size, unpackedSize } of tarballs) {
     console.log(
       `${file.slice(root.length + 1)}: ${megabytes(size)}, unpacked ${megabytes(unpackedSize)}`,
@@ -195,5 +212,7 @@ function refuse() {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
-  await main(async () => (process.argv[2] === 'refuse' ? refuse() : packAll()))
+  await main(async () =>
+    process.argv[2] === 'refuse' ? refuse() : packAll(process.argv.includes('--as-built')),
+  )
 }

@@ -84,7 +84,8 @@ async function checkPlatform(platform) {
 await main(async () => {
   const platforms = process.argv.slice(2)
   if (!platforms.length) throw new Failure(`npm run check:platform -- ${runnable().join('|')} ...`)
-  await ensure()
+  // what the scripts run; the addon is built for each platform
+  await ensure(['packages', 'ts'])
   for (const platform of platforms) {
     say(`\n== ${platform}`)
     await checkPlatform(platform)
