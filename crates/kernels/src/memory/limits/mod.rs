@@ -16,6 +16,7 @@ pub(crate) use linux::{addresses_are_limited, left};
 
 /// What the allocator knows about its own memory, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "limits on some are Linux's alone"))]
 pub(crate) struct AllocatorState {
     /// Allocated and not freed.
     pub in_use: u64,
