@@ -1,5 +1,13 @@
 // Runs programs for Windows on Linux, by Wine, which is unpacked into the cache.
-import { cpSync, existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { cache, Failure, run, say } from '../lib.mjs'
 import { unpacked } from './debian.mjs'
@@ -29,7 +37,7 @@ async function buildRandom(into) {
 
 /**
  * Writes the script that runs a program for Windows; `prefix` is the folder of its drive C:.
- * Windows' Node cannot write to a pipe of Wine, hence a file.
+ * Windows' Node cannot write to a pipe of Wine, hence the files.
  */
 function writeLauncher(wine, prefix, file) {
   const usr = join(wine, 'usr')
@@ -37,11 +45,12 @@ function writeLauncher(wine, prefix, file) {
     file,
     `export LD_LIBRARY_PATH='${usr}/lib/x86_64-linux-gnu' WINESERVER='${usr}/lib/wine/wineserver64'
 export WINEPREFIX='${prefix}' WINEDEBUG=-all
-out=$(mktemp)
-'${usr}/lib/wine/wine64' "$@" >"$out"
+said=$(mktemp -d)
+'${usr}/lib/wine/wine64' "$@" >"$said/out" 2>"$said/error"
 code=$?
-cat "$out"
-rm "$out"
+cat "$said/out"
+cat "$said/error" >&2
+rm -r "$said"
 exit $code`,
   )
 }
@@ -63,9 +72,16 @@ async function makePrefix(wine, prefix) {
   renameSync(unfinished, prefix)
 }
 
+/** Debian's `wineserver` is a script that looks for the server in the system's folders. */
+function linkServer(folder) {
+  const server = join(folder, 'usr/lib/wine/wineserver')
+  rmSync(server)
+  symlinkSync('wineserver64', server)
+}
+
 /** The script that runs a program for Windows on x86-64. */
 export async function wine() {
-  const folder = await unpacked('wine', PACKAGES)
+  const folder = await unpacked('wine', PACKAGES, { finish: linkServer })
   const prefix = join(cache(), 'wine')
   if (!existsSync(prefix)) await makePrefix(folder, prefix)
   return writeLauncher(folder, prefix, join(prefix, 'wine'))
