@@ -138,7 +138,8 @@ function resolveLinks(build) {
 }
 
 /**
- * Copies the modules that `npm run build:wasm` has made; Node gets their JavaScript as CommonJS.
+ * Copies the modules that `npm run build:wasm` has made; Node gets their JavaScript as CommonJS,
+ * edge runtimes in a file with all else.
  */
 async function placeWasm() {
   if (!existsSync(PKG)) return
@@ -150,6 +151,7 @@ async function placeWasm() {
   const glue = readFileSync(join(PKG, 'single.js'), 'utf8')
   const { outputText } = ts.transpileModule(glue, { compilerOptions: options })
   writeFileSync(dist('cjs/wasm/pkg/single.js'), outputText)
+  await bundleEdge(dist('edge'))
 }
 
 export async function ensureTypeScript() {
@@ -163,7 +165,6 @@ export async function ensureTypeScript() {
   for (const build of Object.keys(LINKS)) resolveLinks(build)
   await bundle(Object.values(ENTRIES), dist('cjs'))
   await writeEntries()
-  await bundleEdge(dist('edge'))
   await placeWasm()
   await compile('commands')
   writeFileSync(stamp, hash)
