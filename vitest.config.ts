@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { playwright } from '@vitest/browser-playwright'
 import { defineConfig } from 'vitest/config'
 import { ensureChromium, FLAGS } from './scripts/chromium.mjs'
+import { SLOW_IN_CHROMIUM, withSlow } from './scripts/slow.mjs'
 import { commands } from './test/browser/commands.js'
 
 const file = (path: string) => fileURLToPath(new URL(path, import.meta.url))
@@ -53,6 +54,7 @@ export default defineConfig(async () => ({
           name: 'node',
           include: ['test/**/*.test.ts'],
           exclude: ['test/browser/**'],
+          provide: { slow: withSlow },
           globalSetup: ['test/package/setup.ts'],
           pool: 'forks' as const,
           execArgv: ['--expose-gc'],
@@ -68,6 +70,7 @@ export default defineConfig(async () => ({
           name: 'cuda',
           include: [`test/api/{${onCuda}}.test.ts`],
           setupFiles: ['test/cuda/setup.ts'],
+          provide: { slow: withSlow },
           pool: 'forks' as const,
           execArgv: ['--expose-gc'],
           testTimeout: 120_000,
@@ -93,6 +96,8 @@ export default defineConfig(async () => ({
         test: {
           name: 'browser',
           include: ['test/{api,browser,worker}/**/*.test.ts'],
+          exclude: withSlow ? [] : SLOW_IN_CHROMIUM,
+          provide: { slow: withSlow },
           testTimeout: 120_000,
           hookTimeout: 60_000,
           browser: {

@@ -50,8 +50,10 @@ async function counts(part) {
 /**
  * Runs the parts with these names. Each gives `{ passed, failed, skipped, failures }`; the process
  * ends with an error where one has failed.
+ *
+ * @param note a line above the counts
  */
-export async function runParts(parts, names) {
+export async function runParts(parts, names, note = '') {
   const rows = []
   for (const part of names) {
     say(`\n== ${part}`)
@@ -68,6 +70,7 @@ export async function runParts(parts, names) {
   for (const { part, failures = [] } of rows)
     for (const text of failures)
       console.log(`\n== failed in ${part}\n${stripVTControlCharacters(text)}`)
+  if (note) console.log(`\n${note}`)
   const sum = (column) => rows.reduce((total, row) => total + row[column], 0)
   console.log(
     `\n${table(rows)}\n\n${sum('passed')} passed, ${sum('failed')} failed, ${sum('skipped')} skipped`,

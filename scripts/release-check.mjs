@@ -1,6 +1,6 @@
 // What takes too long for `npm test`, to be run before a release: all that can be done without
 // publishing. `npm run release:check -- NAME ...` runs the parts whose name contains one of the
-// names: `cuda`, `crates`, `platforms`, `workflows`, `install`, `publish`.
+// names: `slow`, `cuda`, `crates`, `platforms`, `workflows`, `install`, `publish`.
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { runnable } from './cross/runtimes.mjs'
@@ -15,6 +15,8 @@ import { ensurePackages } from './packages.mjs'
 import { check, runParts, tee, wantedParts } from './parts.mjs'
 import { documentation, examples, packages } from './release/crates.mjs'
 import { checkWorkflows } from './release/workflows.mjs'
+import { CARGO_TEST, colours, rustCounts } from './rust.mjs'
+import { slowFiles, WITH_SLOW } from './slow.mjs'
 import { vitest } from './vitest.mjs'
 
 const SANITIZERS = [
@@ -62,7 +64,7 @@ function cudaParts() {
       await ensure()
       return vitest('cuda', { LD_LIBRARY_PATH: await emulatedDriver(), XT_CUDA_TESTS: 'all' })
     },
-    'cuda: behaviour, deferred, in another order, with slow tests': tests({
+    'cuda: behaviour, deferred, in another order, with its longest tests': tests({
       env: { ...late, EMULATED_CUDA_SEED: '1' },
       slow: true,
       only: ['behaviour'],
@@ -79,7 +81,31 @@ function platformParts() {
   return Object.fromEntries(runnable().map(part))
 }
 
+/** The files of a project with slow tests. */
+async function slowTests(project) {
+  await ensure(['packages', 'addon', 'wasm', 'ts'])
+  return vitest(project, WITH_SLOW, slowFiles(project))
+}
+
+/** Four times as many random combinations as `npm test` has. */
+async function combinations() {
+  const options = { stdout: 'tee', env: { ...colours, ...WITH_SLOW } }
+  return rustCounts(await run('cargo', [...CARGO_TEST, '--test', 'combinations'], options))
+}
+
+/** What `npm test` leaves out because it takes long and seldom fails. */
+const SLOW_PARTS = {
+  'slow: combinations': combinations,
+  ...(canEmulate && {
+    'slow: combinations, emulated GPU': async () =>
+      deviceTests(await emulatedDriver(), { only: ['combinations'] }),
+  }),
+  'slow: vitest node': () => slowTests('node'),
+  'slow: vitest browser': () => slowTests('browser'),
+}
+
 const PARTS = {
+  ...SLOW_PARTS,
   'crates: documentation': documentation,
   'crates: examples': examples,
   'crates: packages': packages,

@@ -1,5 +1,5 @@
-// Every check and every test, one part after the other, then plain counts. `npm test -- NAME ...`
-// runs the parts whose name contains one of the names.
+// Every check and every test but the slow ones (slow.mjs), one part after the other, then plain
+// counts. `npm test -- NAME ...` runs the parts whose name contains one of the names.
 import { checkRust } from './addon.mjs'
 import { countedCheck } from './cuda/check.mjs'
 import { canEmulate, emulatedDriver } from './cuda/emulator.mjs'
@@ -11,6 +11,7 @@ import { ensurePackages } from './packages.mjs'
 import { check, runParts, tee, wantedParts } from './parts.mjs'
 import { lintWorkflows } from './release/workflows.mjs'
 import { CARGO_TEST, rustCounts } from './rust.mjs'
+import { NOTE } from './slow.mjs'
 import { vitest } from './vitest.mjs'
 
 const node = (...args) => tee(process.execPath, ...args)
@@ -57,5 +58,5 @@ await main(async () => {
   await checkRust()
   await useKernels()
   const needsBuild = names.some((name) => name.startsWith('vitest')) && !names.includes('build')
-  await runParts(PARTS, needsBuild ? ['build', ...names] : names)
+  await runParts(PARTS, needsBuild ? ['build', ...names] : names, NOTE)
 })

@@ -2,8 +2,11 @@
 import { run } from '../lib.mjs'
 import { builtPrograms, CARGO_TEST, colours, rustCounts } from '../rust.mjs'
 
-/** The test programs that compute on the device that XT_DEVICE names. */
-const PROGRAMS = ['xt_kernels', 'golden', 'device', 'behaviour', 'combinations']
+/**
+ * The test programs that compute on the device that XT_DEVICE names, but `combinations`, which
+ * takes long on an emulated GPU: `npm run release:check` runs it.
+ */
+const PROGRAMS = ['xt_kernels', 'golden', 'device', 'behaviour']
 
 /** The crates that have them; another one has a program of the same name. */
 const CRATES = /[\\/](kernels|core)[\\/]Cargo\.toml$/
@@ -11,7 +14,7 @@ const CRATES = /[\\/](kernels|core)[\\/]Cargo\.toml$/
 /** Tests of what is on the CPU alone: quantized weights, parts of its kernels, its memory. */
 const CPU_ONLY = ['quantize::', 'quantized::', 'host::', 'memory::', 'on_the_cpu']
 
-/** Take long on an emulated GPU; `npm run release:check` runs them. */
+/** Take long there too, and run in `npm run release:check`. */
 const SLOW = [
   'hundreds_of_tokens_behind_a_short_prompt',
   'losses_fall_and_a_trained_model',

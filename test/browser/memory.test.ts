@@ -13,6 +13,7 @@ import {
 } from 'x-transformers'
 import { single } from '../../ts/wasm/single.js'
 import { collect } from '../api/helpers.js'
+import { slow } from '../slow.js'
 
 const MEGABYTE = 2 ** 20
 const MINUTES = 60_000
@@ -67,7 +68,7 @@ async function train({ dispose }: { dispose: boolean }): Promise<[Sizes, Sizes]>
   return [early, await sizes()]
 }
 
-describe('memory over 500 training steps', () => {
+slow.describe('memory over 500 training steps', () => {
   it.each([
     ['that dispose what they make', { dispose: true }],
     ['that dispose nothing', { dispose: false }],

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { buildDriver, canEmulate, emulatedDriver } from '../../scripts/cuda/emulator.mjs'
+import { slow } from '../slow.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const kernels = join(root, 'crates/kernels/src')
@@ -87,7 +88,7 @@ const withDriver = describe.skipIf(!canEmulate)
 withDriver(
   'the emulated driver',
   () => {
-    it('finds a missing barrier', async () => {
+    slow.it('finds a missing barrier', async () => {
       expect((await sum(await emulatedDriver(), 0)).value).toBe('5000')
       const wrong = await broken('barrier', 'cuda/include/rows.cuh', '__syncthreads();', ';')
       const seeds = [0, 1, 2, 3]
@@ -104,7 +105,7 @@ withDriver(
       expect(value).toMatch(/there is no kernel sum_rows_f32/)
     })
 
-    it('finds a thread that waits for ever, and lanes that do not meet', async () => {
+    slow.it('finds a thread that waits for ever, and lanes that do not meet', async () => {
       const alone = await broken(
         'alone',
         'cuda/include/rows.cuh',

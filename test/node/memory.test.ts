@@ -3,6 +3,7 @@
 import { describe, expect, it } from 'vitest'
 import { AdamW, clipGradNorm, Decoder, memory, randn } from 'x-transformers'
 import { collect, ids, smallModel } from '../api/helpers.js'
+import { slow } from '../slow.js'
 
 const used = () => memory().native_bytes
 const MEGABYTE = 2 ** 20
@@ -36,16 +37,20 @@ describe('the memory of the process', () => {
     expect(sizes.at(-1)?.rss).toBeLessThan((sizes[0]?.rss ?? 0) + 16 * MEGABYTE)
   }, 120_000)
 
-  it('is returned to the system after twenty seconds without use', async () => {
-    const rss = () => process.memoryUsage().rss
-    const before = rss()
-    const large = randn([5, 5_000_000])
-    expect(rss() - before).toBeGreaterThan(90 * MEGABYTE)
-    large.dispose()
-    await new Promise((resolve) => setTimeout(resolve, 20_200))
-    randn([1]).dispose()
-    expect(rss() - before).toBeLessThan(30 * MEGABYTE)
-  }, 60_000)
+  slow.it(
+    'is returned to the system after twenty seconds without use',
+    async () => {
+      const rss = () => process.memoryUsage().rss
+      const before = rss()
+      const large = randn([5, 5_000_000])
+      expect(rss() - before).toBeGreaterThan(90 * MEGABYTE)
+      large.dispose()
+      await new Promise((resolve) => setTimeout(resolve, 20_200))
+      randn([1]).dispose()
+      expect(rss() - before).toBeLessThan(30 * MEGABYTE)
+    },
+    60_000,
+  )
 
   it('never contains a whole matrix of scores during a step', async () => {
     const length = 8192

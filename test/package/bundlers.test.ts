@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { RuntimeInfo } from 'x-transformers'
 import { ensureChromium, FLAGS } from '../../scripts/chromium.mjs'
 import { isStub } from '../../scripts/wasm/stub.mjs'
+import { often, slow } from '../slow.js'
 import { BUILDERS, MODULE, page } from './builders.js'
 import { node, packed, root } from './packed.js'
 import { ISOLATED, type Server, serve } from './server.js'
@@ -151,7 +152,7 @@ function describeSize(bundler: string, app: App, out: string): string {
   return `${bundler}, ${app}: JavaScript ${kilobytes(size(js))} (with brotli ${kilobytes(brotli)}), ${wasm.length} WebAssembly files ${kilobytes(size(wasm))}`
 }
 
-describe.each(Object.entries(BUILDERS))('%s', (name, build) => {
+describe.each(often(BUILDERS, ['webpack', 'esbuild']))('%s', (name, build) => {
   const outOf = (app: App) => join(folder, '../built', name, app)
 
   beforeAll(async () => {
@@ -183,7 +184,7 @@ describe.each(Object.entries(BUILDERS))('%s', (name, build) => {
   }))
 })
 
-describe("Vite's dev server", () => {
+slow.describe("Vite's dev server", () => {
   pages(async (app, headers) => {
     const settings = { configFile: false, logLevel: 'warn', root: folder } as const
     const server = await createServer({

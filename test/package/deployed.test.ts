@@ -15,6 +15,7 @@ import { type BuildOptions, build } from 'esbuild'
 import { build as vite } from 'vite'
 import { beforeAll, expect, it } from 'vitest'
 import webpack from 'webpack'
+import { often, slow } from '../slow.js'
 import { node, type Packed, packed, root } from './packed.js'
 
 type Target = 'native' | 'wasm'
@@ -175,7 +176,7 @@ const traced =
     return name
   }
 
-const CASES: Record<string, [Target, Builder]> = {
+const CASES = {
   'esbuild, CommonJS, copied addon': [
     'native',
     esbuild({ format: 'cjs', loader: { '.node': 'copy' } }),
@@ -219,16 +220,29 @@ const CASES: Record<string, [Target, Builder]> = {
   '@vercel/nft': ['native', traced('main.mjs')],
   '@vercel/nft, by require': ['native', required(traced('main.cjs'))],
   '@vercel/nft, WebAssembly': ['wasm', traced('main.mjs')],
-}
+} satisfies Record<string, [Target, Builder]>
 
-it('reports the missing copy of the addon', async () => {
+/** One of each builder, and each way to find the addon. */
+const OFTEN = [
+  'esbuild, CommonJS, copied addon',
+  'esbuild, ES module, copied addon',
+  'esbuild, external',
+  'esbuild, WebAssembly',
+  'webpack',
+  'Vite, for a server',
+  '@vercel/nft',
+  '@vercel/nft, by require',
+  '@vercel/nft, WebAssembly',
+] as const
+
+slow.it('reports the missing copy of the addon', async () => {
   const failed = deployed('webpack-apart', 'native', apart)
   await expect(failed).rejects.toThrow(
     /the bundler's copy of it, https:\/\/example.org\/_next\/static\/.*\.node, is not/,
   )
 })
 
-it.for(Object.entries(CASES))(
+it.for(often(CASES, OFTEN))(
   '%s: runs in another folder than it was built in',
   async ([name, [target, builder]]) => {
     const report = await deployed(name.replaceAll(/\W+/g, '-'), target, builder)

@@ -11,8 +11,11 @@ use xt_core::{Error, Model};
 
 pub type Options = Map<String, Json>;
 
-/// The same cases in every run, unless environment variables ask for others.
+/// The same cases in every run, unless environment variables ask for others: a quarter of `cases`,
+/// and all of them where slow tests run (`XT_SLOW=1`, as in `npm run release:check -- slow`).
 pub fn config(cases: u32) -> Config {
+    let slow = std::env::var("XT_SLOW").is_ok_and(|value| value == "1");
+    let cases = if slow { cases } else { cases / 4 };
     let fixed = Config { cases, rng_seed: RngSeed::Fixed(42), ..Config::default() };
     let given = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     Config {
