@@ -11,7 +11,10 @@ export const WITH_SLOW = { XT_SLOW: '1' }
 
 export const withSlow = process.env.XT_SLOW === '1'
 
-export const NOTE = 'Slow tests are left out; `npm run release:check -- slow` runs them.'
+/** What `npm test` says above its counts. */
+export const NOTE = withSlow
+  ? ''
+  : 'Slow tests are left out; `npm run release:check -- slow` runs them.'
 
 /** All of them take long in Chromium; `npm test` runs them in Node. */
 export const SLOW_IN_CHROMIUM = [
