@@ -1,4 +1,5 @@
-//! Trains a tiny GPT on a sentence and lets it write: `cargo run --release --example gpt -p xt-core`.
+//! Trains a tiny GPT on a sentence and lets it write:
+//! `cargo run --release --example gpt -p xt-core`.
 
 use serde_json::json;
 use std::error::Error;

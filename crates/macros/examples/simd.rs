@@ -1,4 +1,5 @@
-//! A sum that is compiled for several processors: `cargo run --release --example simd -p xt-macros`.
+//! A sum that is compiled for several processors:
+//! `cargo run --release --example simd -p xt-macros`.
 
 use xt_macros::simd;
 

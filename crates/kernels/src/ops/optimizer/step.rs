@@ -114,8 +114,8 @@ impl Update {
         }
     }
 
-    /// Whether [`super::update_all`] accepts this update: the arrays must be f32 or f64, of one type
-    /// and shape, on one device.
+    /// Whether [`super::update_all`] accepts this update: the arrays must be f32 or f64, of one
+    /// type and shape, on one device.
     pub fn is_in_place(&self) -> bool {
         in_place::is_possible(&[&[&self.weight, &self.grad], &self.step.state()[..]].concat())
     }
