@@ -170,6 +170,7 @@ fn on_cpu<K: Kernel>(kernel: &K, first: &Array) -> Result<K::Out> {
 ///
 /// # Errors
 /// If `dtype` is another one.
+#[inline(never)] // one copy for all dtypes
 pub(crate) fn in_f32<K: Kernel>(
     kernel: &K,
     dtype: DType,
