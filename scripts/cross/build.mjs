@@ -16,7 +16,7 @@ const targetFolder = () => process.env.CARGO_TARGET_DIR ?? join(root, 'target')
 
 /**
  * Empty libraries, for Windows' GNU linker. The addon finds the functions of Node, which napi-build
- * asks for, when it is loaded; zig brings what is in the other one.
+ * asks for, when it is loaded; zig brings what is in the other one, which rustc asks for.
  */
 function emptyLibraries() {
   const folder = join(cache(), 'empty-libraries')
@@ -29,6 +29,7 @@ function emptyLibraries() {
 
 async function cargoWithZig(platform) {
   const { target: name, glibc, flags = '' } = { ...PLATFORMS, ...STAND_INS }[platform]
+  const libraries = name.endsWith('windows-gnu') ? emptyLibraries() : null
   const tools = await zig()
   const compiler = await compilerFor(name, { features: FEATURES, tools })
   // cargo takes another compiler as a reason to build all anew
@@ -40,14 +41,14 @@ async function cargoWithZig(platform) {
     env: {
       ...tools,
       ...(compiler.rustc && { RUSTC: compiler.rustc }),
-      ...(name.endsWith('windows-gnu') && {
-        LIBNODE_PATH: emptyLibraries(),
+      ...(libraries && {
+        LIBNODE_PATH: libraries,
         // zig refuses mimalloc's date of the build
         CFLAGS_x86_64_pc_windows_gnu: '-Wno-error=date-time',
       }),
       PATH: [folderOf(compiler), tools.PATH].filter(Boolean).join(delimiter),
       CARGO_TARGET_DIR: folder,
-      RUSTFLAGS: flags,
+      RUSTFLAGS: libraries ? `-Lnative=${libraries}` : flags,
     },
     target: ['--target', glibc ? `${name}.${glibc}` : name],
   }

