@@ -40,7 +40,7 @@ async function checkFile(platform, file) {
 async function kernelTests(platform) {
   const { program, env, target } = await cargoFor(platform)
   const runner = await programRunner(platform)
-  const variable = `CARGO_TARGET_${(rustTarget(target) ?? '').toUpperCase().replaceAll('-', '_')}_RUNNER`
+  const variable = `CARGO_TARGET_${nameIn(target)}_RUNNER`
   const args = ['test', '--profile', 'dist', '-p', 'xt-kernels', '--lib', ...target]
   const counts = rustCounts(
     await run(program, args, {
@@ -52,8 +52,12 @@ async function kernelTests(platform) {
   return `${counts.passed} passed`
 }
 
-/** The name of the target in options of cargo; a version of glibc follows it. */
-const rustTarget = ([, name]) => name?.replace(/\.[\d.]+$/, '')
+/** How cargo's variables spell the target that its options name, without the version of glibc. */
+const nameIn = ([, name = '']) =>
+  name
+    .replace(/\.[\d.]+$/, '')
+    .toUpperCase()
+    .replaceAll('-', '_')
 
 async function runScript(platform, addon, script, ...args) {
   const [program, ...before] = await scriptRunner(platform)
