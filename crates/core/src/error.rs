@@ -64,7 +64,6 @@ impl Error {
     pub fn code(&self) -> &'static str {
         use xt_autograd::Error as Graph;
         match self {
-            Error::Options { problems, .. } if problems.only_later() => "not_available",
             Error::Options { .. } => "invalid_options",
             Error::NotAvailable(_) | Error::Unsupported(_) => "not_available",
             Error::Tensor(Graph::Kernel(xt_kernels::Error::OutOfMemory(_))) => "out_of_memory",

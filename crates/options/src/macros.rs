@@ -1,10 +1,9 @@
 /// Declares options once, and generates the Rust struct with its defaults, the validator, the
 /// TypeScript interface and the table of docs/options.md.
 ///
-/// `name: Type = default` declares an option, `name: Type` a required one. `(later)` before a name
-/// marks an option that is not implemented yet: any value except its default is an error. `groups`
-/// includes the options of another struct, with a prefix before their names. `checks conflicts`
-/// calls a method of that name, which checks combinations of options.
+/// `name: Type = default` declares an option, `name: Type` a required one. `groups` includes the
+/// options of another struct, with a prefix before their names. `checks conflicts` calls a method of
+/// that name, which checks combinations of options.
 ///
 /// ```text
 /// options! {
@@ -13,7 +12,7 @@
 ///         /// Width of the hidden layer, as a multiple of the model's width.
 ///         mult: f64 = 4.0,
 ///         /// Gated linear unit. <https://arxiv.org/abs/2002.05202>
-///         (later) glu: bool = false,
+///         glu: bool = false,
 ///     }
 ///     groups {}
 /// }
@@ -25,7 +24,7 @@ macro_rules! options {
         pub struct $Name:ident {
             $(
                 $(#[doc = $doc:literal])+
-                $(($later:ident))? $field:ident : $ty:ty $(= $default:expr)?,
+                $field:ident : $ty:ty $(= $default:expr)?,
             )*
         }
         groups { $( $prefix:literal $group:ident : $Group:ty, )* }
@@ -47,7 +46,6 @@ macro_rules! options {
                         doc: &[$($doc),+],
                         kind: <$ty as $crate::OptionType>::KIND,
                         default: $crate::options!(@default_json $ty $(, $default)?),
-                        later: $crate::options!(@later $($later)?),
                     },
                 )*],
                 groups: &[$(
@@ -66,7 +64,6 @@ macro_rules! options {
                         map,
                         &format!("{prefix}{}", stringify!($field)),
                         $crate::options!(@default_value $($default)?),
-                        $crate::options!(@later $($later)?),
                         problems,
                     );
                 )*
@@ -97,6 +94,4 @@ macro_rules! options {
     (@default_json $ty:ty) => { None };
     (@default_value $default:expr) => { Some($default) };
     (@default_value) => { None };
-    (@later later) => { true };
-    (@later) => { false };
 }

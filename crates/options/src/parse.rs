@@ -3,7 +3,7 @@
 
 use crate::elsewhere;
 use crate::problem::{nearest, Problem, Problems};
-use crate::spec::Spec;
+use crate::spec::{Spec, ValueKind};
 use crate::types::OptionType;
 use serde_json::{Map, Value};
 
@@ -83,41 +83,28 @@ pub fn field<T: OptionType>(
     map: &Map<String, Value>,
     path: &str,
     default: Option<T>,
-    later: bool,
     problems: &mut Problems,
 ) -> Option<T> {
-    let Some(value) = map.get(path) else {
-        if default.is_none() {
-            problems.0.push(Problem {
-                path: path.to_string(),
-                message: "is required".into(),
-                allowed: Some(T::KIND.describe()),
-                ..Problem::default()
-            });
-        }
-        return default;
-    };
-    let Some(read) = T::read(value) else {
-        problems.0.push(Problem {
-            path: path.to_string(),
-            message: format!("got {}", show(value)),
-            allowed: Some(
-                elsewhere::allowed(path, value).map_or_else(|| T::KIND.describe(), str::to_string),
-            ),
-            ..Problem::default()
-        });
-        return default;
-    };
-    if later && default.as_ref().is_none_or(|d| d.write() != read.write()) {
-        problems.0.push(Problem {
-            path: path.to_string(),
-            message: "is known, but this version has no layer for it yet; leave it at its default"
-                .into(),
-            later: true,
-            ..Problem::default()
-        });
+    let value = map.get(path);
+    if let Some(read) = value.and_then(T::read) {
+        return Some(read);
     }
-    Some(read)
+    if value.is_some() || default.is_none() {
+        problems.0.push(unread(path, value, T::KIND));
+    }
+    default
+}
+
+/// A required option that is absent, or a value that is not of the option's type. It is not generic
+/// as `field` is: one copy of it for all types.
+fn unread(path: &str, value: Option<&Value>, kind: ValueKind) -> Problem {
+    let elsewhere = value.and_then(|value| elsewhere::allowed(path, value));
+    Problem {
+        path: path.to_string(),
+        message: value.map_or_else(|| "is required".into(), |value| format!("got {}", show(value))),
+        allowed: Some(elsewhere.map_or_else(|| kind.describe(), str::to_string)),
+        ..Problem::default()
+    }
 }
 
 /// A value as the user would write it, truncated if it is long.

@@ -14,8 +14,6 @@ pub struct Problem {
     pub did_you_mean: Option<String>,
     /// A description of the allowed values.
     pub allowed: Option<String>,
-    /// The value is valid, but this version does not implement the option yet.
-    pub later: bool,
 }
 
 impl fmt::Display for Problem {
@@ -41,11 +39,6 @@ impl Problems {
         self.0.push(Problem { path: path.into(), message: message.into(), ..Problem::default() });
     }
 
-    /// Whether the only problems are options that are not implemented yet.
-    pub fn only_later(&self) -> bool {
-        !self.0.is_empty() && self.0.iter().all(|p| p.later)
-    }
-
     /// Adds the problem `message` unless `holds`.
     pub fn require(&mut self, holds: bool, path: &str, message: impl Into<String>) {
         if !holds {
@@ -64,7 +57,7 @@ impl Problems {
     /// JSON for TypeScript: `[{ path, message, did_you_mean, allowed }]`.
     pub fn to_json(&self) -> Value {
         let row = |problem: &Problem| {
-            let Problem { path, message, did_you_mean, allowed, .. } = problem;
+            let Problem { path, message, did_you_mean, allowed } = problem;
             json!({ "path": path, "message": message, "did_you_mean": did_you_mean, "allowed": allowed })
         };
         self.0.iter().map(row).collect()

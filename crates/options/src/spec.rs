@@ -23,8 +23,6 @@ pub struct Field {
     pub kind: ValueKind,
     /// The default; `None` if the option is required.
     pub default: Option<fn() -> Value>,
-    /// Declared, but not implemented yet.
-    pub later: bool,
 }
 
 /// Options of another struct, included with a prefix before their names (`attn_`, `enc_`, or none).

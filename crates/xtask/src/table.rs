@@ -1,6 +1,6 @@
 //! The option tables in docs/options.md, one for each class.
 
-use crate::typescript::{literal, type_of, LATER};
+use crate::typescript::{literal, type_of};
 use xt_options::{sets, Named, Spec};
 
 pub const START: &str = "<!-- options:start -->";
@@ -83,9 +83,6 @@ impl Writer<'_> {
 
     fn row(&self, option: Named) -> Row {
         let mut text = option.text(&self.names);
-        if option.field.later {
-            text = format!("{text} *{LATER}*");
-        }
         for link in option.links() {
             text = format!("{text} [Paper]({link}).");
         }

@@ -1,10 +1,8 @@
-//! Reading options from JSON: names, types, null, and options that are not implemented yet.
+//! Reading options from JSON: names, types and null.
 
 use super::{layers, paths, problems, read, with, x_transformer};
-use crate::{
-    autoregressive::*, calls::*, generation::*, layers::*, nearest, options, parse, wrappers::*,
-};
-use crate::{Filter, LayerKind, OneOrMany, Options, TensorRef};
+use crate::{autoregressive::*, calls::*, generation::*, layers::*, nearest, parse, wrappers::*};
+use crate::{Filter, LayerKind, OneOrMany, TensorRef};
 use serde_json::json;
 
 #[test]
@@ -143,25 +141,4 @@ fn models_and_filters_are_read() {
     let generate: GenerateOptions =
         parse(&json!({ "filter_logits_fn": "top_p", "filter_thres": 0.5 })).unwrap();
     assert_eq!((generate.sampling.filter(), generate.sampling.thres()), (Some(Filter::TopP), 0.5));
-}
-
-options! {
-    /// A class that is partly implemented.
-    pub struct HalfDone {
-        /// Implemented.
-        now: usize = 1,
-        /// Not implemented yet.
-        (later) then: usize = 2,
-    }
-    groups {}
-}
-
-#[test]
-fn an_option_without_a_layer_is_accepted_at_its_default_only() {
-    assert_eq!(parse(&json!({ "now": 5 })), Ok(HalfDone { now: 5, then: 2 }));
-    assert_eq!(parse(&json!({ "then": 2 })), Ok(HalfDone { now: 1, then: 2 }));
-    let problems = parse::<HalfDone>(&json!({ "then": 3 })).unwrap_err();
-    assert!(problems.to_string().starts_with("then: is known, but"), "{problems}");
-    assert!(problems.only_later());
-    assert!(HalfDone::SPEC.fields[1].later);
 }
