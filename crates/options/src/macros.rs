@@ -2,8 +2,8 @@
 /// TypeScript interface and the table of docs/options.md.
 ///
 /// `name: Type = default` declares an option, `name: Type` a required one. `groups` includes the
-/// options of another struct, with a prefix before their names. `checks conflicts` calls a method of
-/// that name, which checks combinations of options.
+/// options of another struct, with a prefix before their names. `checks conflicts` calls a method
+/// of that name, which checks combinations of options.
 ///
 /// ```text
 /// options! {

@@ -1,5 +1,5 @@
-//! The recorded cases of the Python package, one test each. `XT_DEVICE` chooses the device: `cpu` or
-//! `cuda`.
+//! The recorded cases of the Python package, one test each. `XT_DEVICE` chooses the device:
+//! `cpu` or `cuda`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
