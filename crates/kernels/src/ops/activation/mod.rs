@@ -14,6 +14,7 @@ use crate::host::simd::has_fma;
 use crate::host::{self, Real};
 use crate::kernel::{arrays, run, Kernel};
 use crate::ops::elementwise::{map, zip};
+use crate::ops::select;
 #[cfg(test)]
 use crate::testing::normal64;
 use crate::{Array, Result};
@@ -186,7 +187,7 @@ impl Activation {
 
 /// `max(x, 0)`; NaN for NaN.
 fn rectified(x: &HostArray) -> HostResult<HostArray> {
-    x.le(0.0)?.where_cond(&x.zeros_like()?, x)
+    select::on_host(&x.le(0.0)?, &x.zeros_like()?, x)
 }
 
 /// The derivative of the activation at `x`, for host arrays.

@@ -9,6 +9,7 @@ use crate::cuda::Gpu;
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
 use crate::kernel::{arrays, run, Kernel};
+use crate::ops::select;
 use crate::{Array, Element, Result, Shape};
 #[cfg(feature = "cuda")]
 use std::sync::Arc;
@@ -95,8 +96,8 @@ impl Kernel for BinaryKernel {
             Binary::Sub => a.broadcast_sub(b)?,
             Binary::Mul => a.broadcast_mul(b)?,
             Binary::Div => a.broadcast_div(b)?,
-            Binary::Max => select(a, b, |x, y| x.lt(y))?,
-            Binary::Min => select(a, b, |x, y| x.gt(y))?,
+            Binary::Max => winner(a, b, |x, y| x.lt(y))?,
+            Binary::Min => winner(a, b, |x, y| x.gt(y))?,
         };
         Ok(y.into())
     }
@@ -150,14 +151,14 @@ impl Kernel for BinaryKernel {
 }
 
 /// `b` where it wins over `a` or is NaN, otherwise `a`.
-fn select(
+fn winner(
     a: &HostArray,
     b: &HostArray,
     wins: impl Fn(&HostArray, &HostArray) -> candle_core::Result<HostArray>,
 ) -> candle_core::Result<HostArray> {
     let dims = a.shape().broadcast_shape_binary_op(b.shape(), "broadcast")?;
     let (a, b) = (a.broadcast_as(&dims)?, b.broadcast_as(&dims)?);
-    wins(&a, &b)?.maximum(&b.ne(&b)?)?.where_cond(&b, &a)
+    select::on_host(&wins(&a, &b)?.maximum(&b.ne(&b)?)?, &b, &a)
 }
 
 /// Applies `op` to `a` and `b` element by element, with broadcasting. The operands must have the

@@ -17,6 +17,7 @@ use crate::host::gemm::blas::Blas;
 use crate::kernel::{arrays, run, Kernel};
 use crate::ops::layout::contiguous;
 use crate::ops::reduce::by_axes;
+use crate::ops::select;
 use crate::{Array, DType, Element, Result};
 use cpu::{argmax_last_axis, extreme_axis, larger, row_max, row_min, smaller};
 #[cfg(feature = "cuda")]
@@ -111,7 +112,7 @@ impl Kernel for Reduce {
             return Ok(y.into());
         }
         let nan = HostArray::full(f64::NAN, y.shape(), y.device())?.to_dtype(y.dtype())?;
-        Ok(missing.where_cond(&nan, &y)?.into())
+        Ok(select::on_host(&missing, &nan, &y)?.into())
     }
 
     fn cpu<T: Blas>(&self) -> Result<Array> {
@@ -170,11 +171,9 @@ impl Kernel for ArgMax {
         }
         let missing = x.ne(x)?;
         let first = missing.argmax_keepdim(axis)?;
-        Ok(missing
-            .max_keepdim(axis)?
-            .where_cond(&first, &x.argmax_keepdim(axis)?)?
-            .to_dtype(DType::I64)?
-            .into())
+        let missing = missing.max_keepdim(axis)?;
+        let index = select::on_host(&missing, &first, &x.argmax_keepdim(axis)?)?;
+        Ok(index.to_dtype(DType::I64)?.into())
     }
 
     fn cpu<T: Blas>(&self) -> Result<Array> {

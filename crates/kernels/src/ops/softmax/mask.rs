@@ -5,7 +5,7 @@ use crate::error::bail;
 use crate::host;
 use crate::kernel::arrays;
 use crate::memory::alloc;
-use crate::ops::elementwise;
+use crate::ops::{elementwise, select};
 use crate::{Array, DType, Device, Result};
 use std::ops::Range;
 
@@ -77,7 +77,7 @@ pub(crate) fn masked_fill(scores: &HostArray, mask: &Mask) -> Result<HostArray> 
     alloc::check(&[scores.elem_count(), 2], DType::F64)?;
     match dense(scores, mask)? {
         None => Ok(scores.clone()),
-        Some(allowed) => Ok(allowed.where_cond(scores, &lowest(scores)?)?),
+        Some(allowed) => Ok(select::on_host(&allowed, scores, &lowest(scores)?)?),
     }
 }
 

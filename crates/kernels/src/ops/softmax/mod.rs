@@ -24,6 +24,7 @@ use crate::cuda::Gpu;
 use crate::host;
 use crate::host::gemm::blas::Blas;
 use crate::kernel::{arrays, run, Kernel};
+use crate::ops::select;
 #[cfg(test)]
 use crate::testing::normal64;
 #[cfg(test)]
@@ -172,7 +173,7 @@ pub(crate) fn backward_on_host(y: &HostArray, grad: &HostArray, mask: &Mask) -> 
     let dx = (y * grad.broadcast_sub(&dot)?)?;
     match dense(y, mask)? {
         None => Ok(dx),
-        Some(allowed) => Ok(allowed.where_cond(&dx, &dx.zeros_like()?)?),
+        Some(allowed) => Ok(select::on_host(&allowed, &dx, &dx.zeros_like()?)?),
     }
 }
 

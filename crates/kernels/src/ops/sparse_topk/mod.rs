@@ -17,6 +17,7 @@ use crate::kernel::{arrays, run, Kernel};
 use crate::memory::alloc;
 use crate::ops::elementwise::is_nan;
 use crate::ops::layout::{contiguous, narrow_on_host};
+use crate::ops::select;
 use crate::ops::softmax::{self, Mask, MaskRows};
 use crate::{Array, Device, Result};
 #[cfg(feature = "cuda")]
@@ -50,7 +51,8 @@ impl Kernel for Largest {
         // NaN counts as the largest number, since it cannot be ordered.
         let top = HostArray::full(f64::INFINITY, filled.shape(), filled.device())?
             .to_dtype(filled.dtype())?;
-        let (sorted, _) = filled.ne(&filled)?.where_cond(&top, &filled)?.sort_last_dim(false)?;
+        let numbers = select::on_host(&filled.ne(&filled)?, &top, &filled)?;
+        let (sorted, _) = numbers.sort_last_dim(false)?;
         let limit = narrow_on_host(&sorted, scores.rank() - 1, k - 1, 1)?;
         let chosen = filled.broadcast_lt(&limit)?.eq(0u8)?;
         let (_, _, i, j) = scores.dims4()?;
