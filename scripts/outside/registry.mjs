@@ -34,7 +34,7 @@ async function settings(storage, own) {
   }
 }
 
-/** Packages with nothing in it, for the platforms whose addon was built elsewhere. */
+/** Packages with nothing in them, for the platforms whose addon was built elsewhere. */
 function standIns(folder, packed) {
   const missing = Object.keys(PLATFORMS).filter(
     (platform) => !packed.some(({ name }) => name.endsWith(`/${platform}`)),

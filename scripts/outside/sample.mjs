@@ -30,7 +30,7 @@ ${TARGET}}
 run()
 `
 
-/** CommonJS in TypeScript: written with \`import\`, without top-level await. */
+/** CommonJS in TypeScript: written with `import`, without top-level await. */
 export const asCommonTs = `import * as $x from 'x-transformers'
 import ${names} from 'x-transformers'
 async function run() {

@@ -1,11 +1,15 @@
 // Package managers: each installs the package as its users type it, and runs the README's sample.
-import { existsSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { root } from '../../lib.mjs'
 import { asCommonJs, asModule, logged, same } from '../sample.mjs'
 
 const FILES = { 'package.json': { private: true }, 'a.mjs': asModule, 'b.cjs': asCommonJs }
 
 /** The one addon that is installed. */
 const ADDON = ['linux-x64-gnu']
+
+const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 
 /** An empty project with the package, by `npm install` unless told otherwise. */
 export async function installed(project, command = 'npm install x-transformers') {
@@ -32,7 +36,7 @@ async function npm(project) {
 async function pnpm(project) {
   await installed(project, 'pnpm add x-transformers')
   const addons = addonsIn(project, 'node_modules/.pnpm').filter((name) => name.startsWith('@'))
-  same(addons, ['@x-transformers+linux-x64-gnu@0.1.0'], 'what pnpm has installed')
+  same(addons, [`@x-transformers+linux-x64-gnu@${version}`], 'what pnpm has installed')
   await runsBoth(project)
 }
 
