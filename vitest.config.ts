@@ -16,6 +16,10 @@ const sources = (entry: string, native: string, files: string, worker: string) =
   { find: /^x-transformers$/, replacement: file(entry) },
   { find: /^x-transformers\/wasm$/, replacement: file('./ts/wasm.ts') },
   { find: /^x-transformers\/worker$/, replacement: file('./ts/worker.ts') },
+  {
+    find: /^x-transformers\/(train|data|tokenizers)$/,
+    replacement: file('./ts/$1/index.ts'),
+  },
   { find: /^#native$/, replacement: file(native) },
   { find: /^#files$/, replacement: file(files) },
   { find: /^#worker$/, replacement: file(worker) },

@@ -1,8 +1,8 @@
 // What Node loads of the package, in as few files as can be: to find, read and wrap one for each
 // module takes longer than to run them all.
-import { writeFileSync } from 'node:fs'
-import { basename, join } from 'node:path'
-import { root } from './lib.mjs'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { basename, dirname, join, relative } from 'node:path'
+import { Failure, root } from './lib.mjs'
 
 /** Neither minified nor mapped: a stack trace shows lines that can be read. */
 const SETTINGS = {
@@ -43,31 +43,84 @@ const APART = {
 /** In an ES module esbuild gives `require` another name; tracers look for this one. */
 const plainRequires = (text) => text.replaceAll('__require(', 'require(')
 
+/** `train/index`, an entry within a folder. */
+const isPart = (entry) => entry.includes('/')
+
 /**
- * Writes the modules `entries` of ts/ into a folder, as CommonJS, and beside them shared.js with
- * all that they have in common: so every class and every list exists once.
+ * Each of these entries counts as one that imports the library and the others of them. What two or
+ * more entries have in common, esbuild writes into one file for each set of entries: so there are
+ * two, what the library consists of, and what they have in common beside it.
+ */
+const together = (parts, main) => ({
+  name: 'together',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^together:/ }, ({ path }) => ({ path, namespace: 'together' }))
+    onLoad({ filter: /./, namespace: 'together' }, ({ path }) => {
+      const all = [main, ...parts].map((entry) => `import './${entry}.ts'\n`).join('')
+      const contents = `${all}export * from './${path.slice('together:'.length)}.ts'\n`
+      return { contents, resolveDir: join(root, 'ts'), loader: 'ts' }
+    })
+  },
+})
+
+/** Entry points as esbuild takes them. */
+const entryPoints = (entries, name = (entry) => entry) =>
+  entries.map((entry) => ({
+    in: isPart(entry) ? `together:${entry}` : join(root, 'ts', `${entry}.ts`),
+    out: name(entry),
+  }))
+
+/**
+ * The names of the files with what entries have in common: `shared.js`, which the library needs,
+ * and `parts.js`.
+ */
+function chunkNames(outputs, main) {
+  const chunks = Object.keys(outputs).filter((path) => /(^|\/)chunk-\w+\.js$/.test(path))
+  const needed = outputs[main].imports.map(({ path }) => path)
+  const names = chunks.map((path) => [basename(path), needed.includes(path) ? 'shared' : 'parts'])
+  if (new Set(names.map(([, name]) => name)).size === names.length) return names
+  throw new Failure(`Entries have other files in common than two: ${chunks.join(', ')}.`)
+}
+
+/** Writes what esbuild has made into a folder, with plain names of the chunks. */
+async function writeOutputs({ outputFiles, metafile }, folder, main, change = (text) => text) {
+  const place = relative(root, join(folder, main)).replaceAll('\\', '/')
+  const names = chunkNames(metafile.outputs, place)
+  const renamed = (text) =>
+    names.reduce((all, [chunk, name]) => all.replaceAll(chunk, `${name}.js`), text)
+  for (const { path, text } of outputFiles) {
+    const file = renamed(path)
+    mkdirSync(dirname(file), { recursive: true })
+    writeFileSync(file, await change(renamed(text)))
+  }
+}
+
+/**
+ * Writes the modules `entries` of ts/ into a folder, as CommonJS, and beside them what they have in
+ * common: so every class and every list exists once.
  */
 export async function bundle(entries, folder) {
   // only when it is needed: this script is there before any package is
   const esbuild = await import('esbuild')
-  const { outputFiles } = await esbuild.build({
+  const result = await esbuild.build({
     ...SETTINGS,
-    entryPoints: entries.map((entry) => join(root, 'ts', `${entry}.ts`)),
+    entryPoints: entryPoints(entries),
     // its paths say what `#native` and `#worker` are in Node
     tsconfig: join(root, 'tsconfig.json'),
     // what package.json says of side effects, it says of dist/esm
     ignoreAnnotations: true,
     bundle: true,
-    plugins: [APART],
+    plugins: [APART, together(entries.filter(isPart), 'index')],
     // it knows how to split ES modules alone
     splitting: true,
     format: 'esm',
-    // a second shared file would have to have this name too, which is an error
-    chunkNames: 'shared',
+    chunkNames: 'chunk-[hash]',
     outdir: folder,
     write: false,
+    metafile: true,
+    absWorkingDir: root,
   })
-  for (const { path, text } of outputFiles) {
+  const asCommonJs = async (text) => {
     const { code } = await esbuild.transform(plainRequires(exportValues(text)), {
       ...SETTINGS,
       format: 'cjs',
@@ -75,23 +128,24 @@ export async function bundle(entries, folder) {
       treeShaking: true,
       banner: "'use strict';",
     })
-    writeFileSync(join(folder, basename(path)), code)
+    return code
   }
+  await writeOutputs(result, folder, 'index.js', asCommonJs)
 }
 
 /** What edge runtimes call the compiled file. */
 const MODULES = {
-  workerd: '../esm/wasm/pkg/x-transformers.wasm',
-  'edge-light': '../esm/wasm/pkg/x-transformers.wasm?module',
+  workerd: '../../esm/wasm/pkg/x-transformers.wasm',
+  'edge-light': '../../esm/wasm/pkg/x-transformers.wasm?module',
 }
 
 const EVENT_LOOP = join(root, 'ts/wasm/event-loop.edge.ts')
 
 /**
- * Writes a module for each edge runtime into a folder. They compile no WebAssembly themselves: they
- * import the compiled file, each in its own way.
+ * Writes the modules of each edge runtime, `wasm` and `parts` of ts/, into a folder of its name.
+ * They compile no WebAssembly themselves: they import the compiled file, each in its own way.
  */
-export async function bundleEdge(folder) {
+export async function bundleEdge(parts, folder) {
   const esbuild = await import('esbuild')
   for (const [name, path] of Object.entries(MODULES)) {
     const links = {
@@ -101,17 +155,25 @@ export async function bundleEdge(folder) {
         onResolve({ filter: /\/event-loop\.js$/ }, () => ({ path: EVENT_LOOP }))
       },
     }
-    await esbuild.build({
+    const into = join(folder, name)
+    const nameOf = (entry) => (isPart(entry) ? dirname(entry) : 'index')
+    const result = await esbuild.build({
       ...SETTINGS,
       platform: 'neutral',
       target: 'es2022',
-      entryPoints: [join(root, 'ts/wasm.ts')],
+      entryPoints: entryPoints(['wasm', ...parts], nameOf),
       tsconfig: join(root, 'tsconfig.edge.json'),
       ignoreAnnotations: true,
       bundle: true,
-      plugins: [links],
+      plugins: [links, together(parts, 'wasm')],
+      splitting: true,
       format: 'esm',
-      outfile: join(folder, `${name}.js`),
+      chunkNames: 'chunk-[hash]',
+      outdir: into,
+      write: false,
+      metafile: true,
+      absWorkingDir: root,
     })
+    await writeOutputs(result, into, 'index.js')
   }
 }

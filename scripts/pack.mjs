@@ -56,7 +56,7 @@ function checkBuilt() {
   }
   const built = [
     ...WASM.map((name) => `esm/wasm/pkg/${name}`),
-    'edge/workerd.js',
+    'edge/workerd/index.js',
     'node.mjs',
     'cjs/index.js',
     'esm/index.js',

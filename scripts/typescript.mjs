@@ -33,7 +33,17 @@ const SOURCES = [
 ]
 
 /** What Node imports: name in dist, and the CommonJS module behind it. */
-const ENTRIES = { node: 'index', wasm: 'wasm', worker: 'worker' }
+const ENTRIES = {
+  node: 'index',
+  wasm: 'wasm',
+  worker: 'worker',
+  train: 'train/index',
+  data: 'data/index',
+  tokenizers: 'tokenizers/index',
+}
+
+/** Those within a folder of ts/. */
+const PARTS = Object.values(ENTRIES).filter((entry) => entry.includes('/'))
 
 const PKG = join(root, 'ts/wasm/pkg')
 
@@ -151,7 +161,7 @@ async function placeWasm() {
   const glue = readFileSync(join(PKG, 'single.js'), 'utf8')
   const { outputText } = ts.transpileModule(glue, { compilerOptions: options })
   writeFileSync(dist('cjs/wasm/pkg/single.js'), outputText)
-  await bundleEdge(dist('edge'))
+  await bundleEdge(PARTS, dist('edge'))
 }
 
 export async function ensureTypeScript() {

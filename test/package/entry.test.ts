@@ -3,6 +3,9 @@ import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
+import * as data from 'x-transformers/data'
+import * as tokenizers from 'x-transformers/tokenizers'
+import * as train from 'x-transformers/train'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -64,6 +67,29 @@ describe('the built package', () => {
     const files = (await node('commonjs', code)) as string[]
     expect(files.filter((name) => !name.endsWith('.node'))).toEqual(['index.js', 'shared.js'])
   })
+
+  it.each(Object.entries({ train, data, tokenizers }))(
+    'has x-transformers/%s by both, with the classes of the package',
+    async (part, module) => {
+      const code = `
+        import { createRequire } from 'node:module'
+        import * as a from 'x-transformers/${part}'
+        import * as all from 'x-transformers'
+        const b = createRequire(process.cwd() + '/')('x-transformers/${part}')
+        const names = Object.keys(b).sort()
+        const differing = names.filter((name) => a[name] !== b[name] || (all[name] ?? b[name]) !== b[name])
+        console.log(JSON.stringify({ imported: Object.keys(a).sort(), required: names, differing }))
+      `
+      const { imported, required, differing } = (await node('module', code)) as Record<
+        string,
+        string[]
+      >
+      const sources = Object.keys(module).sort()
+      expect(imported).toEqual(sources)
+      expect(required).toEqual(sources)
+      expect(differing).toEqual([])
+    },
+  )
 
   it('exports the same names as the sources', async () => {
     const sources = Object.keys(await import('x-transformers')).sort()

@@ -27,6 +27,8 @@ const LAYERS = [
   'io',
   'module',
   'models',
+  'tokenizers',
+  'data',
   'train',
   'index.ts',
   'worker',

@@ -18,5 +18,5 @@ export default [
   },
   { name: 'a model in a worker', path: dist('esm/worker.js'), import: '{ spawn }', limit: '9 kB' },
   { name: 'the script of the worker', path: dist('esm/worker/entry.js'), limit: '40 kB' },
-  { name: 'workerd', path: dist('edge/workerd.js'), limit: '37 kB' },
+  { name: 'workerd', path: dist('edge/workerd/index.js'), limit: '37 kB' },
 ].map((check) => ({ ...check, modifyEsbuildConfig }))

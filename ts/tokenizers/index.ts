@@ -1,0 +1,7 @@
+/**
+ * Tokenizers: text to token ids, and back.
+ *
+ * @packageDocumentation
+ */
+export { ByteTokenizer } from './bytes.js'
+export type { Tokenizer } from './tokenizer.js'
