@@ -63,13 +63,37 @@ describe('trainStep', () => {
     let total = 0
     for (const batch of batches) {
       const one = await twin.forward(batch)
-      total += Number(one.item()) / 3
-      await one.div(3).backward()
+      total += (1 / 3) * Number(one.item())
+      await one.mul(1 / 3).backward()
     }
     await own.step()
     expect(loss).toBe(total)
     expect(grad_norm).toBeNull()
     expect(weights(model)).toEqual(weights(twin))
+  })
+
+  it('with weights equals the step of one batch with all rows', async () => {
+    const [model, twin] = identicalModels(smallModel)
+    const [optimizer, own] = [model, twin].map((m) => new SGD(m.parameters(), { lr: 0.5 })) as [
+      SGD,
+      SGD,
+    ]
+    const whole = ids(3, 9)
+    const batches: [Tensor][] = [[whole.slice(0, 0, 1)], [whole.slice(0, 1, 3)]]
+    const one = await trainStep(twin, own, [[whole]], { max_grad_norm: Infinity })
+    const options = { max_grad_norm: Infinity, weights: [8, 16] }
+    const several = await trainStep(model, optimizer, batches, options)
+    expect(several.loss).toBeCloseTo(one.loss, 5)
+    expect(several.grad_norm).toBeCloseTo(one.grad_norm as number, 5)
+    const want = weights(twin).flat()
+    for (const [i, value] of weights(model).flat().entries())
+      expect(value).toBeCloseTo(want[i] as number, 5)
+    const equal = await trainStep(model, optimizer, batches, { max_grad_norm: Infinity })
+    expect(equal.loss).not.toBeCloseTo(several.loss, 3)
+    for (const wrong of [[1], [1, -1], [0, 0], [1, Number.NaN], 'ab', [Infinity, 1]]) {
+      const run = trainStep(model, optimizer, batches, { weights: wrong as number[] })
+      await expect(run).rejects.toThrow('weights must be a number from 0 for each of the 2')
+    }
   })
 
   it('runs steps in order even if they are not awaited, also after one that fails', async () => {

@@ -44,16 +44,19 @@ describe('trainStep', () => {
     expect(await weights(model)).toEqual([...own.stateDict().values()].map(mainNumbers))
   })
 
-  it('averages over batches, and clips only if asked to', async () => {
+  it.each([
+    { weights: undefined, shares: [1 / 3, 1 / 3, 1 / 3] },
+    { weights: [4, 1, 3], shares: [0.5, 0.125, 0.375] },
+  ])('averages over batches by weights $weights', async ({ weights: given, shares }) => {
     main.manualSeed(6)
     const own = new main.AutoregressiveWrapper(mainNet())
     const ownOptimizer = new main.SGD(own.parameters(), { lr: 0.5 })
     const batches = [9, 12, 5]
     let want = 0
-    for (const length of batches) {
-      const loss = await own.forward(mainTokens(2, length))
-      want += (loss.item() as number) / batches.length
-      await loss.div(batches.length).backward()
+    for (const [i, share] of shares.entries()) {
+      const loss = await own.forward(mainTokens(2, batches[i] as number))
+      want += share * (loss.item() as number)
+      await loss.mul(share).backward()
     }
     await ownOptimizer.step()
 
@@ -65,6 +68,7 @@ describe('trainStep', () => {
       model,
       optimizer,
       batches: batches.map((length): Batch => [ids(2, length)]),
+      weights: given,
     })
     expect(result).toEqual({ loss: want, grad_norm: null })
     expect(await weights(model)).toEqual([...own.stateDict().values()].map(mainNumbers))

@@ -7,7 +7,7 @@ import { XTransformersError } from '../errors.js'
 
 /** What a training step tells. */
 export interface StepResult {
-  /** The loss before the step; the mean over the batches. */
+  /** The loss before the step; the mean over the batches, by their weights. */
   loss: number
   /** The norm of all gradients before clipping; null without `max_grad_norm`. */
   grad_norm: number | null
@@ -41,6 +41,24 @@ export function checkMaxNorm(max: unknown): number | null {
   if (max === undefined || max === null) return null
   if (typeof max === 'number' && max >= 0) return max
   throw wrongStep(`max_grad_norm must be a number from 0, got ${describeValue(max)}`)
+}
+
+/**
+ * The share of each of `count` batches in the step, of weights that are given for them; null: all
+ * have the same.
+ *
+ * @throws XTransformersError (`invalid_argument`) where there is not one weight for each batch
+ */
+export function checkWeights(weights: unknown, count: number): readonly number[] | null {
+  if (weights === undefined || weights === null) return null
+  const isWeight = (value: unknown) => Number.isFinite(value) && (value as number) >= 0
+  if (isList(weights) && weights.length === count && weights.every(isWeight)) {
+    const total = (weights as number[]).reduce((a, b) => a + b)
+    if (total > 0 && total < Infinity) return (weights as number[]).map((value) => value / total)
+  }
+  throw wrongStep(
+    `weights must be a number from 0 for each of the ${count} batches, not all of them 0, got ${isList(weights) ? `[${weights}]` : describeValue(weights)}`,
+  )
 }
 
 /**

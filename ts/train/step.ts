@@ -16,6 +16,7 @@ import {
   checkBatches,
   checkMaxNorm,
   checkObjective,
+  checkWeights,
   type StepResult,
   wrongStep,
 } from './step-options.js'
@@ -36,6 +37,11 @@ export interface TrainStepOptions extends CallControl {
    * Absent: they stay as they are.
    */
   max_grad_norm?: number | undefined
+  /**
+   * How much each batch counts, such as its number of tokens: the step is then that of one batch
+   * with all of them. Absent: all batches count the same.
+   */
+  weights?: readonly number[] | undefined
 }
 
 /** An optimizer, as far as a step needs it: of any settings. */
@@ -59,14 +65,22 @@ export interface Step {
   batches: readonly Batch[]
   objective: Pick<CheckedObjective, 'kind' | 'options'> | null
   max_grad_norm: number | null
+  /** The share of each batch in the step; null: all have the same. */
+  shares: readonly number[] | null
+  /**
+   * Called before the optimizer changes the weights, with what the step will return; where it
+   * throws, they stay as they are.
+   */
+  before_update?: (result: StepResult) => Promise<void> | void
   signal: AbortSignal | undefined
 }
 
 type Forward = { forward(...args: readonly unknown[]): unknown }
 
 /**
- * A whole step of training: the gradients of all batches, averaged; clipping, where it is wanted;
- * one step of the optimizer. Gradients of before do not count, and none are left at the end.
+ * A whole step of training: the gradients of all batches, averaged (by `weights`, where they are
+ * given); clipping, where it is wanted; one step of the optimizer. Gradients of before do not
+ * count, and none are left at the end.
  *
  * What `forward` gives is freed, but for parameters and tensors of the arguments. The steps of one
  * optimizer run one after the other, also where nobody awaits them.
@@ -86,9 +100,10 @@ export async function trainStep<Model extends Module>(
   batches: readonly Parameters<Model['forward']>[],
   options: TrainStepOptions = {},
 ): Promise<StepResult> {
-  const { objective, max_grad_norm, signal } = checkOptions(options, 'trainStep()', [
+  const { objective, max_grad_norm, weights, signal } = checkOptions(options, 'trainStep()', [
     'objective',
     'max_grad_norm',
+    'weights',
     'signal',
   ])
   if (!(model instanceof Module))
@@ -106,17 +121,22 @@ export async function trainStep<Model extends Module>(
     })),
     objective: checked,
     max_grad_norm: checkMaxNorm(max_grad_norm),
+    shares: checkWeights(weights, list.length),
     signal: checkSignal(signal),
   }
-  const run = () => runStep(model as Forward, optimizer, step)
-  const before = lastSteps.get(optimizer)
-  const result = before === undefined ? run() : before.then(run, run)
-  lastSteps.set(optimizer, result)
-  return await result
+  return await inTurn(optimizer, () => runStep(model as Forward, optimizer, step))
 }
 
 /** The last step of each optimizer: two at once would add to the same gradients. */
 const lastSteps = new WeakMap<object, Promise<StepResult>>()
+
+/** Runs a step once those before it on the same optimizer have ended. */
+export function inTurn(optimizer: object, run: () => Promise<StepResult>): Promise<StepResult> {
+  const before = lastSteps.get(optimizer)
+  const result = before === undefined ? run() : before.then(run, run)
+  lastSteps.set(optimizer, result)
+  return result
+}
 
 /** Runs a step whose arguments are checked. */
 export async function runStep(
@@ -129,9 +149,13 @@ export async function runStep(
   optimizer.zeroGrad()
   try {
     let loss = 0
-    for (const batch of batches) loss += (await addGradients(model, batch, step)) / batches.length
+    for (const [i, batch] of batches.entries()) {
+      const share = step.shares?.[i] ?? 1 / batches.length
+      loss += share * (await addGradients(model, batch, share, step))
+    }
     const parameters = optimizer.param_groups.flatMap(({ params }) => params)
     const grad_norm = max === null ? null : await clipGradNorm(parameters, max, { signal })
+    await step.before_update?.({ loss, grad_norm })
     await optimizer.step({ signal })
     return { loss, grad_norm }
   } finally {
@@ -140,11 +164,12 @@ export async function runStep(
   }
 }
 
-/** Adds the gradients of one batch, as its part of the mean, and gives its loss. */
+/** Adds the gradients of one batch, times its share, and gives its loss. */
 async function addGradients(
   model: Forward,
   batch: Batch,
-  { batches, objective, signal }: Step,
+  share: number,
+  { objective, signal }: Step,
 ): Promise<number> {
   const made = new Set<TensorHandle>()
   const keep = (tensor: Tensor) => {
@@ -158,7 +183,7 @@ async function addGradients(
     throwIfAborted(signal)
     const loss = objective ? keep(compare(result, objective, batch.target())) : lossIn(result)
     const value = Number(loss.item())
-    await (batches.length === 1 ? loss : keep(loss.div(batches.length))).backward({ signal })
+    await (share === 1 ? loss : keep(loss.mul(share))).backward({ signal })
     return value
   } finally {
     for (const handle of made) handle.dispose()

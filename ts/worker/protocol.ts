@@ -70,6 +70,8 @@ export interface WireStep {
   batches: Wire[][]
   objective: { kind: 'cross_entropy' | 'mse'; targets: Wire[]; options: Wire } | null
   max_grad_norm: number | null
+  /** The share of each batch in the step; null: all have the same. */
+  shares: readonly number[] | null
 }
 
 /** Learning rates by the class of the optimizer. */

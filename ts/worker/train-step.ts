@@ -6,6 +6,7 @@ import {
   checkBatches,
   checkMaxNorm,
   checkObjective,
+  checkWeights,
   wrongStep,
 } from '../train/step-options.js'
 import type { Connection } from './client.js'
@@ -41,6 +42,10 @@ export interface TrainStep<Model extends Trainable = Trainable> {
    */
   max_grad_norm?: number | undefined
   /**
+   * How much each batch counts, such as its number of tokens. Absent: all batches count the same.
+   */
+  weights?: readonly number[] | undefined
+  /**
    * Ends the step: it rejects with `signal.reason`. The weights are those of before, or those after
    * a whole step.
    */
@@ -50,7 +55,7 @@ export interface TrainStep<Model extends Trainable = Trainable> {
 /** A model with a `forward`. */
 export type Trainable = RemoteModel & { readonly forward: (...args: never[]) => Promise<unknown> }
 
-const KEYS = ['model', 'optimizer', 'batches', 'objective', 'max_grad_norm', 'signal']
+const KEYS = ['model', 'optimizer', 'batches', 'objective', 'max_grad_norm', 'weights', 'signal']
 
 /** @throws XTransformersError (`invalid_argument`) */
 export function packStep(step: TrainStep, connection: Connection): Packed<WireStep> {
@@ -60,6 +65,7 @@ export function packStep(step: TrainStep, connection: Connection): Packed<WireSt
     batches,
     objective,
     max_grad_norm: max,
+    weights,
   } = checkOptions(step, 'trainStep()', KEYS)
   if (!(model instanceof RemoteModel))
     throw wrongStep(`model must be a model of this worker, got ${describeValue(model)}`)
@@ -69,6 +75,7 @@ export function packStep(step: TrainStep, connection: Connection): Packed<WireSt
     throw wrongStep('model and optimizer must be of this worker')
   const list = checkBatches(batches)
   const max_grad_norm = checkMaxNorm(max)
+  const shares = checkWeights(weights, list.length)
   const packed = list.map((batch, i) => packArguments(batch, connection, `batches[${i}]`))
   const checked = checkObjective(objective, list.length)
   const targets = checked && packObjective(checked, connection)
@@ -79,6 +86,7 @@ export function packStep(step: TrainStep, connection: Connection): Packed<WireSt
       batches: packed.map(({ value }) => value),
       objective: targets?.value ?? null,
       max_grad_norm,
+      shares,
     },
     transfer: [...packed, ...(targets ? [targets] : [])].flatMap(({ transfer }) => transfer),
   }

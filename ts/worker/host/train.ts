@@ -11,7 +11,7 @@ export function runTrainStep(
   tensors: Tensors,
   signal: AbortSignal,
 ): Promise<StepResult> {
-  const { objective, max_grad_norm } = step
+  const { objective, max_grad_norm, shares } = step
   const model = table.model(step.model)
   const batches = step.batches.map((batch, i) => ({
     args: () => tensors.unpack<unknown[]>(batch, model),
@@ -22,6 +22,7 @@ export function runTrainStep(
     batches,
     objective: objective && { kind: objective.kind, options: objective.options as object },
     max_grad_norm,
+    shares,
     signal,
   })
 }
