@@ -19,6 +19,7 @@ export interface Problem {
  *   `invalid_tensor`: other arguments that do not fit
  * - `not_available`: known, but not in this version
  * - `graph_freed`, `stale_parameters`, `not_scalar`, `no_graph`: backward is not possible
+ * - `not_finite`: a run of training has a loss or gradients that are not finite
  * - `quantized`: training, or another device, after `quantize()`
  * - `busy`: a synchronous call while an asynchronous one on the same weights is pending
  * - `disposed`: use after `dispose()`
@@ -40,6 +41,7 @@ export type ErrorCode =
   | 'stale_parameters'
   | 'not_scalar'
   | 'no_graph'
+  | 'not_finite'
   | 'quantized'
   | 'busy'
   | 'disposed'

@@ -38,11 +38,14 @@ async function root(): Promise<FileSystemDirectoryHandle> {
   return await navigator.storage.getDirectory()
 }
 
-async function folderOf(parts: string[], create: boolean): Promise<FileSystemDirectoryHandle> {
+/** The folder that lies in these ones. */
+async function within(folders: string[], create: boolean): Promise<FileSystemDirectoryHandle> {
   let folder = await root()
-  for (const part of parts.slice(0, -1)) folder = await folder.getDirectoryHandle(part, { create })
+  for (const name of folders) folder = await folder.getDirectoryHandle(name, { create })
   return folder
 }
+
+const folderOf = (parts: string[], create: boolean) => within(parts.slice(0, -1), create)
 
 function opfsError(error: unknown, name: string, what: string): XTransformersError {
   if (error instanceof XTransformersError) return error
@@ -98,6 +101,18 @@ async function writeOpfs(name: string, parts: string[], bytes: Uint8Array): Prom
 const atOnce = (call: string) =>
   fileError(`a page cannot wait for files: await ${call} instead of the Sync call`)
 
+/** The names in a folder; TypeScript's types of the DOM do not have this method. */
+const keysOf = (folder: FileSystemDirectoryHandle) =>
+  (folder as unknown as { keys(): AsyncIterable<string> }).keys()
+
+/** The parts of the name of a folder to write to. */
+function writableFolder(name: string): string[] {
+  if (name.startsWith(OPFS)) return partsOf(name)
+  throw fileError(
+    `a page cannot write to the folder ${JSON.stringify(name)}: name one in the origin private file system, "opfs:folder"`,
+  )
+}
+
 /** What a page can reach by name: addresses, and the origin private file system. */
 export const files: Files = {
   async read(name, options) {
@@ -136,5 +151,31 @@ export const files: Files = {
   },
   writeSync() {
     throw atOnce('save()')
+  },
+  async makeFolder(name) {
+    const parts = writableFolder(name)
+    await within(parts, true).catch((error) => {
+      throw opfsError(error, name, 'made')
+    })
+  },
+  async list(name) {
+    const parts = writableFolder(name)
+    try {
+      const names: string[] = []
+      for await (const entry of keysOf(await within(parts, false))) names.push(entry)
+      return names
+    } catch (error) {
+      if ((error as Error).name === 'NotFoundError') return null
+      throw opfsError(error, name, 'read')
+    }
+  },
+  async remove(name) {
+    const parts = writableFolder(name)
+    try {
+      const folder = await folderOf(parts, false)
+      await folder.removeEntry(parts.at(-1) as string, { recursive: true })
+    } catch (error) {
+      if ((error as Error).name !== 'NotFoundError') throw opfsError(error, name, 'removed')
+    }
   },
 }

@@ -254,4 +254,23 @@ export const files: Files = {
     refuseEmpty(path)
     writeNow(path, produce)
   },
+  async makeFolder(folder) {
+    refuseOpfs(folder)
+    refuseEmpty(folder)
+    await checked(promises.mkdir(folder, { recursive: true }), folder)
+  },
+  async list(folder) {
+    refuseOpfs(folder)
+    try {
+      return await promises.readdir(folder)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
+      throw io(error, folder)
+    }
+  },
+  async remove(folder) {
+    refuseOpfs(folder)
+    refuseEmpty(folder)
+    await checked(promises.rm(folder, { recursive: true, force: true }), folder)
+  },
 }

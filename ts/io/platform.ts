@@ -32,4 +32,10 @@ export interface Files {
   /** Checks the name, and touches nothing yet. */
   open(name: string): Sink
   writeSync(path: string, produce: () => Uint8Array): void
+  /** Makes a folder, and those around it, where there is none. */
+  makeFolder(folder: string): Promise<void>
+  /** The names of what lies in a folder, in no order; null where there is no folder. */
+  list(folder: string): Promise<string[] | null>
+  /** Removes a file, or a folder with all that is in it; nothing where there is none. */
+  remove(name: string): Promise<void>
 }

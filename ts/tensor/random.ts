@@ -27,6 +27,24 @@ export function manualSeed(value: number): void {
   calls = 0
 }
 
+/** Where the sequence of random numbers is; JSON has a word for it. */
+export interface RandomState {
+  seed: number
+  /** The number of calls that have drawn. */
+  calls: number
+}
+
+/** Where the sequence is now: what draws after `setRandomState` of it draws the same again. */
+export const randomState = (): RandomState => ({ seed, calls })
+
+/** @throws XTransformersError (`invalid_argument`) where it is no such state */
+export function setRandomState(state: RandomState): void {
+  checkSeed(state.seed)
+  checkSeed(state.calls)
+  seed = state.seed
+  calls = state.calls
+}
+
 /**
  * The context of a call that may draw random numbers: it takes the next number of the sequence,
  * now.

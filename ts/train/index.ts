@@ -5,7 +5,17 @@
  */
 import '../symbols.js'
 
+export type { BatchLike, StatefulData, TrainBatch, TrainData } from './batches.js'
 export { clipGradNorm, clipGradNormSync } from './clip.js'
+export { type DecayGroup, decayGroups } from './decay-groups.js'
+export type {
+  CheckpointEvent,
+  DoneEvent,
+  EvaluationEvent,
+  StepEvent,
+  StopReason,
+  TrainEvent,
+} from './events.js'
 export type { ParamGroup } from './groups.js'
 export type { StateReadOptions } from './optimizer.js'
 export { Adam, AdamW, SGD } from './optimizers.js'
@@ -20,3 +30,11 @@ export type {
 export { constant, cosineWarmup, linearWarmup, type Schedule } from './schedules.js'
 export { type Objective, type TrainStepOptions, trainStep } from './step.js'
 export type { StepResult } from './step-options.js'
+export { Trainer } from './trainer.js'
+export type {
+  CheckpointOptions,
+  EarlyStopOptions,
+  EvalOptions,
+  RunSchedule,
+  TrainerOptions,
+} from './trainer-options.js'

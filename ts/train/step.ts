@@ -4,6 +4,7 @@ import { type CallControl, checkSignal, throwIfAborted } from '../control.js'
 import { Module } from '../module/module.js'
 import { HANDLE } from '../symbols.js'
 import type { Ids } from '../tensor/arguments.js'
+import { noGrad } from '../tensor/grad-mode.js'
 import type { TensorHandle } from '../tensor/handle.js'
 import { tensorsIn } from '../tensor/memory.js'
 import type { CrossEntropyOptions } from '../tensor/operations.js'
@@ -68,14 +69,14 @@ export interface Step {
   /** The share of each batch in the step; null: all have the same. */
   shares: readonly number[] | null
   /**
-   * Called before the optimizer changes the weights, with what the step will return; where it
-   * throws, they stay as they are.
+   * Called before clipping, and before the optimizer changes the weights, with what the step will
+   * return; where it throws, they stay as they are.
    */
   before_update?: (result: StepResult) => Promise<void> | void
   signal: AbortSignal | undefined
 }
 
-type Forward = { forward(...args: readonly unknown[]): unknown }
+export type Forward = { forward(...args: readonly unknown[]): unknown }
 
 /**
  * A whole step of training: the gradients of all batches, averaged (by `weights`, where they are
@@ -154,8 +155,16 @@ export async function runStep(
       loss += share * (await addGradients(model, batch, share, step))
     }
     const parameters = optimizer.param_groups.flatMap(({ params }) => params)
-    const grad_norm = max === null ? null : await clipGradNorm(parameters, max, { signal })
-    await step.before_update?.({ loss, grad_norm })
+    const clip = (norm: number) => clipGradNorm(parameters, norm, { signal })
+    if (step.before_update && max !== null) {
+      // measured first: clipping by a norm that is not finite would leave nothing to look at
+      const grad_norm = await clip(Infinity)
+      await step.before_update({ loss, grad_norm })
+      if (grad_norm + CLIP_EPSILON > max) await clip(max)
+      await optimizer.step({ signal })
+      return { loss, grad_norm }
+    }
+    const grad_norm = max === null ? null : await clip(max)
     await optimizer.step({ signal })
     return { loss, grad_norm }
   } finally {
@@ -164,13 +173,41 @@ export async function runStep(
   }
 }
 
+/** What PyTorch adds to a norm before it divides by it. */
+const CLIP_EPSILON = 1e-6
+
 /** Adds the gradients of one batch, times its share, and gives its loss. */
-async function addGradients(
+function addGradients(
   model: Forward,
   batch: Batch,
   share: number,
   { objective, signal }: Step,
 ): Promise<number> {
+  return withLoss(model, batch, { objective, signal }, async (loss, keep) => {
+    const value = Number(loss.item())
+    await (share === 1 ? loss : keep(loss.mul(share))).backward({ signal })
+    return value
+  })
+}
+
+/** The loss of a batch, without gradients. */
+export function evaluateLoss(
+  model: Forward,
+  batch: Batch,
+  objective: Step['objective'],
+): Promise<number> {
+  const quiet = { forward: (...args: readonly unknown[]) => noGrad(() => model.forward(...args)) }
+  const settings = { objective, signal: undefined }
+  return withLoss(quiet, batch, settings, async (loss) => Number(loss.item()))
+}
+
+/** Uses the loss of a batch, and frees what was made for it. */
+async function withLoss<T>(
+  model: Forward,
+  batch: Batch,
+  { objective, signal }: Pick<Step, 'objective' | 'signal'>,
+  use: (loss: Tensor, keep: (tensor: Tensor) => Tensor) => Promise<T>,
+): Promise<T> {
   const made = new Set<TensorHandle>()
   const keep = (tensor: Tensor) => {
     made.add(tensor[HANDLE])
@@ -182,9 +219,7 @@ async function addGradients(
     for (const handle of resultsOf(result, args)) made.add(handle)
     throwIfAborted(signal)
     const loss = objective ? keep(compare(result, objective, batch.target())) : lossIn(result)
-    const value = Number(loss.item())
-    await (share === 1 ? loss : keep(loss.mul(share))).backward({ signal })
-    return value
+    return await use(loss, keep)
   } finally {
     for (const handle of made) handle.dispose()
     batch.free()

@@ -1,0 +1,228 @@
+/** What a {@link Trainer} is told, and the checks of it. */
+import {
+  checkFlag,
+  checkFunction,
+  checkInteger,
+  checkNumber,
+  checkOptions,
+  isRecord,
+  refuse,
+} from '../checks.js'
+import { checkSignal } from '../control.js'
+import { XTransformersError } from '../errors.js'
+import type { CrossEntropyOptions } from '../tensor/operations.js'
+import { Batches, isUsedUp, type TrainData } from './batches.js'
+import type { RunObjective } from './engine.js'
+import { Optimizer } from './optimizer.js'
+
+/**
+ * The learning rate of a step, counted from 0; `share` is how much of the run is done, from 0 to 1,
+ * for runs whose number of steps is not known.
+ */
+export type RunSchedule = (step: number, share: number) => number
+
+/** The data that a run is measured on. */
+export interface EvalOptions {
+  /** Each evaluation goes over it once: no iterator that is used up then. */
+  data: Exclude<TrainData, (step: number) => unknown>
+  /**
+   * An evaluation after so many steps, and one at the end.
+   *
+   * @default 250
+   */
+  every?: number | undefined
+  /** At most so many batches; absent: all. */
+  batches?: number | undefined
+}
+
+/** Where a run is kept. */
+export interface CheckpointOptions {
+  /** A path (Node), or `opfs:folder` (browser). Each checkpoint is a folder in it. */
+  folder: string
+  /** A checkpoint after so many steps, and one at the end; absent: after each evaluation. */
+  every?: number | undefined
+  /**
+   * The last so many are kept.
+   *
+   * @default 2
+   */
+  keep?: number | undefined
+  /**
+   * Whether the one with the lowest loss of the evaluations is kept too.
+   *
+   * @default true
+   */
+  best?: boolean | undefined
+}
+
+/** When a run ends that does not improve any more. */
+export interface EarlyStopOptions {
+  /** The number of evaluations without a lower loss. */
+  patience: number
+  /**
+   * How much lower a loss must be.
+   *
+   * @default 0
+   */
+  min_delta?: number | undefined
+}
+
+/** Options of a {@link Trainer}. One of `steps`, `epochs` and `seconds` is needed. */
+export interface TrainerOptions {
+  /** Batches: see {@link TrainData}. */
+  data: TrainData
+  optimizer: Optimizer<{ lr?: number }>
+  /** Ends the run after so many steps. */
+  steps?: number | undefined
+  /** Ends the run after so many epochs of the data. */
+  epochs?: number | undefined
+  /** Ends the run when another step would not fit into this time. */
+  seconds?: number | undefined
+  /** Absent: the rate of the optimizer. Groups keep the ratios of their rates. */
+  schedule?: RunSchedule | undefined
+  /**
+   * Batches for each step; their gradients are averaged by their tokens, so that a step is that of
+   * one large batch.
+   *
+   * @default 1
+   */
+  grad_accum?: number | undefined
+  /** The largest norm of all gradients; larger ones are scaled down. Absent: they stay. */
+  clip?: number | undefined
+  /** What makes a loss of what `forward` gives and the `target` of a batch. */
+  objective?:
+    | 'cross_entropy'
+    | 'mse'
+    | ({ kind: 'cross_entropy' } & CrossEntropyOptions)
+    | undefined
+  eval?: EvalOptions | undefined
+  checkpoint?: CheckpointOptions | undefined
+  /**
+   * Goes on from the last checkpoint in the folder, where there is one: with its weights, optimizer,
+   * place in the data and random numbers, so that the run gives what it would have given. Without
+   * it, a folder that has checkpoints is refused.
+   *
+   * @default false
+   */
+  resume?: boolean | undefined
+  early_stop?: EarlyStopOptions | undefined
+  /** Ends the run after the current step, with a checkpoint. */
+  signal?: AbortSignal | undefined
+}
+
+/** Options whose values are checked, with their defaults. */
+export interface CheckedOptions {
+  data: Batches
+  optimizer: Optimizer<{ lr?: number }>
+  steps: number
+  epochs: number
+  seconds: number
+  schedule: RunSchedule | null
+  grad_accum: number
+  max_grad_norm: number
+  objective: RunObjective | null
+  eval: { data: EvalOptions['data']; every: number; batches: number } | null
+  checkpoint: { folder: string; every: number | null; keep: number; best: boolean } | null
+  resume: boolean
+  early_stop: { patience: number; min_delta: number } | null
+  signal: AbortSignal | undefined
+}
+
+const KEYS = [
+  ...['data', 'optimizer', 'steps', 'epochs', 'seconds', 'schedule', 'grad_accum', 'clip'],
+  ...['objective', 'eval', 'checkpoint', 'resume', 'early_stop', 'signal'],
+]
+
+/** A number above 0, or one that stands for none. */
+function positive(value: unknown, what: string, whole: boolean, absent: number): number {
+  if (value === undefined || value === null) return absent
+  const number = whole ? checkInteger(value, what) : checkNumber(value, what)
+  if (number > 0) return number
+  throw refuse(what, 'above 0', value, 'invalid_options')
+}
+
+const wrong = (message: string) => new XTransformersError('invalid_options', `Trainer: ${message}`)
+
+/** @throws XTransformersError (`invalid_options`, `invalid_argument`) */
+export function checkTrainer(given: TrainerOptions): CheckedOptions {
+  const options = checkOptions(given, 'Trainer', KEYS)
+  if (!(options.optimizer instanceof Optimizer))
+    throw refuse('optimizer', 'an optimizer of this package', options.optimizer, 'invalid_options')
+  const [steps, epochs] = [options.steps, options.epochs].map((value, i) =>
+    positive(value, i ? 'epochs' : 'steps', true, Infinity),
+  ) as [number, number]
+  const seconds = positive(options.seconds, 'seconds', false, Infinity)
+  if (Math.min(steps, epochs, seconds) === Infinity)
+    throw wrong('give steps, epochs or seconds, at whose end the run is over')
+  if (options.schedule) checkFunction(options.schedule, 'schedule')
+  const checkpoint = checkCheckpoint(options.checkpoint)
+  const evaluation = checkEval(options.eval)
+  const early_stop = checkEarlyStop(options.early_stop)
+  if (early_stop && !evaluation) throw wrong('early_stop needs eval: it compares its losses')
+  const resume = checkFlag(options.resume, 'resume', false)
+  if (resume && !checkpoint) throw wrong('resume needs checkpoint: it goes on from its folder')
+  return {
+    data: new Batches(options.data, 'data', { epochs }),
+    optimizer: options.optimizer,
+    steps,
+    epochs,
+    seconds,
+    schedule: options.schedule ?? null,
+    grad_accum: positive(options.grad_accum, 'grad_accum', true, 1),
+    max_grad_norm: positive(options.clip, 'clip', false, Infinity),
+    objective: checkRunObjective(options.objective),
+    eval: evaluation,
+    checkpoint,
+    resume,
+    early_stop,
+    signal: checkSignal(options.signal),
+  }
+}
+
+function checkRunObjective(objective: TrainerOptions['objective']): RunObjective | null {
+  if (objective === undefined || objective === null) return null
+  if (objective === 'cross_entropy' || objective === 'mse') return { kind: objective, options: {} }
+  if (isRecord(objective) && objective.kind === 'cross_entropy') {
+    const { kind, ...options } = objective
+    return { kind, options }
+  }
+  const wanted = "'cross_entropy', 'mse' or { kind: 'cross_entropy', ... }"
+  throw refuse('objective', wanted, objective, 'invalid_options')
+}
+
+function checkEval(given: EvalOptions | null | undefined): CheckedOptions['eval'] {
+  if (given === undefined || given === null) return null
+  const { data, every, batches } = checkOptions(given, 'eval', ['data', 'every', 'batches'])
+  const wanted = 'a DataLoader, or batches that can be iterated more than once'
+  if (typeof data === 'function' || isUsedUp(data))
+    throw refuse('eval.data', wanted, data, 'invalid_options')
+  // refuses what is no data
+  new Batches(data, 'eval.data')
+  return {
+    data,
+    every: positive(every, 'eval.every', true, 250),
+    batches: positive(batches, 'eval.batches', true, Infinity),
+  }
+}
+
+function checkCheckpoint(given: CheckpointOptions | null | undefined) {
+  if (given === undefined || given === null) return null
+  const keys = ['folder', 'every', 'keep', 'best']
+  const { folder, every, keep, best } = checkOptions(given, 'checkpoint', keys)
+  if (typeof folder !== 'string' || folder === '')
+    throw refuse('checkpoint.folder', 'the path of a folder', folder, 'invalid_options')
+  return {
+    folder,
+    every: every ? positive(every, 'checkpoint.every', true, 1) : null,
+    keep: positive(keep, 'checkpoint.keep', true, 2),
+    best: checkFlag(best, 'checkpoint.best', true),
+  }
+}
+
+function checkEarlyStop(given: EarlyStopOptions | null | undefined): CheckedOptions['early_stop'] {
+  if (given === undefined || given === null) return null
+  const { patience, min_delta } = checkOptions(given, 'early_stop', ['patience', 'min_delta'])
+  const least = checkNumber(min_delta ?? 0, 'early_stop.min_delta')
+  if (least < 0) throw refuse('early_stop.min_delta', 'from 0', min_delta, 'invalid_options')
+  return { patience: positive(patience ?? 0, 'early_stop.patience', true, 0), min_delta: least }
+}
