@@ -81,6 +81,14 @@ export type {
   StateFormat,
   StateSaveOptions,
 } from './train/saved-state.js'
-export { constant, cosineWarmup, linearWarmup, type Schedule } from './train/schedules.js'
+export {
+  constant,
+  cosineWarmup,
+  inverseSqrt,
+  linearDecay,
+  linearWarmup,
+  type Schedule,
+  warmupStableDecay,
+} from './train/schedules.js'
 export { type Objective, type TrainStepOptions, trainStep } from './train/step.js'
 export type { StepResult } from './train/step-options.js'

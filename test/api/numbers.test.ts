@@ -8,6 +8,8 @@ import {
   crossEntropy,
   type DType,
   full,
+  inverseSqrt,
+  linearDecay,
   linearWarmup,
   mse,
   ones,
@@ -16,6 +18,7 @@ import {
   randn,
   type Tensor,
   tensor,
+  warmupStableDecay,
   zeros,
 } from 'x-transformers'
 import { numbers } from './helpers.js'
@@ -397,6 +400,9 @@ describe('an undefined result', () => {
       constant({ lr: 1 }),
       linearWarmup({ lr: 1, warmup_steps: 4 }),
       cosineWarmup({ lr: 1, warmup_steps: 4, total_steps: 8 }),
+      linearDecay({ lr: 1, warmup_steps: 4, total_steps: 8 }),
+      inverseSqrt({ lr: 1, warmup_steps: 4 }),
+      warmupStableDecay({ lr: 1, warmup_steps: 4, decay_steps: 2, total_steps: 8 }),
     ]
     for (const rate of rates) {
       for (const step of [-1, Number.NaN, Number.POSITIVE_INFINITY, '3', undefined]) {

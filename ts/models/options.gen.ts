@@ -4532,3 +4532,61 @@ export interface CosineWarmupOptions {
    */
   min_lr?: number | undefined
 }
+
+/** Options of a linear warm-up followed by linear decay. */
+export interface LinearDecayOptions {
+  /** Learning rate after the warm-up. */
+  lr: number
+  /** Length of the warm-up in steps. */
+  warmup_steps: number
+  /** The step at which the learning rate reaches `min_lr`, where it stays. */
+  total_steps: number
+  /**
+   * Final learning rate.
+   *
+   * @default 0
+   */
+  min_lr?: number | undefined
+}
+
+/**
+ * Options of a linear warm-up followed by decay with the inverse square root of the step.
+ *
+ * @see https://arxiv.org/abs/1706.03762
+ */
+export interface InverseSqrtOptions {
+  /** Learning rate after the warm-up. */
+  lr: number
+  /** Length of the warm-up in steps. */
+  warmup_steps: number
+}
+
+/**
+ * Options of a linear warm-up, a constant learning rate, and decay at the end.
+ *
+ * @see https://arxiv.org/abs/2404.06395
+ */
+export interface WarmupStableDecayOptions {
+  /** Learning rate between warm-up and decay. */
+  lr: number
+  /** Length of the warm-up in steps. */
+  warmup_steps: number
+  /** Length of the decay in steps. */
+  decay_steps: number
+  /** The step at which the learning rate reaches `min_lr`, where it stays. */
+  total_steps: number
+  /**
+   * Final learning rate.
+   *
+   * @default 0
+   */
+  min_lr?: number | undefined
+  /**
+   * How the learning rate falls: evenly, along half a cosine, or as 1 less the square root of the
+   * share of the decay that is over.
+   *
+   * @default 'linear'
+   * @see https://arxiv.org/abs/2405.18392
+   */
+  decay?: 'linear' | 'cosine' | 'sqrt' | undefined
+}

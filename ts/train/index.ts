@@ -27,7 +27,15 @@ export type {
   StateFormat,
   StateSaveOptions,
 } from './saved-state.js'
-export { constant, cosineWarmup, linearWarmup, type Schedule } from './schedules.js'
+export {
+  constant,
+  cosineWarmup,
+  inverseSqrt,
+  linearDecay,
+  linearWarmup,
+  type Schedule,
+  warmupStableDecay,
+} from './schedules.js'
 export { type Objective, type TrainStepOptions, trainStep } from './step.js'
 export type { StepResult } from './step-options.js'
 export { Trainer } from './trainer.js'

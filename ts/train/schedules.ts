@@ -3,7 +3,10 @@ import { XTransformersError } from '../errors.js'
 import type {
   ConstantOptions,
   CosineWarmupOptions,
+  InverseSqrtOptions,
+  LinearDecayOptions,
   LinearWarmupOptions,
+  WarmupStableDecayOptions,
 } from '../models/options.gen.js'
 import { resolveOptions } from '../models/options.js'
 
@@ -53,11 +56,69 @@ export function linearWarmup(options: LinearWarmupOptions): Schedule {
  * optimizer.lr = schedule(step)
  */
 export function cosineWarmup(options: CosineWarmupOptions): Schedule {
-  const { lr, warmup_steps, total_steps, min_lr } = resolveOptions('cosineWarmup', options)
+  const { warmup_steps, total_steps, ...rates } = resolveOptions('cosineWarmup', options)
+  return falling({ ...rates, warmup_steps, total_steps, start: warmup_steps, decay: 'cosine' })
+}
+
+/**
+ * A rate that grows evenly over the warm-up and then falls evenly to `min_lr` (0 by default) at
+ * `total_steps`, where it stays.
+ */
+export function linearDecay(options: LinearDecayOptions): Schedule {
+  const { warmup_steps, total_steps, ...rates } = resolveOptions('linearDecay', options)
+  return falling({ ...rates, warmup_steps, total_steps, start: warmup_steps, decay: 'linear' })
+}
+
+/**
+ * A rate that grows evenly over the warm-up and then falls with the inverse square root of the
+ * step: `lr * sqrt(warmup_steps / step)`. <https://arxiv.org/abs/1706.03762>
+ */
+export function inverseSqrt(options: InverseSqrtOptions): Schedule {
+  const { lr, warmup_steps } = resolveOptions('inverseSqrt', options)
+  const scale = Math.max(1, warmup_steps)
+  return of((step) => {
+    if (step < warmup_steps) return rising(lr, step, warmup_steps)
+    return lr * Math.sqrt(scale / Math.max(scale, step))
+  })
+}
+
+/**
+ * A rate that grows evenly over the warm-up, stays, and falls to `min_lr` (0 by default) over the
+ * last `decay_steps` before `total_steps`: such a run can be continued from before the decay.
+ * <https://arxiv.org/abs/2404.06395>
+ *
+ * @example
+ * warmupStableDecay({ lr: 1e-3, warmup_steps: 100, decay_steps: 400, total_steps: 2000 })
+ */
+export function warmupStableDecay(options: WarmupStableDecayOptions): Schedule {
+  const { decay_steps, ...rest } = resolveOptions('warmupStableDecay', options)
+  const start = Math.max(rest.warmup_steps, rest.total_steps - decay_steps)
+  return falling({ ...rest, start })
+}
+
+/** How much is left of the rate after a part of its decay, from 0 to 1. */
+const DECAYS = {
+  linear: (t: number) => 1 - t,
+  cosine: (t: number) => (1 + Math.cos(Math.PI * t)) / 2,
+  sqrt: (t: number) => 1 - Math.sqrt(t),
+}
+
+interface Falling {
+  lr: number
+  min_lr: number
+  warmup_steps: number
+  /** The step from which on it falls. */
+  start: number
+  total_steps: number
+  decay: keyof typeof DECAYS
+}
+
+/** A rate that grows, stays until `start`, and falls until `total_steps`. */
+function falling({ lr, min_lr, warmup_steps, start, total_steps, decay }: Falling): Schedule {
   return of((step) => {
     if (step >= total_steps) return min_lr
     if (step < warmup_steps) return rising(lr, step, warmup_steps)
-    const t = (step - warmup_steps) / (total_steps - warmup_steps)
-    return min_lr + ((lr - min_lr) * (1 + Math.cos(Math.PI * t))) / 2
+    if (step < start) return lr
+    return min_lr + (lr - min_lr) * DECAYS[decay]((step - start) / (total_steps - start))
   })
 }

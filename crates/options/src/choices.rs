@@ -52,6 +52,18 @@ choice! {
 }
 
 choice! {
+    /// How the learning rate falls at the end of a schedule.
+    Decay as Text {
+        /// `1 - t`.
+        Linear = "linear",
+        /// `(1 + cos(pi * t)) / 2`.
+        Cosine = "cosine",
+        /// `1 - sqrt(t)`.
+        Sqrt = "sqrt",
+    }
+}
+
+choice! {
     /// A filter of the logits before sampling.
     Filter as Filter {
         /// Keeps the largest logits.

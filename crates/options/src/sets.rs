@@ -235,5 +235,14 @@ fn training() -> Vec<OptionSet> {
         OptionSet::of::<CosineWarmupOptions>("CosineWarmupOptions")
             .of_functions(&["cosineWarmup"])
             .table("cosineWarmup"),
+        OptionSet::of::<LinearDecayOptions>("LinearDecayOptions")
+            .of_functions(&["linearDecay"])
+            .table("linearDecay"),
+        OptionSet::of::<InverseSqrtOptions>("InverseSqrtOptions")
+            .of_functions(&["inverseSqrt"])
+            .table("inverseSqrt"),
+        OptionSet::of::<WarmupStableDecayOptions>("WarmupStableDecayOptions")
+            .of_functions(&["warmupStableDecay"])
+            .table("warmupStableDecay"),
     ]
 }

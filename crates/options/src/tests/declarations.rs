@@ -162,6 +162,14 @@ fn defaults_of_sampling_and_of_the_optimizers_are_those_of_python() {
     assert_defaults::<CosineWarmupOptions>(json!({
         "lr": "required", "warmup_steps": "required", "total_steps": "required", "min_lr": 0,
     }));
+    assert_defaults::<LinearDecayOptions>(json!({
+        "lr": "required", "warmup_steps": "required", "total_steps": "required", "min_lr": 0,
+    }));
+    assert_defaults::<InverseSqrtOptions>(json!({ "lr": "required", "warmup_steps": "required" }));
+    assert_defaults::<WarmupStableDecayOptions>(json!({
+        "lr": "required", "warmup_steps": "required", "decay_steps": "required",
+        "total_steps": "required", "min_lr": 0, "decay": "linear",
+    }));
     assert_defaults::<AdamOptions>(
         json!({ "lr": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0 }),
     );

@@ -70,15 +70,15 @@ impl Select {
         let (condition, yes, no) =
             (host::slice::<u8>(&all[0])?, host::slice::<T>(&all[1])?, host::slice::<T>(&all[2])?);
         let mut chosen = alloc::with_capacity::<T>(condition.len())?;
-        chosen.extend(
-            condition.iter().zip(yes.iter().zip(no.iter())).map(|(condition, (yes, no))| {
+        chosen.extend(condition.iter().zip(yes.iter().zip(no.iter())).map(
+            |(condition, (yes, no))| {
                 if *condition != 0 {
                     *yes
                 } else {
                     *no
                 }
-            }),
-        );
+            },
+        ));
         host::array(chosen, self.condition.dims())
     }
 }
