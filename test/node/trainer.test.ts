@@ -20,8 +20,8 @@ const STEPS = 60
 const FEW = 9
 
 /**
- * Trains, and appends each loss to a file. With KILL_AT, it ends before so many changes of files, of
- * those after step 6, have been made.
+ * Trains, and appends each loss to a file. With KILL_AT, it ends before so many changes of files,
+ * of those after step 6, have been made.
  */
 const PROGRAM = `
 import fs, { appendFileSync } from 'node:fs'

@@ -2,29 +2,25 @@ import { throwIfAborted } from '../control.js'
 import { XTransformersError } from '../errors.js'
 import { tensorsIn } from '../tensor/memory.js'
 import { Batches, isStateful, type TrainBatch, type TrainData } from './batches.js'
-import { countedTokens } from './token-count.js'
+import type { Engine } from './engine.js'
 
 /** How data is gone over. */
 export interface Evaluation {
   data: Exclude<TrainData, (step: number) => unknown>
   /** At most so many batches. */
   batches: number
-  /** Of the cross entropy, whose targets it leaves out. */
-  ignore_index: number
   signal: AbortSignal | undefined
 }
 
 /**
  * The mean loss over batches, by their tokens.
  *
- * @param lossOf the loss of a batch
  * @throws XTransformersError (`invalid_argument`) where the data has no batch; the reason of the
  *   signal
  */
 export async function meanLoss(
-  model: unknown,
-  { data, batches: most, ignore_index, signal }: Evaluation,
-  lossOf: (batch: TrainBatch) => Promise<number>,
+  engine: Pick<Engine, 'countedTokens' | 'evaluate'>,
+  { data, batches: most, signal }: Evaluation,
 ): Promise<number> {
   const batches = new Batches(data, 'eval.data', { epochs: 1 })
   const place = isStateful(data) ? data.stateDict() : null
@@ -34,9 +30,9 @@ export async function meanLoss(
       throwIfAborted(signal)
       const batch = await batches.next()
       if (batch === null) break
-      const count = countedTokens(model, batch, ignore_index)
+      const count = await engine.countedTokens(batch)
       // nothing of it counts: its loss is no number
-      if (count > 0) total += count * (await lossOf(batch))
+      if (count > 0) total += count * (await engine.evaluate(batch))
       tokens += count
       if (batches.owned) freeBatch(batch)
     }

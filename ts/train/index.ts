@@ -45,4 +45,5 @@ export type {
   EvalOptions,
   RunSchedule,
   TrainerOptions,
+  WorkerOptimizer,
 } from './trainer-options.js'

@@ -7,6 +7,7 @@
 import { files } from '#files'
 import { XTransformersError } from '../errors.js'
 import { openSource, saveTo } from '../io/sources.js'
+import { Promises } from '../promises.js'
 import type { RandomState } from '../tensor/random.js'
 import type { BatchesState } from './batches.js'
 
@@ -50,7 +51,7 @@ export class RunFolder {
       const content = await files.list(this.path(Number(text)))
       return { step: Number(text), whole: content?.includes(STATE) ?? false }
     })
-    return (await Promise.all(found)).sort((a, b) => a.step - b.step)
+    return (await Promises.all(found)).sort((a, b) => a.step - b.step)
   }
 
   /** The steps with a checkpoint, in their order. */

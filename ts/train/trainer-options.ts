@@ -13,13 +13,19 @@ import { XTransformersError } from '../errors.js'
 import type { CrossEntropyOptions } from '../tensor/operations.js'
 import { Batches, isUsedUp, type TrainData } from './batches.js'
 import type { RunObjective } from './engine.js'
-import { Optimizer } from './optimizer.js'
+import type { LocalOptimizer } from './local-engine.js'
 
 /**
  * The learning rate of a step, counted from 0; `share` is how much of the run is done, from 0 to 1,
  * for runs whose number of steps is not known.
  */
 export type RunSchedule = (step: number, share: number) => number
+
+/** An optimizer of `x-transformers/worker`. */
+export interface WorkerOptimizer {
+  readonly ready: Promise<unknown>
+  lr: number
+}
 
 /** The data that a run is measured on. */
 export interface EvalOptions {
@@ -71,7 +77,8 @@ export interface EarlyStopOptions {
 export interface TrainerOptions {
   /** Batches: see {@link TrainData}. */
   data: TrainData
-  optimizer: Optimizer<{ lr?: number }>
+  /** Of this thread, or of the worker that the model is in. */
+  optimizer: LocalOptimizer | WorkerOptimizer
   /** Ends the run after so many steps. */
   steps?: number | undefined
   /** Ends the run after so many epochs of the data. */
@@ -98,9 +105,9 @@ export interface TrainerOptions {
   eval?: EvalOptions | undefined
   checkpoint?: CheckpointOptions | undefined
   /**
-   * Goes on from the last checkpoint in the folder, where there is one: with its weights, optimizer,
-   * place in the data and random numbers, so that the run gives what it would have given. Without
-   * it, a folder that has checkpoints is refused.
+   * Goes on from the last checkpoint in the folder, where there is one: with its weights,
+   * optimizer, place in the data and random numbers, so that the run gives what it would have
+   * given. Without it, a folder that has checkpoints is refused.
    *
    * @default false
    */
@@ -113,7 +120,7 @@ export interface TrainerOptions {
 /** Options whose values are checked, with their defaults. */
 export interface CheckedOptions {
   data: Batches
-  optimizer: Optimizer<{ lr?: number }>
+  optimizer: unknown
   steps: number
   epochs: number
   seconds: number
@@ -146,8 +153,6 @@ const wrong = (message: string) => new XTransformersError('invalid_options', `Tr
 /** @throws XTransformersError (`invalid_options`, `invalid_argument`) */
 export function checkTrainer(given: TrainerOptions): CheckedOptions {
   const options = checkOptions(given, 'Trainer', KEYS)
-  if (!(options.optimizer instanceof Optimizer))
-    throw refuse('optimizer', 'an optimizer of this package', options.optimizer, 'invalid_options')
   const [steps, epochs] = [options.steps, options.epochs].map((value, i) =>
     positive(value, i ? 'epochs' : 'steps', true, Infinity),
   ) as [number, number]

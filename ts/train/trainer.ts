@@ -1,9 +1,9 @@
-import { describeValue } from '../checks.js'
+import { describeValue, has, refuse } from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import { Module } from '../module/module.js'
-import { randomState, setRandomState } from '../tensor/random.js'
+import { Promises } from '../promises.js'
 import type { TrainBatch } from './batches.js'
-import { Engine } from './engine.js'
+import { ENGINE, type Engine, type EngineModel, type EngineOptimizer } from './engine.js'
 import { freeBatch, meanLoss } from './evaluate.js'
 import type {
   CheckpointEvent,
@@ -13,15 +13,13 @@ import type {
   StopReason,
   TrainEvent,
 } from './events.js'
+import { LocalEngine } from './local-engine.js'
+import { Optimizer } from './optimizer.js'
 import { RunFolder, type RunState } from './run-folder.js'
-import { countedTokens, tokensIn } from './token-count.js'
 import { type CheckedOptions, checkTrainer, type TrainerOptions } from './trainer-options.js'
 
 /** The loss of the last steps is a mean over so many. */
 const LAST_LOSSES = 50
-
-/** The default of `ignore_index`. */
-const IGNORED = -100
 
 /** How far a run is. */
 interface Progress {
@@ -61,7 +59,7 @@ interface Progress {
  *   if (event.type === 'evaluation') console.log(event.step, event.loss)
  */
 export class Trainer implements AsyncIterable<TrainEvent> {
-  readonly model: Module
+  readonly model: Module | EngineModel
   readonly #options: CheckedOptions
   readonly #engine: Engine
   readonly #folder: RunFolder | null
@@ -74,15 +72,11 @@ export class Trainer implements AsyncIterable<TrainEvent> {
   }
 
   /** @throws XTransformersError (`invalid_options`, `invalid_argument`) */
-  constructor(model: Module, options: TrainerOptions) {
-    if (!(model instanceof Module)) {
-      const message = `Trainer: the model must be a Module, got ${describeValue(model)}`
-      throw new XTransformersError('invalid_argument', message)
-    }
+  constructor(model: Module | EngineModel, options: TrainerOptions) {
     this.model = model
     this.#options = checkTrainer(options)
-    const { optimizer, objective, checkpoint } = this.#options
-    this.#engine = new Engine(model, optimizer, objective)
+    this.#engine = engineOf(model, this.#options)
+    const { checkpoint } = this.#options
     this.#folder = checkpoint && new RunFolder(checkpoint.folder)
   }
 
@@ -149,7 +143,7 @@ export class Trainer implements AsyncIterable<TrainEvent> {
     const state = await folder.read(step)
     await this.#engine.load(...tensorFiles(folder, step))
     this.#options.data.restore(state.data)
-    setRandomState(state.random)
+    await this.#engine.setRandom(state.random)
     const { seconds, losses, eval_loss, best, stale } = state
     this.#now = {
       ...this.#now,
@@ -200,10 +194,10 @@ export class Trainer implements AsyncIterable<TrainEvent> {
     if (batches.length === 0) return null
     try {
       const lr = schedule ? schedule(now.step, share) : this.#engine.lr
-      const { tokens, shares } = this.#count(batches)
-      const settings = { batches, shares, lr, max_grad_norm }
-      const where = { step: now.step, last_checkpoint: now.checkpoint }
-      const { loss, grad_norm } = await this.#engine.step({ ...settings, ...where })
+      const { tokens, shares } = await this.#count(batches)
+      const place = { step: now.step, last_checkpoint: now.checkpoint }
+      const settings = { batches, shares, lr, max_grad_norm, place }
+      const { loss, grad_norm } = await this.#engine.step(settings)
       now.step++
       now.steps++
       now.tokens += tokens
@@ -230,12 +224,12 @@ export class Trainer implements AsyncIterable<TrainEvent> {
   }
 
   /** The tokens of a step, and the shares of its batches. */
-  #count(batches: readonly TrainBatch[]): { tokens: number; shares: number[] | null } {
-    const { objective } = this.#options
+  async #count(
+    batches: readonly TrainBatch[],
+  ): Promise<{ tokens: number; shares: number[] | null }> {
     const [only] = batches
-    if (batches.length === 1 && only) return { tokens: tokensIn(this.model, only), shares: null }
-    const ignored = objective?.options.ignore_index ?? IGNORED
-    const counts = batches.map((batch) => countedTokens(this.model, batch, ignored))
+    if (batches.length === 1 && only) return { tokens: this.#engine.tokens(only), shares: null }
+    const counts = await Promises.all(batches.map((batch) => this.#engine.countedTokens(batch)))
     const tokens = counts.reduce((a, b) => a + b, 0)
     return { tokens, shares: tokens > 0 ? counts.map((count) => count / tokens) : null }
   }
@@ -281,16 +275,14 @@ export class Trainer implements AsyncIterable<TrainEvent> {
 
   /** Measures the loss; it draws no random number of the run. Null after an abort. */
   async #evaluate(): Promise<EvaluationEvent | null> {
-    const { eval: evaluation, objective, early_stop, signal } = this.#options
+    const { eval: evaluation, early_stop, signal } = this.#options
     const now = this.#now
     const start = performance.now()
-    const random = randomState()
+    const random = await this.#engine.random()
     this.model.eval()
     try {
       if (evaluation === null) throw new XTransformersError('internal', 'there is no eval')
-      const ignore_index = objective?.options.ignore_index ?? IGNORED
-      const settings = { ...evaluation, ignore_index, signal }
-      const loss = await meanLoss(this.model, settings, (batch) => this.#engine.evaluate(batch))
+      const loss = await meanLoss(this.#engine, { ...evaluation, signal })
       const best = now.best === null || loss < now.best.loss - (early_stop?.min_delta ?? 0)
       now.eval_loss = loss
       now.evaluated = now.step
@@ -303,7 +295,7 @@ export class Trainer implements AsyncIterable<TrainEvent> {
       throw error
     } finally {
       this.model.train()
-      setRandomState(random)
+      await this.#engine.setRandom(random)
     }
   }
 
@@ -316,7 +308,7 @@ export class Trainer implements AsyncIterable<TrainEvent> {
       version: 1,
       step,
       seconds: this.#seconds(),
-      random: randomState(),
+      random: await this.#engine.random(),
       data: data.state(),
       ...{ losses, eval_loss, best, stale },
     }
@@ -326,6 +318,17 @@ export class Trainer implements AsyncIterable<TrainEvent> {
     await this.#folder.prune(checkpoint.keep, [checkpoint.best ? best?.step : undefined])
     return { type: 'checkpoint', step, path, best: best?.step === step }
   }
+}
+
+/** What runs the steps of a model. */
+function engineOf(model: unknown, { optimizer, objective }: CheckedOptions): Engine {
+  if (has(optimizer, ENGINE)) return (optimizer as EngineOptimizer)[ENGINE](model, objective)
+  if (!(model instanceof Module)) {
+    const message = `Trainer: the model must be a Module, got ${describeValue(model)}`
+    throw new XTransformersError('invalid_argument', message)
+  }
+  if (optimizer instanceof Optimizer) return new LocalEngine(model, optimizer, objective)
+  throw refuse('optimizer', 'an optimizer of this package', optimizer, 'invalid_options')
 }
 
 const tensorFiles = (folder: RunFolder, step: number): [model: string, optimizer: string] => [

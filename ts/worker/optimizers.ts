@@ -3,8 +3,10 @@ import { checkIterable, checkOptions, isRecord } from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import type { Target } from '../io/sources.js'
 import type { AdamOptions, AdamWOptions, SGDOptions } from '../models/options.gen.js'
+import { ENGINE, type Engine, type RunObjective } from '../train/engine.js'
 import type { StateSaveOptions } from '../train/saved-state.js'
 import type { Connection } from './client.js'
+import { RATES, RemoteEngine } from './engine.js'
 import type { WireGroup } from './protocol.js'
 import { callRemote, notifyRemote, RemoteObject, saveRemote } from './remote.js'
 import { RemoteModel } from './remote-model.js'
@@ -32,6 +34,8 @@ export abstract class RemoteOptimizer<Options extends Rate = Rate> extends Remot
    */
   readonly ready: Promise<this>
   #lr: number
+  /** @internal The rate of each group, as the optimizer was made. */
+  readonly [RATES]: readonly number[]
 
   /** @internal */
   constructor(
@@ -57,7 +61,8 @@ export abstract class RemoteOptimizer<Options extends Rate = Rate> extends Remot
       id,
       groups.map(({ model }) => model),
     )
-    this.#lr = groups[0]?.lr ?? options.lr ?? rate
+    this[RATES] = groups.map((group) => group.lr ?? options.lr ?? rate)
+    this.#lr = this[RATES][0] ?? rate
     this.ready = connection.request('optimizer', params).then(() => this)
     this.ready.catch(() => {})
   }
@@ -122,6 +127,11 @@ export abstract class RemoteOptimizer<Options extends Rate = Rate> extends Remot
       { transfer },
     )
     this.#lr = lr as number
+  }
+
+  /** @internal */
+  [ENGINE](model: unknown, objective: RunObjective | null): Engine {
+    return new RemoteEngine(model, this as unknown as RemoteOptimizer, objective)
   }
 
   /** @internal */

@@ -9,6 +9,8 @@ import type { DType } from '../native/native.js'
 import type { RuntimeInfo } from '../native/runtime.js'
 import type { TypedArray } from '../tensor/data.js'
 import type { Memory } from '../tensor/memory.js'
+import type { RandomState } from '../tensor/random.js'
+import type { RunPlace } from '../train/engine.js'
 import type { StepResult } from '../train/step-options.js'
 
 /**
@@ -63,15 +65,24 @@ export interface WireGroup {
   settings: Wire
 }
 
+/** What makes a loss of what `forward` gives; the targets are one for each batch. */
+export interface WireObjective {
+  kind: 'cross_entropy' | 'mse'
+  targets: Wire[]
+  options: Wire
+}
+
 export interface WireStep {
   model: Id
   optimizer: Id
   /** Arguments of `forward`. */
   batches: Wire[][]
-  objective: { kind: 'cross_entropy' | 'mse'; targets: Wire[]; options: Wire } | null
+  objective: WireObjective | null
   max_grad_norm: number | null
   /** The share of each batch in the step; null: all have the same. */
   shares: readonly number[] | null
+  /** Of a run, whose loss and gradients must be finite; null: a step alone. */
+  place: RunPlace | null
 }
 
 /** Learning rates by the class of the optimizer. */
@@ -82,6 +93,8 @@ export interface Operations {
   info: [params: null, result: RuntimeInfo]
   memory: [params: null, result: Memory]
   seed: [params: { seed: number }, result: null]
+  random: [params: null, result: RandomState]
+  setRandom: [params: RandomState, result: null]
   construct: [params: { object: Id; class: string; args: Wire[] }, result: null]
   optimizer: [
     params: { object: Id; class: string; groups: WireGroup[]; options: Wire },
@@ -96,6 +109,8 @@ export interface Operations {
   /** The tokens come as items, as many as were pulled. */
   stream: [params: { object: Id; args: Wire[] }, result: null]
   trainStep: [params: WireStep, result: StepResult]
+  /** The loss of a batch, without gradients. */
+  evaluate: [params: { model: Id; batch: Wire[]; objective: WireObjective | null }, result: number]
 }
 
 export type Operation = keyof Operations

@@ -11,7 +11,7 @@ import {
 } from '../train/step-options.js'
 import type { Connection } from './client.js'
 import { RemoteOptimizer } from './optimizers.js'
-import type { WireStep } from './protocol.js'
+import type { WireObjective, WireStep } from './protocol.js'
 import { RemoteModel } from './remote-model.js'
 import type { TensorInput } from './tensor.js'
 import type { Packed } from './transfer.js'
@@ -87,6 +87,7 @@ export function packStep(step: TrainStep, connection: Connection): Packed<WireSt
       objective: targets?.value ?? null,
       max_grad_norm,
       shares,
+      place: null,
     },
     transfer: [...packed, ...(targets ? [targets] : [])].flatMap(({ transfer }) => transfer),
   }
@@ -95,7 +96,7 @@ export function packStep(step: TrainStep, connection: Connection): Packed<WireSt
 function packObjective(
   { kind, targets, options }: CheckedObjective,
   connection: Connection,
-): Packed<NonNullable<WireStep['objective']>> {
+): Packed<WireObjective> {
   const { value, transfer } = packArguments([targets, options], connection, 'objective')
   return { value: { kind, targets: value[0] as unknown[], options: value[1] }, transfer }
 }

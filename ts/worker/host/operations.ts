@@ -6,13 +6,13 @@ import { load } from '../../models/load.js'
 import type { NativeModel } from '../../models/native-model.js'
 import { info } from '../../native/runtime.js'
 import { memory } from '../../tensor/memory.js'
-import { manualSeed } from '../../tensor/random.js'
+import { manualSeed, randomState, setRandomState } from '../../tensor/random.js'
 import type { Operation, Params, Request, Result } from '../protocol.js'
 import type { Packed } from '../transfer.js'
 import type { Call } from './call.js'
 import { modelMethod, OPTIMIZER_METHODS } from './methods.js'
 import { classOf, make, makeOptimizer, register, sourceOf } from './objects.js'
-import { runTrainStep } from './train.js'
+import { runEvaluation, runTrainStep } from './train.js'
 import { Tensors } from './values.js'
 
 type Handler<K extends Operation> = (params: Params<K>, call: Call) => Promise<Packed<Result<K>>>
@@ -66,6 +66,11 @@ const HANDLERS: { [K in Operation]: Handler<K> } = {
     manualSeed(seed)
     return plain(null)
   }),
+  random: inOrder(() => plain(randomState())),
+  setRandom: inOrder((state) => {
+    setRandomState(state)
+    return plain(null)
+  }),
   construct: inOrder(({ object, class: name, args }, tensors, { table }) => {
     const construct = () =>
       new (classOf<new (...args: unknown[]) => NativeModel>(models, name))(
@@ -98,6 +103,9 @@ const HANDLERS: { [K in Operation]: Handler<K> } = {
   stream: streamTokens,
   trainStep: inOrder(async (step, tensors, { table, signal }) =>
     plain(await runTrainStep(step, table, tensors, signal)),
+  ),
+  evaluate: inOrder(async (params, tensors, { table }) =>
+    plain(await runEvaluation(params, table, tensors)),
   ),
 }
 

@@ -1,0 +1,158 @@
+import { describe, expect, it } from 'vitest'
+import * as main from 'x-transformers'
+import { type DoneEvent, type TrainEvent, Trainer } from 'x-transformers/train'
+import { type HostTensor, type Library, type RemoteModel, tensor } from 'x-transformers/worker'
+import { newFolder } from '../api/folder.js'
+import { numbers as mainNumbers, ids as mainTokens } from '../api/helpers.js'
+import { ids, LAYERS, library, NET, numbers, smallModel, smallNet } from './helpers.js'
+
+const DROPOUT = { attn_dropout: 0.2, ff_dropout: 0.2 }
+const LENGTHS = [6, 9, 7, 5]
+
+const settings = <More extends object>(more: More) => ({
+  ...{ steps: 9, clip: 1, grad_accum: 2 },
+  schedule: main.cosineWarmup({ lr: 3e-3, warmup_steps: 3, total_steps: 9 }),
+  ...more,
+})
+
+async function eventsOf(trainer: Trainer): Promise<TrainEvent[]> {
+  const events: TrainEvent[] = []
+  for await (const event of trainer) events.push(event)
+  return events
+}
+
+/** What events tell of numbers, without times and paths. */
+const plain = (events: TrainEvent[]) =>
+  events.map((event) => {
+    if (event.type === 'step') {
+      const { step, epoch, loss, lr, grad_norm, tokens } = event
+      return { step, epoch, loss, lr, grad_norm, tokens }
+    }
+    if (event.type === 'evaluation') return { step: event.step, loss: event.loss, best: event.best }
+    return event.type
+  })
+
+/** A run of a model in a worker. */
+function runOf(x: Library, more: object): { model: RemoteModel; trainer: Trainer } {
+  const model = smallModel(x, DROPOUT)
+  const data = LENGTHS.map((length) => [ids(2, length)])
+  const options = {
+    ...{ data, optimizer: new x.AdamW(model, { lr: 3e-3 }) },
+    eval: { data: data.slice(0, 3), every: 4 },
+    ...more,
+  }
+  return { model, trainer: new Trainer(model, settings(options)) }
+}
+
+const weights = async (model: RemoteModel) => [...(await model.stateDict()).values()].map(numbers)
+
+describe('a Trainer of a model in a worker', () => {
+  it('gives what one of the main library gives', async () => {
+    main.manualSeed(5)
+    const attn_layers = new main.Decoder({ ...LAYERS, ...DROPOUT })
+    const own = new main.AutoregressiveWrapper(new main.TransformerWrapper({ ...NET, attn_layers }))
+    const data = LENGTHS.map((length) => [mainTokens(2, length)])
+    const optimizer = new main.AdamW(own.parameters(), { lr: 3e-3 })
+    const evaluation = { data: data.slice(0, 3), every: 4 }
+    const want = await eventsOf(new Trainer(own, settings({ data, optimizer, eval: evaluation })))
+
+    const x = await library()
+    x.manualSeed(5)
+    const { model, trainer } = runOf(x, {})
+    const got = await eventsOf(trainer)
+    expect(plain(got)).toEqual(plain(want))
+    expect(plain(got)).toHaveLength(9 + 3 + 1)
+    expect(await weights(model)).toEqual([...own.stateDict().values()].map(mainNumbers))
+    expect(model.training).toBe(true)
+  })
+
+  it('goes on as if it had not been stopped', async () => {
+    const whole = await library()
+    whole.manualSeed(5)
+    const folders = [await newFolder(), await newFolder()]
+    const all = runOf(whole, { checkpoint: { folder: folders[0], every: 3 } })
+    const want = await eventsOf(all.trainer)
+
+    const first = await library()
+    first.manualSeed(5)
+    const controller = new AbortController()
+    const checkpoint = { folder: folders[1], every: 3 }
+    const stopped: TrainEvent[] = []
+    for await (const event of runOf(first, { checkpoint, signal: controller.signal }).trainer) {
+      stopped.push(event)
+      if (event.type === 'step' && event.step === 5) controller.abort()
+    }
+    expect(stopped.at(-1)).toMatchObject({ reason: 'aborted', steps: 5 })
+
+    const second = await library()
+    second.manualSeed(99)
+    const resumed = runOf(second, { checkpoint, resume: true })
+    const got = await eventsOf(resumed.trainer)
+    const losses = (events: TrainEvent[]) =>
+      events.flatMap((event) => (event.type === 'step' ? event.loss : []))
+    expect([...losses(stopped), ...losses(got)]).toEqual(losses(want))
+    expect(await weights(resumed.model)).toEqual(await weights(all.model))
+    expect((got.at(-1) as DoneEvent).best).toEqual((want.at(-1) as DoneEvent).best)
+  })
+
+  it('keeps the ratios of the rates of groups, and takes an objective', async () => {
+    const x = await library()
+    const net = smallNet(x)
+    const first = 'token_emb.emb.weight'
+    const names = [...(await net.stateDict()).keys()].filter((name) => name !== first)
+    const groups = [
+      { model: net, params: [first], lr: 0.02 },
+      { model: net, params: names.filter((name) => !name.endsWith('inv_freq')), lr: 0.01 },
+    ]
+    const optimizer = new x.SGD(groups, { lr: 0.01 })
+    const target = ids(2, 8)
+    const [want] = (await net.forward(ids(2, 8))).shape
+    const objective = { kind: 'cross_entropy', ignore_index: 3 } as const
+    const data = () => ({ args: [ids(2, 8)], target })
+    const before = await net.stateDict()
+    const events = await eventsOf(
+      new Trainer(net, { data, optimizer, steps: 1, objective, schedule: () => 0 }),
+    )
+    expect(want).toBe(2)
+    // a rate of 0 for all groups
+    expect([...(await net.stateDict()).values()].map(numbers)).toEqual(
+      [...before.values()].map(numbers),
+    )
+    expect(events[0]).toMatchObject({ type: 'step', tokens: 16, lr: 0 })
+  })
+
+  it('ends before the weights change where the loss is not finite', async () => {
+    const x = await library()
+    const { model, trainer } = runOf(x, {})
+    const error = await trainer
+      .run(async ({ type }) => {
+        if (type !== 'step' || trainer.step !== 2) return
+        const [name, value] = [...(await model.stateDict())].at(-1) as [string, HostTensor]
+        const broken = tensor(new Float32Array(value.data.length).fill(Number.NaN), {
+          shape: value.shape,
+        })
+        await model.loadStateDict({ [name]: broken }, { strict: false })
+      })
+      .then(
+        () => null,
+        (e) => e,
+      )
+    expect(error).toMatchObject({ code: 'not_finite' })
+    expect(error.message).toMatch(
+      /^the loss is NaN at step 2.* The largest gradients: net\.\S+ \(NaN\)/,
+    )
+  })
+
+  it('refuses a model of elsewhere', async () => {
+    const [x, y] = [await library(), await library()]
+    const optimizer = new x.AdamW(smallModel(x))
+    const options = { data: [[ids(1, 4)]], optimizer, steps: 1 }
+    expect(() => new Trainer(smallModel(y), options)).toThrow(
+      /the model must be one of the worker that the optimizer is in/,
+    )
+    const own = new main.Decoder({ dim: 8, depth: 1, heads: 1 })
+    expect(() => new Trainer(own, options)).toThrow(/got a Decoder/)
+    const local = { ...options, optimizer: new main.SGD(own.parameters()) }
+    expect(() => new Trainer(smallModel(x), local)).toThrow(/the model must be a Module/)
+  })
+})

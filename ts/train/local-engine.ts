@@ -1,0 +1,86 @@
+import { AutoregressiveWrapper } from '../models/autoregressive.js'
+import type { Module } from '../module/module.js'
+import { type RandomState, randomState, setRandomState } from '../tensor/random.js'
+import type { TrainBatch } from './batches.js'
+import { type Engine, type EngineStep, IGNORED, type RunObjective, ratiosOf } from './engine.js'
+import { requireFinite } from './finite.js'
+import type { Optimizer } from './optimizer.js'
+import { type Batch, evaluateLoss, type Forward, inTurn, runStep } from './step.js'
+import type { StepResult } from './step-options.js'
+import { countedTokens, tokensIn } from './token-count.js'
+
+/** An optimizer of this thread, with settings of any kind. */
+export type LocalOptimizer = Optimizer<{ lr?: number }>
+
+/** A model of this thread. */
+export class LocalEngine implements Engine {
+  readonly #model: Module
+  readonly #optimizer: LocalOptimizer
+  readonly #objective: RunObjective | null
+  readonly #ratios: readonly number[]
+
+  constructor(model: Module, optimizer: LocalOptimizer, objective: RunObjective | null) {
+    this.#model = model
+    this.#optimizer = optimizer
+    this.#objective = objective
+    this.#ratios = ratiosOf(optimizer.param_groups.map(({ lr }) => lr))
+  }
+
+  get lr(): number {
+    return this.#optimizer.lr
+  }
+
+  async step({ batches, shares, lr, max_grad_norm, place }: EngineStep): Promise<StepResult> {
+    for (const [i, group] of this.#optimizer.param_groups.entries())
+      Object.assign(group, { lr: lr * (this.#ratios[i] as number) })
+    return await inTurn(this.#optimizer, () =>
+      runStep(this.#model as Forward, this.#optimizer, {
+        batches: batches.map(asBatch),
+        objective: this.#objective,
+        max_grad_norm,
+        shares,
+        signal: undefined,
+        before_update: (result) => requireFinite(this.#model, result, place),
+      }),
+    )
+  }
+
+  tokens(batch: TrainBatch): number {
+    return tokensIn(batch, this.#model instanceof AutoregressiveWrapper)
+  }
+
+  async countedTokens(batch: TrainBatch): Promise<number> {
+    const model = this.#model
+    const predicts = model instanceof AutoregressiveWrapper
+    const own = predicts ? model.options.ignore_index : undefined
+    return countedTokens(batch, predicts, this.#objective?.options.ignore_index ?? own ?? IGNORED)
+  }
+
+  async evaluate(batch: TrainBatch): Promise<number> {
+    return await evaluateLoss(this.#model as Forward, asBatch(batch), this.#objective)
+  }
+
+  async save(model: string, optimizer: string): Promise<void> {
+    await this.#model.save(model)
+    await this.#optimizer.save(optimizer)
+  }
+
+  async load(model: string, optimizer: string): Promise<void> {
+    await this.#model.loadWeights(model)
+    await this.#optimizer.load(optimizer)
+  }
+
+  async random(): Promise<RandomState> {
+    return randomState()
+  }
+
+  async setRandom(state: RandomState): Promise<void> {
+    setRandomState(state)
+  }
+}
+
+const asBatch = (batch: TrainBatch): Batch => ({
+  args: () => batch.args,
+  target: () => batch.target,
+  free: () => {},
+})

@@ -1,0 +1,150 @@
+/** A model of a worker and its optimizer, as a `Trainer` needs them. */
+import { describeValue } from '../checks.js'
+import { XTransformersError } from '../errors.js'
+import type { Target } from '../io/sources.js'
+import type { TrainBatch } from '../train/batches.js'
+import {
+  type Engine,
+  type EngineStep,
+  IGNORED,
+  type RunObjective,
+  ratiosOf,
+} from '../train/engine.js'
+import type { StepResult } from '../train/step-options.js'
+import { countedTokens, tokensIn } from '../train/token-count.js'
+import type { Connection } from './client.js'
+import type { WireObjective } from './protocol.js'
+import type { RemoteHandle } from './remote.js'
+import { RemoteModel } from './remote-model.js'
+import type { WorkerSource } from './source.js'
+import type { Packed } from './transfer.js'
+import { packArguments, REMOTE } from './values.js'
+
+/** Where an optimizer keeps the rates of its groups for a run. */
+export const RATES: unique symbol = Symbol('x-transformers.rates')
+
+/** An optimizer of a worker, as far as a run needs it. */
+interface EngineOptimizer {
+  readonly [REMOTE]: RemoteHandle
+  readonly [RATES]: readonly number[]
+  lr: number
+  setOptions(options: { lr: number }, group: number): Promise<void>
+  save(target: Target): Promise<void>
+  load(source: WorkerSource): Promise<void>
+}
+
+export class RemoteEngine implements Engine {
+  readonly #model: RemoteModel
+  readonly #optimizer: EngineOptimizer
+  readonly #objective: RunObjective | null
+  readonly #connection: Connection
+  readonly #ratios: readonly number[]
+  /** Of the wrapper, once it was asked for. */
+  #ignored: Promise<number> | null = null
+
+  /** @throws XTransformersError (`invalid_argument`) where the model is not one of this worker */
+  constructor(model: unknown, optimizer: EngineOptimizer, objective: RunObjective | null) {
+    const { connection } = optimizer[REMOTE]
+    if (!(model instanceof RemoteModel) || model[REMOTE].connection !== connection) {
+      const message = `Trainer: the model must be one of the worker that the optimizer is in, got ${describeValue(model)}`
+      throw new XTransformersError('invalid_argument', message)
+    }
+    this.#model = model
+    this.#optimizer = optimizer
+    this.#objective = objective
+    this.#connection = connection
+    this.#ratios = ratiosOf(optimizer[RATES])
+  }
+
+  get lr(): number {
+    return this.#optimizer.lr
+  }
+
+  /** Whether the model predicts each token from those before it. */
+  get #predicts(): boolean {
+    return this.#model.constructor.name === 'AutoregressiveWrapper'
+  }
+
+  async step({ batches, shares, lr, max_grad_norm, place }: EngineStep): Promise<StepResult> {
+    await this.#setRates(lr)
+    const packed = batches.map(({ args }, i) => this.#pack(args, `batches[${i}]`))
+    const targets = this.#packTargets(batches)
+    const step = {
+      model: this.#model[REMOTE].id,
+      optimizer: this.#optimizer[REMOTE].id,
+      batches: packed.map(({ value }) => value),
+      objective: targets?.value ?? null,
+      ...{ max_grad_norm, shares, place },
+    }
+    const transfer = [...packed, ...(targets ? [targets] : [])].flatMap((part) => part.transfer)
+    return await this.#connection.request('trainStep', step, { transfer })
+  }
+
+  async #setRates(lr: number): Promise<void> {
+    if (this.#ratios.every((ratio) => ratio === 1)) {
+      if (this.#optimizer.lr !== lr) this.#optimizer.lr = lr
+      return
+    }
+    for (const [i, ratio] of this.#ratios.entries())
+      await this.#optimizer.setOptions({ lr: lr * ratio }, i)
+  }
+
+  tokens(batch: TrainBatch): number {
+    return tokensIn(batch, this.#predicts)
+  }
+
+  async countedTokens(batch: TrainBatch): Promise<number> {
+    const own = this.#objective?.options.ignore_index ?? (await this.#ignoredIndex())
+    return countedTokens(batch, this.#predicts, own)
+  }
+
+  #ignoredIndex(): Promise<number> {
+    this.#ignored ??= this.#model.describe().then(({ options }) => {
+      const { ignore_index } = options as { ignore_index?: number }
+      return this.#predicts ? (ignore_index ?? IGNORED) : IGNORED
+    })
+    return this.#ignored
+  }
+
+  async evaluate(batch: TrainBatch): Promise<number> {
+    const { value, transfer } = this.#pack(batch.args, 'a batch')
+    const targets = this.#packTargets([batch])
+    const params = {
+      model: this.#model[REMOTE].id,
+      batch: value,
+      objective: targets?.value ?? null,
+    }
+    const all = [...transfer, ...(targets?.transfer ?? [])]
+    return await this.#connection.request('evaluate', params, { transfer: all })
+  }
+
+  async save(model: string, optimizer: string): Promise<void> {
+    await this.#model.save(model)
+    await this.#optimizer.save(optimizer)
+  }
+
+  async load(model: string, optimizer: string): Promise<void> {
+    await this.#model.loadWeights(model)
+    await this.#optimizer.load(optimizer)
+  }
+
+  random() {
+    return this.#connection.request('random', null)
+  }
+
+  async setRandom(state: { seed: number; calls: number }): Promise<void> {
+    await this.#connection.request('setRandom', state)
+  }
+
+  #pack(args: readonly unknown[], what: string) {
+    return packArguments(args, this.#connection, what)
+  }
+
+  #packTargets(batches: readonly TrainBatch[]): Packed<WireObjective> | null {
+    if (this.#objective === null) return null
+    const { kind, options } = this.#objective
+    const all = [batches.map(({ target }) => target), options]
+    const { value, transfer } = this.#pack(all, 'the targets')
+    return { value: { kind, targets: value[0] as unknown[], options: value[1] }, transfer }
+  }
+}
