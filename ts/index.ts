@@ -72,7 +72,7 @@ export { type BackwardOptions, Tensor } from './tensor/tensor.js'
 export { clipGradNorm, clipGradNormSync } from './train/clip.js'
 export type { ParamGroup } from './train/groups.js'
 export type { StateReadOptions } from './train/optimizer.js'
-export { Adam, AdamW, SGD } from './train/optimizers.js'
+export { Adam, AdamW, Lion, SGD } from './train/optimizers.js'
 export type {
   OptimizerState,
   ParameterState,

@@ -23,6 +23,7 @@ export * from './worker/model-types.gen.js'
 export type {
   Adam,
   AdamW,
+  Lion,
   RemoteGroup,
   RemoteOptimizer,
   RemoteParameters,

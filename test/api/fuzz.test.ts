@@ -5,6 +5,7 @@ import {
   AdamW,
   getDefaultDevice,
   info,
+  Lion,
   Module,
   manualSeed,
   ones,
@@ -89,6 +90,7 @@ const CONSTRUCTORS: Record<string, Arguments> = {
     { betas: [0.9, 0.99], eps: 1e-8 },
   ],
   AdamW: () => [[ones([2], { requires_grad: true })], { lr: 0.1, weight_decay: 0.1 }],
+  Lion: () => [[ones([2], { requires_grad: true })], { lr: 0.1, betas: [0.9, 0.99] }],
 }
 
 class Own extends Module {
@@ -111,6 +113,7 @@ const OBJECTS: Record<string, () => object> = {
   SGD: optimizer(SGD as never),
   Adam: optimizer(Adam as never),
   AdamW: optimizer(AdamW),
+  Lion: optimizer(Lion as never),
   ...Object.fromEntries(Object.entries(ZOO).map(([name, [make]]) => [name, make])),
 }
 
@@ -166,7 +169,7 @@ function methodArguments(name: string, method: string): Arguments {
       ? () => [ids(2, 5), ids(2, 6), { signal }]
       : () => [ids(2, 5), { signal }]
   const state: Arguments =
-    name in { SGD: 1, Adam: 1, AdamW: 1 }
+    name in { SGD: 1, Adam: 1, AdamW: 1, Lion: 1 }
       ? () => [(OBJECTS[name] as () => AdamW)().stateDict()]
       : () => [new Map(), { strict: false, prefix: '' }]
   const table: Record<string, Arguments> = {
@@ -219,8 +222,8 @@ async function expectUsable(name: string, object: object): Promise<void> {
   } else if (object instanceof Module) {
     const found = ((await ZOO[name]?.[1](object)) ?? (object.forward(x()) as Tensor)).dataSync()
     expect(Array.from(found, Number).every(Number.isFinite)).toBe(true)
-  } else if (object instanceof AdamW || object instanceof Adam || object instanceof SGD) {
-    await object.step()
+  } else if ([SGD, Adam, AdamW, Lion].some((Class) => object instanceof Class)) {
+    await (object as AdamW).step()
   }
 }
 

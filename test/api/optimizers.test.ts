@@ -7,6 +7,7 @@ import {
   constant,
   cosineWarmup,
   inverseSqrt,
+  Lion,
   linearDecay,
   linearWarmup,
   ones,
@@ -105,6 +106,19 @@ describe('a step equals the reference', () => {
     const options = { lr: 0.1, weight_decay: 0.5, betas: [0.8, 0.9], eps: 1e-3 }
     expectClose(await run(q, new AdamW([q], options)), adam(0.1, 0.5, true, [0.8, 0.9], 1e-3))
   })
+
+  it('of Lion, with the defaults of lion-pytorch and with others', async () => {
+    const lion = (lr: number, decay: number, [b1, b2] = [0.9, 0.99]) =>
+      referenceWeights((w, g, _, memory) => {
+        const direction = b1 * (memory[0] ?? 0) + (1 - b1) * g
+        memory[0] = b2 * (memory[0] ?? 0) + (1 - b2) * g
+        return w * (1 - lr * decay) - lr * Math.sign(direction)
+      })
+    const [p, q] = [parameter(), parameter()]
+    expectClose(await run(p, new Lion([p])), lion(1e-4, 0))
+    const options = { lr: 0.1, weight_decay: 0.5, betas: [0.5, 0.8] }
+    expectClose(await run(q, new Lion([q], options)), lion(0.1, 0.5, [0.5, 0.8]))
+  })
 })
 
 describe('an optimizer', () => {
@@ -147,6 +161,29 @@ describe('an optimizer', () => {
     expectClose(
       numbers(p),
       START.map((w) => w - 1),
+    )
+  })
+
+  it('of the kind Lion goes on from its state, also in the form of PyTorch', async () => {
+    const [straight, resumed] = [parameter(), parameter()]
+    const options = { lr: 0.1, weight_decay: 0.2 }
+    const want = await run(straight, new Lion([straight], options))
+    const first = new Lion([resumed], options)
+    resumed.grad = tensor(Float64Array.from(GRADIENTS[0] as number[]))
+    await first.step()
+    expect([...first.stateDict().state.keys()].sort()).toEqual(['0.exp_avg', '0.step'])
+    const second = new Lion([resumed], { lr: 9 })
+    await second.load(await first.saveBytes({ format: 'torch' }))
+    expect(second.param_groups[0]).toMatchObject({ ...options, betas: [0.9, 0.99] })
+    for (const gradient of GRADIENTS.slice(1)) {
+      resumed.grad = tensor(Float64Array.from(gradient))
+      await second.step()
+    }
+    expect(numbers(resumed)).toEqual(want)
+    const bytes = await first.saveBytes()
+    await expect(new AdamW([resumed]).load(bytes)).rejects.toThrow(/that of Lion, not the state/)
+    await expect(new Lion([resumed]).load(await new AdamW([resumed]).saveBytes())).rejects.toThrow(
+      /that of AdamW, not the state of Lion/,
     )
   })
 

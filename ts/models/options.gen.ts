@@ -4499,6 +4499,33 @@ export interface AdamWOptions {
   eps?: number | undefined
 }
 
+/**
+ * Options of Lion.
+ *
+ * @see https://arxiv.org/abs/2302.06675
+ */
+export interface LionOptions {
+  /**
+   * Learning rate: a third to a tenth of that of AdamW.
+   *
+   * @default 0.0001
+   */
+  lr?: number | undefined
+  /**
+   * Share of the running average in the direction of a step, and decay rate of that average: two
+   * numbers from 0 to below 1.
+   *
+   * @default [0.9, 0.99]
+   */
+  betas?: readonly number[] | undefined
+  /**
+   * Decoupled weight decay: each step multiplies each weight by `1 - lr * weight_decay`.
+   *
+   * @default 0
+   */
+  weight_decay?: number | undefined
+}
+
 /** Options of a constant learning rate. */
 export interface ConstantOptions {
   /** Learning rate. */

@@ -245,8 +245,8 @@ export interface NativeFunctions {
    */
   reader(settings: string): NativeReader
   /**
-   * An optimizer. `kind`: SGD, Adam or AdamW; `groups` is a JSON array with `{ "count", "settings"
-   * }` for each group.
+   * An optimizer. `kind`: SGD, Adam, AdamW or Lion; `groups` is a JSON array with `{ "count",
+   * "settings" }` for each group.
    */
   optimizer(kind: string, parameters: NativeTensor[], groups: string): NativeOptimizer
   /** Scales the gradients so that their common norm is at most `max`. Returns the norm before. */

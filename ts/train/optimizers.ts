@@ -1,4 +1,4 @@
-import type { AdamOptions, AdamWOptions, SGDOptions } from '../models/options.gen.js'
+import type { AdamOptions, AdamWOptions, LionOptions, SGDOptions } from '../models/options.gen.js'
 import type { Tensor } from '../tensor/tensor.js'
 import type { ParamGroup } from './groups.js'
 import { Optimizer } from './optimizer.js'
@@ -51,5 +51,24 @@ export class AdamW extends Optimizer<AdamWOptions> {
     options: AdamWOptions = {},
   ) {
     super('AdamW', parameters, options)
+  }
+}
+
+/**
+ * Lion: each step goes by the learning rate along the sign of a running average of the gradient,
+ * so that it takes half of the memory of AdamW. Its rate is a third to a tenth of that of AdamW,
+ * its weight decay that much higher. The defaults are those of lion-pytorch.
+ * <https://arxiv.org/abs/2302.06675>
+ *
+ * @example
+ * const optimizer = new Lion(model.parameters(), { lr: 1e-4, weight_decay: 1 })
+ */
+export class Lion extends Optimizer<LionOptions> {
+  /** @throws XTransformersError (`invalid_options`) with every problem of the options */
+  constructor(
+    parameters: Iterable<Tensor> | readonly ParamGroup<LionOptions>[],
+    options: LionOptions = {},
+  ) {
+    super('Lion', parameters, options)
   }
 }

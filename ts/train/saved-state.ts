@@ -194,7 +194,7 @@ function settingsIn(
 ): Record<string, unknown> {
   const own = ownSettings(kind, group, place)
   // by what their groups have not, the optimizers with other rules are told from ours
-  const needed = kind === 'SGD' ? known : [...known, 'amsgrad']
+  const needed = kind.startsWith('Adam') ? [...known, 'amsgrad'] : known
   const missing = needed.filter((name) => !(name in group))
   if (missing.length === 0) return Object.fromEntries(known.map((name) => [name, own[name]]))
   throw wrong(

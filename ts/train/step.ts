@@ -11,7 +11,6 @@ import type { CrossEntropyOptions } from '../tensor/operations.js'
 import { Tensor } from '../tensor/tensor.js'
 import { clipGradNorm } from './clip.js'
 import { Optimizer } from './optimizer.js'
-import type { Adam, AdamW, SGD } from './optimizers.js'
 import {
   type CheckedObjective,
   checkBatches,
@@ -97,7 +96,7 @@ export type Forward = { forward(...args: readonly unknown[]): unknown }
  */
 export async function trainStep<Model extends Module>(
   model: Model,
-  optimizer: SGD | Adam | AdamW,
+  optimizer: Optimizer<{ lr?: number }>,
   batches: readonly Parameters<Model['forward']>[],
   options: TrainStepOptions = {},
 ): Promise<StepResult> {

@@ -35,7 +35,12 @@ type ModelClass = new (
 
 const MODELS = models satisfies Record<string, ModelClass>
 
-const OPTIMIZERS = { SGD: optimizers.SGD, Adam: optimizers.Adam, AdamW: optimizers.AdamW }
+const OPTIMIZERS = {
+  SGD: optimizers.SGD,
+  Adam: optimizers.Adam,
+  AdamW: optimizers.AdamW,
+  Lion: optimizers.Lion,
+}
 
 type Models = typeof MODELS
 

@@ -2,7 +2,7 @@ import { BRAND, type Brand, brand } from '../brand.js'
 import { checkIterable, checkOptions, isRecord } from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import type { Target } from '../io/sources.js'
-import type { AdamOptions, AdamWOptions, SGDOptions } from '../models/options.gen.js'
+import type { AdamOptions, AdamWOptions, LionOptions, SGDOptions } from '../models/options.gen.js'
 import { ENGINE, type Engine, type RunObjective } from '../train/engine.js'
 import type { StateSaveOptions } from '../train/saved-state.js'
 import type { Connection } from './client.js'
@@ -148,6 +148,9 @@ export class Adam extends RemoteOptimizer<AdamOptions> {}
 
 /** Adam with decoupled weight decay, in a worker. */
 export class AdamW extends RemoteOptimizer<AdamWOptions> {}
+
+/** Lion, in a worker. */
+export class Lion extends RemoteOptimizer<LionOptions> {}
 
 function groupsOf<Options>(of: RemoteParameters<Options>): readonly RemoteGroup<Options>[] {
   if (of instanceof RemoteModel) return [{ model: of } as RemoteGroup<Options>]

@@ -48,11 +48,7 @@ options! {
 
 impl MomentOptions {
     fn conflicts(&self, prefix: &str, problems: &mut Problems) {
-        problems.require(
-            self.betas.len() == 2 && self.betas.iter().all(|beta| (0.0..1.0).contains(beta)),
-            &format!("{prefix}betas"),
-            "must be two numbers, each from 0 to below 1",
-        );
+        check_betas(&self.betas, prefix, problems);
     }
 }
 
@@ -72,4 +68,33 @@ options! {
         weight_decay: NonNegative = NonNegative(0.01),
     }
     groups { "" moments: MomentOptions, }
+}
+
+options! {
+    /// Options of Lion. <https://arxiv.org/abs/2302.06675>
+    pub struct LionOptions {
+        /// Learning rate: a third to a tenth of that of AdamW.
+        lr: NonNegative = NonNegative(1e-4),
+        /// Share of the running average in the direction of a step, and decay rate of that
+        /// average: two numbers from 0 to below 1.
+        betas: Vec<f64> = vec![0.9, 0.99],
+        /// Decoupled weight decay: each step multiplies each weight by `1 - lr * weight_decay`.
+        weight_decay: NonNegative = NonNegative(0.0),
+    }
+    groups {}
+    checks conflicts
+}
+
+impl LionOptions {
+    fn conflicts(&self, prefix: &str, problems: &mut Problems) {
+        check_betas(&self.betas, prefix, problems);
+    }
+}
+
+fn check_betas(betas: &[f64], prefix: &str, problems: &mut Problems) {
+    problems.require(
+        betas.len() == 2 && betas.iter().all(|beta| (0.0..1.0).contains(beta)),
+        &format!("{prefix}betas"),
+        "must be two numbers, each from 0 to below 1",
+    );
 }

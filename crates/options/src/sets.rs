@@ -226,6 +226,7 @@ fn training() -> Vec<OptionSet> {
         OptionSet::of::<SgdOptions>("SGDOptions").table("SGD"),
         OptionSet::of::<AdamOptions>("AdamOptions").table("Adam"),
         OptionSet::of::<AdamWOptions>("AdamWOptions").table("AdamW"),
+        OptionSet::of::<LionOptions>("LionOptions").table("Lion"),
         OptionSet::of::<ConstantOptions>("ConstantOptions")
             .of_functions(&["constant"])
             .table("constant"),

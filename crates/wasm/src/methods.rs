@@ -451,8 +451,8 @@ pub fn reader(settings: String) -> Thrown<Handle> {
     now(|| declared::library::reader(&settings)).map(|x| READERS.insert(x))
 }
 
-/// An optimizer. `kind`: SGD, Adam or AdamW; `groups` is a JSON array with `{ "count", "settings"
-/// }` for each group.
+/// An optimizer. `kind`: SGD, Adam, AdamW or Lion; `groups` is a JSON array with `{ "count",
+/// "settings" }` for each group.
 #[wasm_bindgen]
 pub fn optimizer(kind: String, parameters: &[Handle], groups: String) -> Thrown<Handle> {
     let parameters = handles::tensors(parameters)?;

@@ -114,8 +114,8 @@ struct Group {
     settings: Json,
 }
 
-/// An optimizer. `kind`: SGD, Adam or AdamW; `groups` is a JSON array with `{ "count", "settings"
-/// }` for each group.
+/// An optimizer. `kind`: SGD, Adam, AdamW or Lion; `groups` is a JSON array with `{ "count",
+/// "settings" }` for each group.
 pub fn optimizer(kind: &str, parameters: &[Tensor], groups: &str) -> Result<Arc<Optimizer>> {
     let (counts, settings): (Vec<_>, Vec<_>) =
         parse::<Vec<Group>>(groups)?.into_iter().map(|group| (group.count, group.settings)).unzip();

@@ -3,7 +3,7 @@
 use super::inputs::Inputs;
 use crate::error::Result;
 use xt_core::Array;
-use xt_kernels::ops::optimizer::{self, Adam, Sgd, Step, Update};
+use xt_kernels::ops::optimizer::{self, Adam, Lion, Sgd, Step, Update};
 
 /// More than one launch takes.
 const PARAMETERS: u64 = 70;
@@ -12,7 +12,7 @@ fn updates(of: &Inputs) -> Result<Vec<Update>> {
     let (mut all, widest) = (Vec::new(), of.size(20_011, 37) as u64);
     for i in 0..PARAMETERS {
         let dims = [3, (1 + i * 7919 % widest) as usize];
-        let step = match i % 3 {
+        let step = match i % 4 {
             0 => Step::Adam {
                 settings: Adam {
                     lr: 1e-2,
@@ -25,6 +25,11 @@ fn updates(of: &Inputs) -> Result<Vec<Update>> {
                 },
                 mean: of.normal(&dims, 3)?,
                 square: of.floats(&dims, 4, f64::abs)?,
+            },
+            3 => Step::Lion {
+                settings: Lion { lr: 1e-2, beta1: 0.9, beta2: 0.99, weight_decay: 0.1 },
+                // far from 0, where rounding would decide on the sign
+                mean: of.floats(&dims, 4, |x| x.abs() + 8.0)?,
             },
             kind => {
                 let settings = Sgd {
@@ -49,6 +54,7 @@ fn state(step: &Step) -> Vec<Array> {
     match step {
         Step::Adam { mean, square, .. } => vec![mean.clone(), square.clone()],
         Step::Sgd { buffer, .. } => buffer.iter().cloned().collect(),
+        Step::Lion { mean, .. } => vec![mean.clone()],
     }
 }
 
@@ -61,7 +67,7 @@ pub fn in_place(of: &Inputs) -> Result<Vec<Array>> {
 
 pub fn out_of_place(of: &Inputs) -> Result<Vec<Array>> {
     let mut all = Vec::new();
-    for update in updates(of)?.into_iter().take(9) {
+    for update in updates(of)?.into_iter().take(12) {
         let (weight, step) = optimizer::update_out_of_place(&update)?;
         all.push(weight);
         all.extend(state(&step));

@@ -38,8 +38,8 @@ pub fn write_optimizer(
     for (name, tensor) in named {
         let unknown = || Error::Internal(format!("`{name}` is no state of an optimizer"));
         let (index, field) = name.split_once('.').ok_or_else(unknown)?;
-        // PyTorch's SGD does not save a step count
-        if kind == OptimizerKind::Sgd && field == "step" {
+        // in Python they do not save a step count
+        if matches!(kind, OptimizerKind::Sgd | OptimizerKind::Lion) && field == "step" {
             continue;
         }
         let array =
@@ -89,6 +89,9 @@ fn group(kind: OptimizerKind, settings: &Json) -> Node {
     let own = settings.as_object().into_iter().flatten();
     let mut pairs: Vec<(Node, Node)> =
         own.map(|(name, value)| (text(name), setting(name, value))).collect();
+    if kind == OptimizerKind::Lion {
+        return Node::Dict(pairs); // lion-pytorch has no other settings
+    }
     let adam = OF_ADAM.iter().filter(|_| kind != OptimizerKind::Sgd);
     let more = COMMON.iter().chain(adam).chain(&[("fused", None)]);
     let flag = |value: &Option<bool>| value.map_or(Node::None, Node::Bool);

@@ -53,9 +53,11 @@ fn weights(leaves: &[Arc<Leaf>]) -> Vec<Vec<f64>> {
 /// The update rules of PyTorch's documentation, one element at a time.
 fn reference_loop(kind: OptimizerKind, settings: &Json, steps: usize) -> Vec<Vec<f64>> {
     let number = |key: &str, default: f64| settings[key].as_f64().unwrap_or(default);
-    let lr = number("lr", 1e-3);
+    let lr = number("lr", if kind == OptimizerKind::Lion { 1e-4 } else { 1e-3 });
     let beta = |i: usize, default: f64| settings["betas"][i].as_f64().unwrap_or(default);
-    let (b1, b2, eps) = (beta(0, 0.9), beta(1, 0.999), number("eps", 1e-8));
+    let lion = kind == OptimizerKind::Lion;
+    let (b1, b2) = (beta(0, 0.9), beta(1, if lion { 0.99 } else { 0.999 }));
+    let eps = number("eps", 1e-8);
     let decay = number("weight_decay", if kind == OptimizerKind::AdamW { 0.01 } else { 0.0 });
     let (momentum, dampening) = (number("momentum", 0.0), number("dampening", 0.0));
     let nesterov = settings["nesterov"].as_bool().unwrap_or(false);
@@ -65,7 +67,7 @@ fn reference_loop(kind: OptimizerKind, settings: &Json, steps: usize) -> Vec<Vec
             let (mut m, mut v, mut buffer) = (0.0, 0.0, 0.0);
             for step in 0..steps {
                 let mut g = gradient(i, step)[k];
-                if kind == OptimizerKind::AdamW {
+                if matches!(kind, OptimizerKind::AdamW | OptimizerKind::Lion) {
                     *w -= lr * decay * *w;
                 } else {
                     g += decay * *w;
@@ -74,6 +76,12 @@ fn reference_loop(kind: OptimizerKind, settings: &Json, steps: usize) -> Vec<Vec
                     buffer = if step == 0 { g } else { momentum * buffer + (1.0 - dampening) * g };
                     let direction = if momentum == 0.0 { g } else { buffer };
                     *w -= lr * if nesterov { g + momentum * buffer } else { direction };
+                    continue;
+                }
+                if lion {
+                    let direction: f64 = b1 * m + (1.0 - b1) * g;
+                    *w -= lr * if direction == 0.0 { 0.0 } else { direction.signum() };
+                    m = b2 * m + (1.0 - b2) * g;
                     continue;
                 }
                 m = b1 * m + (1.0 - b1) * g;
@@ -87,7 +95,7 @@ fn reference_loop(kind: OptimizerKind, settings: &Json, steps: usize) -> Vec<Vec
 }
 
 fn every_setting() -> Vec<(OptimizerKind, Json)> {
-    use OptimizerKind::{Adam, AdamW, Sgd};
+    use OptimizerKind::{Adam, AdamW, Lion, Sgd};
     vec![
         (Sgd, json!({})),
         (Sgd, json!({ "lr": 0.1, "weight_decay": 0.2 })),
@@ -98,6 +106,8 @@ fn every_setting() -> Vec<(OptimizerKind, Json)> {
         (Adam, json!({ "lr": 0.1, "betas": [0.5, 0.8], "eps": 1e-3, "weight_decay": 0.3 })),
         (AdamW, json!({})),
         (AdamW, json!({ "lr": 0.1, "betas": [0.0, 0.9], "weight_decay": 0.5 })),
+        (Lion, json!({})),
+        (Lion, json!({ "lr": 0.1, "betas": [0.5, 0.8], "weight_decay": 0.3 })),
     ]
 }
 

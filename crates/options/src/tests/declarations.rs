@@ -176,6 +176,7 @@ fn defaults_of_sampling_and_of_the_optimizers_are_those_of_python() {
     assert_defaults::<AdamWOptions>(
         json!({ "lr": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01 }),
     );
+    assert_defaults::<LionOptions>(json!({ "lr": 1e-4, "betas": [0.9, 0.99], "weight_decay": 0 }));
 }
 
 #[test]

@@ -14,6 +14,7 @@ fn classes_calls_and_functions_find_their_options() {
     for (name, expected) in [
         ("SGD", "SGDOptions"),
         ("AdamW", "AdamWOptions"),
+        ("Lion", "LionOptions"),
         ("top_k", "TopKOptions"),
         ("top_p", "TopKOptions"),
         ("top_a", "TopAOptions"),

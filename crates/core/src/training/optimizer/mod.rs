@@ -1,4 +1,4 @@
-//! SGD, Adam and AdamW, with the options of PyTorch and a state that can be saved.
+//! SGD, Adam and AdamW, with the options of PyTorch, and Lion; with a state that can be saved.
 
 mod settings;
 mod state_dict;
@@ -18,25 +18,29 @@ pub enum OptimizerKind {
     Adam,
     /// Adam with decoupled weight decay.
     AdamW,
+    /// Lion: the sign of a running mean of the gradient.
+    Lion,
 }
 
 impl OptimizerKind {
-    /// The algorithm with PyTorch's name `name`.
+    /// The algorithm with the name `name`: that of PyTorch's class, where it has one.
     pub fn parse(name: &str) -> Result<Self> {
         match name {
             "SGD" => Ok(Self::Sgd),
             "Adam" => Ok(Self::Adam),
             "AdamW" => Ok(Self::AdamW),
+            "Lion" => Ok(Self::Lion),
             _ => Err(Error::Internal(format!("there is no optimizer {name}"))),
         }
     }
 
-    /// The name of the class in PyTorch.
+    /// The name of the class.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sgd => "SGD",
             Self::Adam => "Adam",
             Self::AdamW => "AdamW",
+            Self::Lion => "Lion",
         }
     }
 }
@@ -47,7 +51,7 @@ impl OptimizerKind {
 struct State {
     /// The number of steps so far.
     pub step: u64,
-    /// Adam: running average of the gradient, in the shape of the parameter.
+    /// Adam and Lion: running average of the gradient, in the shape of the parameter.
     pub exp_avg: Option<Array>,
     /// Adam: running average of the squared gradient, in the shape of the parameter.
     pub exp_avg_sq: Option<Array>,
@@ -63,6 +67,7 @@ impl State {
                 Self { step, exp_avg: Some(mean), exp_avg_sq: Some(square), momentum_buffer: None }
             }
             Step::Sgd { buffer, .. } => Self { step, momentum_buffer: buffer, ..Self::default() },
+            Step::Lion { mean, .. } => Self { step, exp_avg: Some(mean), ..Self::default() },
         }
     }
 }

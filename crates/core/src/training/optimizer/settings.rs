@@ -4,7 +4,7 @@ use super::{Optimizer, OptimizerKind};
 use crate::{Error, Result};
 use serde_json::Value as Json;
 use xt_kernels::ops::optimizer as kernels;
-use xt_options::optimizers::{AdamOptions, AdamWOptions, MomentOptions, SgdOptions};
+use xt_options::optimizers::{AdamOptions, AdamWOptions, LionOptions, MomentOptions, SgdOptions};
 use xt_options::{NonNegative, Options};
 
 /// The settings of one group; `first` and `step` are set per parameter.
@@ -13,6 +13,8 @@ pub enum GroupSettings {
     Sgd(kernels::Sgd),
     /// Of Adam and AdamW.
     Adam(kernels::Adam),
+    /// Of Lion.
+    Lion(kernels::Lion),
 }
 
 impl GroupSettings {
@@ -20,7 +22,7 @@ impl GroupSettings {
     pub fn state_arrays(&self) -> u64 {
         match self {
             GroupSettings::Sgd(settings) if settings.momentum == 0.0 => 0,
-            GroupSettings::Sgd(_) => 1,
+            GroupSettings::Sgd(_) | GroupSettings::Lion(_) => 1,
             GroupSettings::Adam(_) => 2,
         }
     }
@@ -42,12 +44,12 @@ impl Optimizer {
 
     /// Parses the settings of a group.
     fn settings(&self, group: usize, json: &Json) -> Result<GroupSettings> {
+        let beta = |betas: &[f64], i: usize| betas.get(i).copied().unwrap_or_default();
         let adam = |o: MomentOptions, weight_decay: NonNegative, decoupled| {
-            let beta = |i: usize| o.betas.get(i).copied().unwrap_or_default();
             GroupSettings::Adam(kernels::Adam {
                 lr: o.lr.0,
-                beta1: beta(0),
-                beta2: beta(1),
+                beta1: beta(&o.betas, 0),
+                beta2: beta(&o.betas, 1),
                 eps: o.eps.0,
                 weight_decay: weight_decay.0,
                 decoupled,
@@ -74,6 +76,15 @@ impl Optimizer {
             OptimizerKind::AdamW => {
                 let o: AdamWOptions = self.parse(group, json)?;
                 adam(o.moments, o.weight_decay, true)
+            }
+            OptimizerKind::Lion => {
+                let LionOptions { lr, betas, weight_decay } = self.parse(group, json)?;
+                GroupSettings::Lion(kernels::Lion {
+                    lr: lr.0,
+                    beta1: beta(&betas, 0),
+                    beta2: beta(&betas, 1),
+                    weight_decay: weight_decay.0,
+                })
             }
         })
     }

@@ -53,6 +53,7 @@ impl Optimizer {
         let fields: &[&str] = match self.kind {
             OptimizerKind::Sgd => &["step", "momentum_buffer"],
             OptimizerKind::Adam | OptimizerKind::AdamW => &["step", "exp_avg", "exp_avg_sq"],
+            OptimizerKind::Lion => &["step", "exp_avg"],
         };
         let place = name
             .split_once('.')
@@ -83,9 +84,10 @@ impl Optimizer {
 
     /// Returns an error if the state of a parameter is incomplete.
     fn check_whole(&self, index: usize, own: &mut State) -> Result<()> {
-        if self.kind == OptimizerKind::Sgd {
-            // PyTorch's SGD does not save a step count
-            own.step = own.step.max(u64::from(own.momentum_buffer.is_some()));
+        if matches!(self.kind, OptimizerKind::Sgd | OptimizerKind::Lion) {
+            // in Python they do not save a step count
+            let there = own.momentum_buffer.is_some() || own.exp_avg.is_some();
+            own.step = own.step.max(u64::from(there));
             return Ok(());
         }
         let parts = [own.step > 0, own.exp_avg.is_some(), own.exp_avg_sq.is_some()];

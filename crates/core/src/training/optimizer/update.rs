@@ -170,6 +170,9 @@ impl Optimizer {
                         .transpose()?,
                 }
             }
+            GroupSettings::Lion(s) => {
+                Step::Lion { settings: *s, mean: existing_or_zeros(&old.exp_avg)? }
+            }
             GroupSettings::Adam(s) => {
                 let settings = kernels::Adam { step: old.step + 1, ..*s };
                 Step::Adam {

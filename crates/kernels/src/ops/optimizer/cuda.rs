@@ -1,6 +1,6 @@
 //! Launches of the kernels in `optimizer.cu`.
 
-use super::step::{Adam, Sgd, Step, Update};
+use super::step::{Adam, Lion, Sgd, Step, Update};
 use crate::cuda::{kernel_args, Array as CudaArray, Gpu, Name};
 use crate::error::bail;
 use crate::kernel::Arrays;
@@ -62,6 +62,10 @@ fn settings(step: &Step) -> (&'static str, [f64; SETTINGS]) {
                 "sgd"
             }
         }
+        Step::Lion { settings: s, .. } => {
+            set(&lion(*s));
+            "lion"
+        }
     };
     (kernel, all)
 }
@@ -79,6 +83,11 @@ fn sgd(s: Sgd) -> [f64; 6] {
     let (old, more) = if s.first { (0.0, 1.0) } else { (s.momentum, 1.0 - s.dampening) };
     let (own, sum) = if s.nesterov { (1.0, s.momentum) } else { (0.0, 1.0) };
     [s.lr, s.weight_decay, old, more, own, sum]
+}
+
+fn lion(s: Lion) -> [f64; 6] {
+    let shrink = 1.0 - s.lr * s.weight_decay;
+    [s.lr, shrink, s.beta1, 1.0 - s.beta1, s.beta2, 1.0 - s.beta2]
 }
 
 /// The updates of a launch, which share kernel, dtype, settings and factor.

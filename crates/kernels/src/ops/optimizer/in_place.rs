@@ -3,7 +3,7 @@
 #[cfg(feature = "cuda")]
 use super::cuda;
 use super::out_of_place::OutOfPlace;
-use super::step::{Adam, Sgd, Step, Update};
+use super::step::{Adam, Lion, Sgd, Step, Update};
 #[cfg(feature = "cuda")]
 use crate::cuda::Gpu;
 use crate::error::bail;
@@ -182,7 +182,10 @@ impl<T: Real> Piece<'_, T> {
             (Step::Sgd { settings, .. }, _) => {
                 sgd_slice(self.new, [self.w, self.g], factor, *settings)
             }
-            (Step::Adam { .. }, _) => {}
+            (Step::Lion { settings, .. }, [m]) => {
+                lion_slice(self.new, m, [self.w, self.g], factor, *settings)
+            }
+            (Step::Adam { .. } | Step::Lion { .. }, _) => {}
         }
     }
 }
@@ -209,6 +212,28 @@ fn adam_slice<T: Real>(
         m[i] = b1 * m[i] + c1 * g;
         v[i] = b2 * v[i] + c2 * g * g;
         new[i] = MaybeUninit::new(w[i] * shrink - rate * m[i] / (v[i].sqrt() * inverse_root + eps));
+    }
+}
+
+#[simd]
+fn lion_slice<T: Real>(
+    new: &mut [MaybeUninit<T>],
+    m: &mut [T],
+    [w, g]: [&[T]; 2],
+    factor: f64,
+    s: Lion,
+) {
+    let [lr, shrink, factor] = [s.lr, 1.0 - s.lr * s.weight_decay, factor].map(T::of);
+    let [b1, c1, b2, c2] = [s.beta1, 1.0 - s.beta1, s.beta2, 1.0 - s.beta2].map(T::of);
+    let n = w.len();
+    let (g, new, m) = (&g[..n], &mut new[..n], &mut m[..n]);
+    for i in 0..n {
+        let g = g[i] * factor;
+        let direction = b1 * m[i] + c1 * g;
+        let up = if direction > T::ZERO { lr } else { T::ZERO };
+        let down = if direction < T::ZERO { lr } else { T::ZERO };
+        m[i] = b2 * m[i] + c2 * g;
+        new[i] = MaybeUninit::new(w[i] * shrink - (up - down));
     }
 }
 

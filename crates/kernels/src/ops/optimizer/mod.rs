@@ -12,4 +12,4 @@ mod tests;
 pub use in_place::update_all;
 pub use norm::sum_of_squares;
 pub use out_of_place::update_out_of_place;
-pub use step::{Adam, Sgd, Step, Update};
+pub use step::{Adam, Lion, Sgd, Step, Update};

@@ -108,6 +108,26 @@ DEVICE void sgd(const StepArgs& args) {
   });
 }
 
+/// Settings: learning rate, the factor of the old weight, beta1, 1 - beta1, beta2, 1 - beta2.
+template <typename T>
+DEVICE void lion(const StepArgs& args) {
+  typedef Number<T> N;
+  typedef typename N::Compute C;
+  const double* s = args.settings;
+  C lr = C(s[0]), shrink = C(s[1]), b1 = C(s[2]), c1 = C(s[3]), b2 = C(s[4]), c2 = C(s[5]);
+  const Entry& of = args.entries[own_entry(args.entries, args.count)];
+  T* mean = static_cast<T*>(of.state[0]);
+  for_each_of(of, [&](u64 i) {
+    C w = N::load(static_cast<const T*>(of.weight)[i]);
+    C g = N::load(static_cast<const T*>(of.grad)[i]) * C(args.factor);
+    C m = N::load(mean[i]);
+    C direction = b1 * m + c1 * g;
+    C sign = C(direction > C(0)) - C(direction < C(0));
+    mean[i] = N::store(b2 * m + c2 * g);
+    static_cast<T*>(of.new_weight)[i] = N::store(w * shrink - lr * sign);
+  });
+}
+
 /// Few squares are summed in the type of the array, their sums in f64.
 template <typename T>
 DEVICE void squares(const SquaresArgs& args) {
@@ -124,5 +144,6 @@ DEVICE void squares(const SquaresArgs& args) {
   KERNEL(adam_##suffix, StepArgs) { adam<T>(args); }         \
   KERNEL(momentum_##suffix, StepArgs) { momentum<T>(args); } \
   KERNEL(sgd_##suffix, StepArgs) { sgd<T>(args); }           \
+  KERNEL(lion_##suffix, StepArgs) { lion<T>(args); }         \
   KERNEL(squares_##suffix, SquaresArgs) { squares<T>(args); }
 REAL_TYPES(ALL)

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "cuda")]
 use super::cuda;
-use super::step::{Adam, Sgd, Step, Update};
+use super::step::{Adam, Lion, Sgd, Step, Update};
 use crate::array::{HostArray, HostResult};
 #[cfg(feature = "cuda")]
 use crate::cuda::Gpu;
@@ -41,6 +41,7 @@ impl Kernel for OutOfPlace {
             Step::Sgd { settings, buffer } => {
                 sgd_on_host(weight, grad, buffer.as_ref().map(Array::host).transpose()?, *settings)
             }
+            Step::Lion { settings, mean } => lion_on_host(weight, grad, mean.host()?, *settings),
         }
         .map_err(Into::into)
     }
@@ -89,6 +90,20 @@ fn adam_on_host(
     let (rate, root) = s.corrections();
     let weight = (weight - ((&mean * rate)? / ((square.sqrt()? / root)? + s.eps)?)?)?;
     Ok((weight.into(), Step::Adam { settings: s, mean: mean.into(), square: square.into() }))
+}
+
+fn lion_on_host(
+    weight: &HostArray,
+    grad: HostArray,
+    mean: &HostArray,
+    s: Lion,
+) -> HostResult<(Array, Step)> {
+    let direction = ((mean * s.beta1)? + (&grad * (1.0 - s.beta1))?)?;
+    let is = |sign: HostArray| sign.to_dtype(weight.dtype());
+    let sign = (is(direction.gt(0.0)?)? - is(direction.lt(0.0)?)?)?;
+    let mean = ((mean * s.beta2)? + (grad * (1.0 - s.beta2))?)?;
+    let weight = ((weight * (1.0 - s.lr * s.weight_decay))? - (sign * s.lr)?)?;
+    Ok((weight.into(), Step::Lion { settings: s, mean: mean.into() }))
 }
 
 fn sgd_on_host(

@@ -53,6 +53,19 @@ pub struct Sgd {
     pub first: bool,
 }
 
+/// Settings of one step of Lion.
+#[derive(Clone, Copy, Debug)]
+pub struct Lion {
+    /// Learning rate.
+    pub lr: f64,
+    /// Share of the running mean in the direction of this step.
+    pub beta1: f64,
+    /// Decay rate of the running mean of the gradient.
+    pub beta2: f64,
+    /// Weight decay coefficient; weight decay shrinks the weights directly.
+    pub weight_decay: f64,
+}
+
 /// An optimizer step with its state. The arrays of the state have the shape of the weight.
 #[derive(Clone, Debug)]
 pub enum Step {
@@ -74,6 +87,13 @@ pub enum Step {
         /// Momentum buffer; `None` without momentum.
         buffer: Option<Array>,
     },
+    /// Lion, <https://arxiv.org/abs/2302.06675>: the sign of a running mean of the gradient.
+    Lion {
+        /// Settings of this step.
+        settings: Lion,
+        /// Running average of the gradient.
+        mean: Array,
+    },
 }
 
 impl Step {
@@ -82,6 +102,7 @@ impl Step {
         match self {
             Self::Adam { mean, square, .. } => vec![mean, square],
             Self::Sgd { buffer, .. } => buffer.iter().collect(),
+            Self::Lion { mean, .. } => vec![mean],
         }
     }
 }
@@ -130,6 +151,7 @@ impl Arrays for Step {
         match self {
             Self::Adam { mean, square, .. } => [mean, square].into_iter().for_each(f),
             Self::Sgd { buffer, .. } => buffer.iter_mut().for_each(f),
+            Self::Lion { mean, .. } => f(mean),
         }
     }
 }

@@ -1,7 +1,7 @@
 use super::in_place::{update_all, InPlace};
 use super::norm::{sum_of_squares, SumOfSquares};
 use super::out_of_place::{update_out_of_place, OutOfPlace};
-use super::step::{Adam, Sgd, Step, Update};
+use super::step::{Adam, Lion, Sgd, Step, Update};
 use crate::host::parallel::PIECE;
 use crate::kernel::Arrays;
 use crate::testing::{
@@ -30,7 +30,9 @@ pub(super) fn steps(dims: &[usize]) -> Vec<Step> {
     let without = of_sgd.map(|settings| Step::Sgd { settings, buffer: None });
     let adams =
         [true, false].map(|d| Step::Adam { settings: adam(d), mean: array(6), square: array(7) });
-    with.into_iter().chain(without).chain(adams).collect()
+    let lion = Lion { lr: 0.1, beta1: 0.9, beta2: 0.99, weight_decay: 0.1 };
+    let lion = Step::Lion { settings: lion, mean: normal64(dims, 8) };
+    with.into_iter().chain(without).chain(adams).chain([lion]).collect()
 }
 
 #[test]
@@ -67,6 +69,7 @@ fn all_in_one_pass_equal_the_reference_of_each() {
             Step::Sgd { settings, buffer } => {
                 Step::Sgd { settings, buffer: buffer.as_ref().map(double) }
             }
+            Step::Lion { settings, mean } => Step::Lion { settings, mean: double(&mean) },
         },
         ..of
     });
@@ -123,6 +126,22 @@ fn sgd_with_momentum_by_hand() {
         let want = values(&before)[i] - 0.5 * values(&grad)[i] * (1.0 + 1.9);
         assert!((x - want).abs() < 1e-5);
     }
+}
+
+#[test]
+fn lion_by_hand() {
+    let array = |values: &[f32]| {
+        on_device(&Array::from_slice(values, values.len(), &crate::Device::Cpu).unwrap())
+    };
+    let settings = Lion { lr: 0.5, beta1: 0.5, beta2: 0.75, weight_decay: 0.1 };
+    let mean = array(&[1.0, -1.0, 2.0, 0.0]).copy().unwrap();
+    let step = Step::Lion { settings, mean: mean.clone() };
+    let (weight, grad) = (array(&[1.0, 2.0, 3.0, 4.0]), array(&[2.0, -6.0, -2.0, 0.0]));
+    let of = Update { weight, grad, factor: 1.0, step };
+    let new = update_all(&[of]).unwrap().swap_remove(0);
+    // shrunk by 0.95, and moved by 0.5 against the sign of (1.5, -3.5, 0, 0)
+    assert_close(&new, &array(&[0.45, 2.4, 2.85, 3.8]), 1e-6);
+    assert_close(&mean, &array(&[1.25, -2.25, 1.0, 0.0]), 1e-6);
 }
 
 #[test]
