@@ -28,7 +28,7 @@ export interface DataLoaderOptions<Example, Batch> {
   batch_size?: number | undefined
   /**
    * The order of a dataset: `true` takes each example once, in another order in each epoch;
-   * `with_replacement` draws as many as there are, some of them twice. Neither keeps a list of
+   * `with_replacement` draws as many as there are, some of them twice. Neither keeps a list of all
    * indices.
    *
    * @default false

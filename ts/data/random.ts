@@ -27,27 +27,50 @@ function keyOf(...numbers: readonly number[]): number {
 }
 
 /** What keys are for, so that two uses of one seed have nothing in common. */
-type Use = 'order' | 'draw' | 'buffer'
-const USES: Record<Use, number> = { order: 1, draw: 2, buffer: 3 }
+type Use = 'network' | 'list' | 'draw' | 'buffer'
+const USES: Record<Use, number> = { network: 1, list: 2, draw: 3, buffer: 4 }
 
 const keysOf = (use: Use, count: number, seed: number, stream: number) =>
   Array.from({ length: count }, (_, i) => keyOf(USES[use], i, seed, stream))
 
-/** Halves that are exchanged so often look random for any number of elements. */
-const ROUNDS = 10
+/** Up to so many numbers are exchanged in a list. */
+const LISTED = 4096
 
 /**
  * A random order of the numbers from 0 to `length - 1`, as a function from the place to the number
- * there. It keeps nothing but its keys: a Feistel network permutes the numbers of as many bits as
- * `length` needs, and a result from `length` on is permuted again until it is below.
+ * there, which keeps 8 KB at most.
  *
  * @param length up to 2^53 - 1
  */
 export function permutation(length: number, seed: number, epoch: number): (i: number) => number {
-  const bits = Math.max(2, Math.ceil(Math.log2(length + 1)))
+  return length > LISTED ? network(length, seed, epoch) : list(length, seed, epoch)
+}
+
+/** Every order is equally likely: a network over few numbers does not reach all of them alike. */
+function list(length: number, seed: number, epoch: number): (i: number) => number {
+  const order = Uint16Array.from({ length }, (_, i) => i)
+  const draw = draws('list', seed, epoch)
+  for (let i = length - 1; i > 0; i--) {
+    const other = draw(i, i + 1)
+    const number = order[other] as number
+    order[other] = order[i] as number
+    order[i] = number
+  }
+  return (i) => order[i] as number
+}
+
+/** So often one half changes the other. */
+const ROUNDS = 10
+
+/**
+ * A Feistel network permutes the numbers of as many bits as `length` needs; a result from `length`
+ * on is permuted again until it is below. Nothing is kept but the keys.
+ */
+function network(length: number, seed: number, epoch: number): (i: number) => number {
+  const bits = Math.ceil(Math.log2(length + 1))
   const low = 2 ** Math.floor(bits / 2)
   const high = 2 ** Math.ceil(bits / 2)
-  const keys = keysOf('order', ROUNDS, seed, epoch)
+  const keys = keysOf('network', ROUNDS, seed, epoch)
   const permute = (x: number) => {
     let [left, right] = [Math.floor(x / low), x % low]
     for (let i = 0; i < ROUNDS; i += 2) {
@@ -65,7 +88,7 @@ export function permutation(length: number, seed: number, epoch: number): (i: nu
 
 /** Random numbers from 0 to below `length`, by their place in the sequence of an epoch. */
 export function draws(
-  use: Exclude<Use, 'order'>,
+  use: Exclude<Use, 'network'>,
   seed: number,
   epoch: number,
 ): (i: number, length: number) => number {
