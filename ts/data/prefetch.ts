@@ -36,10 +36,13 @@ export class Prefetcher<Example, Batch> {
   /** The next batch or end of an epoch; null behind the last one. */
   async take(): Promise<Made<Batch> | null> {
     clearTimeout(this.#timer)
-    if (this.#begun.length === 0) this.#begin()
+    const waits = this.#begun.length === 0
+    if (waits) this.#begin()
     const first = this.#begun.shift() as Promise<Made<Batch> | null>
-    // once the caller has had the time to start a step, beside which the others are made
-    if (this.#ahead > 0) this.#timer = setTimeout(() => this.#fill())
+    // at once where the caller has to wait anyway; else once it has had the time to start a step,
+    // beside which they are made
+    if (waits) this.#fill()
+    else if (this.#ahead > 0) this.#timer = setTimeout(() => this.#fill())
     return await first
   }
 
