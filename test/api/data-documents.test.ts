@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { XTransformersError } from 'x-transformers'
+import { AutoregressiveWrapper, XTransformersError } from 'x-transformers'
 import {
   collatePacked,
   DataLoader,
@@ -14,7 +14,7 @@ import {
 } from 'x-transformers/data'
 import { ByteTokenizer } from 'x-transformers/tokenizers'
 import { endless, expectError, inPieces } from './bytes.js'
-import { numbers } from './helpers.js'
+import { numbers, smallNet } from './helpers.js'
 
 const range = (length: number) => Array.from({ length }, (_, i) => i)
 const bytesOf = (text: string) => new TextEncoder().encode(text)
@@ -230,9 +230,27 @@ describe('padded', () => {
     ])
   })
 
+  it('leaves what is filled up out of the loss, with the id that the model ignores', async () => {
+    const model = new AutoregressiveWrapper(smallNet(), { ignore_index: 0 })
+    const [long, short] = [
+      [1, 2, 3, 4, 5, 6, 7],
+      [8, 9, 10],
+    ] as const
+    const collate = padded({ pad_id: 0, autoregressive: true })
+    expect(collate([long, short])[1].mask.shape).toEqual([2, 6])
+    expect(numbers(collate([[1, 2], [3]])[1].mask)).toEqual([1, 1])
+    expect(numbers(collate([[1, 2, 3], [3]])[1].mask)).toEqual([1, 1, 1, 0])
+    const lossOf = async (...rows: (readonly number[])[]) =>
+      Number((await model.forward(...collate(rows))).item())
+    // the mean over 6 and 2 targets
+    const want = ((await lossOf(long)) * 6 + (await lossOf(short)) * 2) / 8
+    expect(await lossOf(long, short)).toBeCloseTo(want, 5)
+  })
+
   it('refuses what does not fit', () => {
     refused(() => padded({} as never), /pad_id must be a whole number, got undefined/)
     refused(() => padded({ pad_id: 0, side: 'top' } as never), /side must be 'left' or 'right'/)
+    refused(() => padded({ pad_id: 0, autoregressive: 1 } as never), /must be true or false/)
     refused(() => padded({ pad: 0 } as never), /pad is not an option of padded/)
     refused(() => padded({ pad_id: 0 })(['a'] as never), /example 0 of the batch must be token ids/)
     refused(() => padded({ pad_id: 0 })([[1.5]]), /row 0 of the batch has 1.5/)

@@ -1,4 +1,4 @@
-import { checkInteger, checkOptions, describeValue } from '../checks.js'
+import { checkFlag, checkInteger, checkOptions, describeValue } from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import { tensor } from '../tensor/creation.js'
 import type { Tensor } from '../tensor/tensor.js'
@@ -116,6 +116,12 @@ export interface PaddedOptions {
    * @default 'right'
    */
   side?: 'left' | 'right' | undefined
+  /**
+   * For `AutoregressiveWrapper`, whose last id is a target alone: the mask has no column for it.
+   *
+   * @default false
+   */
+  autoregressive?: boolean | undefined
 }
 
 /** What {@link padded} gives: ids and their mask, as arguments of `forward`. */
@@ -123,17 +129,21 @@ export type PaddedBatch = [ids: Tensor, options: { mask: Tensor }]
 
 /**
  * A `collate_fn` for rows of different lengths: fills each up to the longest, and gives a mask,
- * which is true where a token stands. Ids (i64) and mask (bool) have the shape (rows, longest).
+ * which is true where a token stands. Ids (i64) and mask (bool) have the shape (rows, longest);
+ * with `autoregressive` the mask has that of what the model reads, (rows, longest - 1).
  *
  * The mask keeps attention from what was filled up. So that the loss leaves it out too, the
  * `ignore_index` of the model should be `pad_id`.
  *
  * @example
- * const loader = new DataLoader(dataset, { batch_size: 8, collate_fn: padded({ pad_id: 0 }) })
- * for await (const [ids, { mask }] of loader) { }
+ * const collate_fn = padded({ pad_id: 0, autoregressive: true })
+ * const loader = new DataLoader(dataset, { batch_size: 8, collate_fn })
+ * for await (const batch of loader) await trainStep(model, optimizer, [batch])
  */
 export function padded(options: PaddedOptions): (rows: readonly IdRow[]) => PaddedBatch {
-  const { pad_id, side = 'right' } = checkOptions(options, 'padded()', ['pad_id', 'side'])
+  const own = checkOptions(options, 'padded()', ['pad_id', 'side', 'autoregressive'])
+  const { pad_id, side = 'right' } = own
+  const targets = checkFlag(own.autoregressive, 'autoregressive', false) ? 1 : 0
   const pad = checkInteger(pad_id, 'pad_id')
   if (side !== 'left' && side !== 'right') {
     const message = `side must be 'left' or 'right', got ${describeValue(side)}`
@@ -142,15 +152,18 @@ export function padded(options: PaddedOptions): (rows: readonly IdRow[]) => Padd
   return (given) => {
     const rows = checkRows(given, '')
     const width = rows.reduce((longest, { length }) => Math.max(longest, length), 0)
-    const shape = [rows.length, width]
+    const columns = Math.max(0, width - targets)
     const matrix = new IdMatrix(rows.length, width)
     matrix.data.fill(BigInt(pad))
-    const mask = new Uint8Array(rows.length * width)
+    const mask = new Uint8Array(rows.length * columns)
     for (const [i, row] of rows.entries()) {
-      const column = side === 'left' ? width - row.length : 0
-      matrix.set(i, column, row)
-      mask.fill(1, i * width + column, i * width + column + row.length)
+      const start = side === 'left' ? width - row.length : 0
+      matrix.set(i, start, row)
+      mask.fill(1, i * columns + start, i * columns + Math.min(columns, start + row.length))
     }
-    return [tensor(matrix.data, { shape }), { mask: tensor(mask, { shape, dtype: 'bool' }) }]
+    return [
+      tensor(matrix.data, { shape: [rows.length, width] }),
+      { mask: tensor(mask, { shape: [rows.length, columns], dtype: 'bool' }) },
+    ]
   }
 }
