@@ -173,6 +173,11 @@ describe('a TokenFile', () => {
     const aborted = AbortSignal.abort(new Error('enough'))
     const opening = TokenFile.open(odd, { dtype: 'u16', signal: aborted })
     await expect(opening).rejects.toThrow('enough')
+    const controller = new AbortController()
+    const { signal } = controller
+    const stays = await TokenFile.open(new Blob([u16([1, 2])]), { dtype: 'u16', signal })
+    controller.abort()
+    expect(list(await stays.read(0, 2))).toEqual([1, 2])
     const file = await TokenFile.open(new Uint8Array(8), { dtype: 'u16' })
     await expectError(file.read(3, 2), 'invalid_argument', /there are 4 ids/)
   })

@@ -12,7 +12,7 @@ import { sourceName } from './source-name.js'
 import { checkStream, examplesOf, type StreamLike } from './stream.js'
 import { checkRange, type Tokens } from './tokens.js'
 
-/** Options of {@link TokenFile.open}. */
+/** Options of {@link TokenFile.open}; a signal aborts the opening alone. */
 export interface TokenFileOptions extends CallControl {
   /** How the ids stand in the file: `u16` (two bytes each, as nanoGPT writes them) or `u32`. */
   dtype: TokenDType
@@ -24,6 +24,39 @@ function checkTokenDType(dtype: unknown): TokenDType {
   if (dtype === 'u16' || dtype === 'u32') return dtype
   const message = `dtype must be 'u16' or 'u32', the type of the ids in the file, got ${describeValue(dtype)}`
   throw new XTransformersError('invalid_argument', message)
+}
+
+/** A signal that follows another one until `unlink`: what is open is not to be aborted. */
+function linked(signal: AbortSignal | undefined): { signal: AbortSignal; unlink: () => void } {
+  const controller = new AbortController()
+  const abort = () => controller.abort(signal?.reason)
+  signal?.addEventListener('abort', abort)
+  if (signal?.aborted) abort()
+  return {
+    signal: controller.signal,
+    unlink: () => signal?.removeEventListener('abort', abort),
+  }
+}
+
+async function openIds(
+  source: Source,
+  dtype: TokenDType,
+  signal: AbortSignal,
+): Promise<SizedInput> {
+  const opened = await openSource(source, { signal })
+  try {
+    const name = sourceName(source)
+    const held = `${name}, which comes from front to back and so is held in memory as a whole,`
+    const input = await opened.sized((bytes) => requireMemory(bytes, held))
+    const width = ARRAYS[dtype].BYTES_PER_ELEMENT
+    if (input.size % width === 0) return input
+    throw fileError(
+      `${name} has ${input.size} bytes, which is no multiple of the ${width} of an id of type ${dtype}: it has another dtype, or is no file of ids`,
+    )
+  } catch (error) {
+    await opened.close({ error })
+    throw error
+  }
 }
 
 /**
@@ -47,8 +80,7 @@ export class TokenFile implements Tokens {
   /** The last read: an input takes one after the other. */
   #last: Promise<unknown> = Promise.resolve()
 
-  /** @internal */
-  constructor(input: SizedInput, dtype: TokenDType) {
+  private constructor(input: SizedInput, dtype: TokenDType) {
     this.#input = input
     this.dtype = dtype
     this.length = input.size / ARRAYS[dtype].BYTES_PER_ELEMENT
@@ -63,20 +95,12 @@ export class TokenFile implements Tokens {
   static async open(source: Source, options: TokenFileOptions): Promise<TokenFile> {
     const own = checkOptions(options, 'TokenFile.open()', ['dtype', 'signal'])
     const dtype = checkTokenDType(own.dtype)
-    const signal = checkSignal(own.signal)
-    const opened = await openSource(source, { signal })
+    const opening = linked(checkSignal(own.signal))
     try {
-      const name = sourceName(source)
-      const held = `${name}, which comes from front to back and so is held in memory as a whole,`
-      const input = await opened.sized((bytes) => requireMemory(bytes, held))
-      const width = ARRAYS[dtype].BYTES_PER_ELEMENT
-      if (input.size % width === 0) return new TokenFile(input, dtype)
-      throw fileError(
-        `${name} has ${input.size} bytes, which is no multiple of the ${width} of an id of type ${dtype}: it has another dtype, or is no file of ids`,
-      )
-    } catch (error) {
-      await opened.close({ error })
-      throw error
+      const input = await openIds(source, dtype, opening.signal)
+      return new TokenFile(input, dtype)
+    } finally {
+      opening.unlink()
     }
   }
 
