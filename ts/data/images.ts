@@ -82,8 +82,8 @@ async function loadSharp(name = 'sharp'): Promise<Decoder> {
  *
  * @param sources paths, bytes, or anything else that {@link Source} names
  * @param labels the number of each image's class
- * @throws XTransformersError (`not_available`) where sharp is not installed; later, when an image is
- *   asked for, (`file`) where it cannot be read or decoded
+ * @throws XTransformersError (`not_available`) where sharp is not installed; later, when an image
+ *   is asked for, (`file`) where it cannot be read or decoded
  * @example
  * const dataset = await images(paths, labels, { size: 224, mean: 0.5, std: 0.5 })
  * const loader = new DataLoader(dataset, { batch_size: 32, collate_fn: collateImages })

@@ -31,9 +31,9 @@ export interface DataLoaderState {
  * Batches of a dataset or of a stream, in an order that a seed decides, made ahead of their turn.
  *
  * `for await` gives the batches from where the loader stands to the end of the epoch; the next one
- * begins the next epoch. A loop that is left early has lost nothing: the next one goes on behind the
- * last batch that it was given. {@link DataLoader.stateDict} tells that place, to go on in another
- * process.
+ * begins the next epoch. A loop that is left early has lost nothing: the next one goes on behind
+ * the last batch that it was given. {@link DataLoader.stateDict} tells that place, to go on in
+ * another process.
  *
  * The tensors of a batch are the caller's, who frees them with `dispose()` or `using`. Those of
  * batches that were made ahead and not handed out are freed when the loop is left, unless examples
@@ -54,8 +54,8 @@ export class DataLoader<Example, Batch = [ids: Tensor]> implements AsyncIterable
   /**
    * @param source a dataset or an array of examples; or a function that gives an iterable or an
    *   async iterable of them, once for each epoch
-   * @throws XTransformersError (`invalid_options`, `invalid_argument`) where the options do not fit,
-   *   or where they leave no batch
+   * @throws XTransformersError (`invalid_options`, `invalid_argument`) where the options do not
+   *   fit, or where they leave no batch
    */
   constructor(
     source: DatasetLike<Example> | Stream<Example>,
@@ -64,7 +64,7 @@ export class DataLoader<Example, Batch = [ids: Tensor]> implements AsyncIterable
     this.#loading = checkLoading(source, options)
   }
 
-  /** The number of batches in an epoch; null where only the end tells: of a stream, of a sampler. */
+  /** The number of batches in an epoch; null of a stream and of a sampler, whose end tells it. */
   get length(): number | null {
     return this.#loading.batches
   }
@@ -77,9 +77,9 @@ export class DataLoader<Example, Batch = [ids: Tensor]> implements AsyncIterable
   /**
    * The batches from where the loader stands on.
    *
-   * What a dataset, a stream or `collate_fn` throws is thrown as it is, when the batch has its turn:
-   * the loader then stands before that batch. Where another loop begins before this one has ended,
-   * this one ends with an error (`invalid_state`).
+   * What a dataset, a stream or `collate_fn` throws is thrown as it is, when the batch has its
+   * turn: the loader then stands before that batch. Where another loop begins before this one has
+   * ended, this one ends with an error (`invalid_state`).
    */
   async *[Symbol.asyncIterator](): AsyncGenerator<Batch, void, undefined> {
     const { origin, plan, collate, prefetch } = this.#loading
