@@ -2,10 +2,13 @@
 // The line above goes into the published types: it declares Symbol.dispose for programs whose `lib`
 // does not.
 
-// `using` looks for Symbol.dispose when it runs; the first releases of Node 20 and some browsers do
-// not have it yet.
+// `using` looks for Symbol.dispose when it runs, `await using` for Symbol.asyncDispose too; the
+// first releases of Node 20 and some browsers do not have them yet.
 if (!Symbol.dispose) {
   Object.defineProperty(Symbol, 'dispose', { value: Symbol.for('Symbol.dispose') })
+}
+if (!Symbol.asyncDispose) {
+  Object.defineProperty(Symbol, 'asyncDispose', { value: Symbol.for('Symbol.asyncDispose') })
 }
 
 /** Where an object keeps what only this library may touch. */
