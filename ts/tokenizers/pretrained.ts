@@ -14,13 +14,14 @@ import {
   type TokenizerDescription,
 } from './tokenizer.js'
 
+interface DecodeSettings {
+  clean_up_tokenization_spaces?: boolean
+}
+
 /** What is used of the package `@huggingface/tokenizers`. */
 interface Engine {
   encode(text: string, options: { add_special_tokens: boolean }): { ids: (number | undefined)[] }
-  decode(
-    ids: number[],
-    options: { skip_special_tokens: boolean; clean_up_tokenization_spaces?: boolean },
-  ): string
+  decode(ids: number[], options: DecodeSettings): string
   token_to_id(token: string): number | undefined
   id_to_token(id: number): string | undefined
   get_vocab(): Map<string, number>
@@ -71,7 +72,8 @@ function completed({ tokenizer, config }: PretrainedFiles): PretrainedFiles {
   })
   return {
     tokenizer: { ...absent, added_tokens: [], ...tokenizer },
-    config: { ...config, ...Object.fromEntries(named) },
+    // the engine's default changes blanks before punctuation, so that a text does not come back
+    config: { clean_up_tokenization_spaces: false, ...config, ...Object.fromEntries(named) },
   }
 }
 
@@ -113,11 +115,10 @@ export class PretrainedTokenizer implements Tokenizer {
 
   /** @internal */
   static async from(given: PretrainedFiles): Promise<PretrainedTokenizer> {
-    const what = [given.tokenizer, given.config].find((file) => !isRecord(file))
-    if (what !== undefined)
-      throw damaged(
-        `a tokenizer.json and its configuration are objects, got ${describeValue(what)}`,
-      )
+    if (!isRecord(given.tokenizer) || !isRecord(given.config)) {
+      const got = `${describeValue(given.tokenizer)} and ${describeValue(given.config)}`
+      throw damaged(`a tokenizer.json and its configuration must be objects, got ${got}`)
+    }
     const files = completed(given)
     const engine = await importEngine()
     try {
@@ -182,16 +183,16 @@ export class PretrainedTokenizer implements Tokenizer {
 
   /** @throws XTransformersError (`invalid_argument`) for an id that there is not */
   decode(ids: Iterable<number | bigint>, options?: DecodeOptions): string {
-    return this.#decode(checkIds(ids), checkDecoding(options))
+    return this.#decode(checkIds(ids), checkDecoding(options), {})
   }
 
-  #decode(ids: readonly number[], skip: boolean): string {
+  #decode(ids: readonly number[], skip: boolean, how: DecodeSettings): string {
     const wrong = ids.find((id) => this.tokenOf(id) === null)
     if (wrong !== undefined) throw refuseId(wrong, this.vocabSize)
     // here, and not in the engine, which refuses none, and knows fewer special tokens
     const left = skip ? ids.filter((id) => !this.#isSpecial(id)) : [...ids]
     if (left.length === 0) return ''
-    return this.#guarded(() => this.#engine.decode(left, { skip_special_tokens: false }))
+    return this.#guarded(() => this.#engine.decode(left, how))
   }
 
   #isSpecial(id: number): boolean {
@@ -206,9 +207,12 @@ export class PretrainedTokenizer implements Tokenizer {
     return this.#engine.id_to_token(id) ?? null
   }
 
+  /** The text is that of `decode()`, but that `clean_up_tokenization_spaces` is never applied. */
   stream(options?: DecodeOptions): TextStream {
     const skip = checkDecoding(options, 'stream()')
-    return new WindowStream((ids) => this.#decode(ids, skip))
+    // it would change text that was told already
+    const how = { clean_up_tokenization_spaces: false }
+    return new WindowStream((ids) => this.#decode(ids, skip, how))
   }
 
   toJSON(): TokenizerDescription {
