@@ -252,7 +252,11 @@ describe('tokenizerFrom', () => {
     await expectError(tokenizerFrom({ type: 'bytes', size: 3 }), 'invalid_options', /size/)
     await expectError(tokenizerFrom({ type: 'characters' }), 'invalid_argument', /characters/)
     await expectError(tokenizerFrom({ type: 'bpe' }), 'invalid_checkpoint', /tokenizer.json/)
-    await expectError(tokenizerFrom({ type: 'pretrained' }), 'invalid_checkpoint', /must be objects/)
+    await expectError(
+      tokenizerFrom({ type: 'pretrained' }),
+      'invalid_checkpoint',
+      /must be objects/,
+    )
   })
 
   it('reads what every class writes', async () => {

@@ -24,7 +24,6 @@ interface Engine {
   decode(ids: number[], options: DecodeSettings): string
   token_to_id(token: string): number | undefined
   id_to_token(id: number): string | undefined
-  get_vocab(): Map<string, number>
 }
 
 type EngineClass = new (tokenizer: object, config: object) => Engine
@@ -90,8 +89,32 @@ function specialOf(engine: Engine, { tokenizer, config }: PretrainedFiles): Map<
   return special
 }
 
-/** Most ids of a vocabulary: more are a damaged file. */
+/** Most ids of a vocabulary: more are a damaged file, and would take the engine without end. */
 const MAX_IDS = 2 ** 24
+
+/** The ids that a vocabulary names: those of an object, or the numbers of a list. */
+function* idsIn(vocab: unknown): Generator<unknown> {
+  if (Array.isArray(vocab)) yield vocab.length - 1
+  else if (isRecord(vocab))
+    // one for each language, in some
+    for (const id of Object.values(vocab)) yield* isRecord(id) ? Object.values(id) : [id]
+}
+
+/** The number of ids of a file; there may be some without a token. */
+function sizeOf({ tokenizer }: PretrainedFiles): number {
+  const { model, added_tokens } = tokenizer
+  let last = -1
+  const count = (id: unknown): void => {
+    if (!Number.isInteger(id) || (id as number) < 0 || (id as number) >= MAX_IDS)
+      throw damaged(`the ids of this tokenizer.json are not all ids: ${describeValue(id)}`)
+    last = Math.max(last, id as number)
+  }
+  for (const id of idsIn(isRecord(model) ? model.vocab : null)) count(id)
+  for (const token of Array.isArray(added_tokens) ? added_tokens : [])
+    count(isRecord(token) ? token.id : token)
+  if (last < 0) throw damaged('this tokenizer.json has no vocabulary')
+  return last + 1
+}
 
 /**
  * A tokenizer of a `tokenizer.json` of Hugging Face, of any kind: `loadTokenizer()` makes it. The
@@ -103,14 +126,11 @@ export class PretrainedTokenizer implements Tokenizer {
   readonly #engine: Engine
   readonly #files: PretrainedFiles
 
-  private constructor(engine: Engine, files: PretrainedFiles) {
+  private constructor(engine: Engine, files: PretrainedFiles, vocabSize: number) {
     this.#engine = engine
     this.#files = files
     this.specialTokens = specialOf(engine, files)
-    const ids = [...engine.get_vocab().values(), ...this.specialTokens.values()]
-    this.vocabSize = ids.reduce((most, id) => Math.max(most, id), -1) + 1
-    if (!Number.isInteger(this.vocabSize) || this.vocabSize < 1 || this.vocabSize > MAX_IDS)
-      throw damaged(`this tokenizer.json has ids that are none, up to ${this.vocabSize - 1}`)
+    this.vocabSize = vocabSize
   }
 
   /** @internal */
@@ -120,11 +140,12 @@ export class PretrainedTokenizer implements Tokenizer {
       throw damaged(`a tokenizer.json and its configuration must be objects, got ${got}`)
     }
     const files = completed(given)
+    const size = sizeOf(files)
     const engine = await importEngine()
     try {
       // the engine keeps what it is given
       const { tokenizer, config } = structuredClone(files)
-      return new PretrainedTokenizer(new engine(tokenizer, config), files)
+      return new PretrainedTokenizer(new engine(tokenizer, config), files, size)
     } catch (error) {
       if (error instanceof XTransformersError) throw error
       throw damaged(`this tokenizer.json cannot be used: ${(error as Error).message}`, error)

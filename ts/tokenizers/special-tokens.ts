@@ -27,7 +27,7 @@ export function checkSpecialTokens(given: unknown): string[] {
 /** A code unit within a class of a regular expression. */
 const escaped = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`
 
-/** Special tokens, which are found in a text before anything else: the first, and there the longest. */
+/** Special tokens: they are found in a text before anything else, the longest first. */
 export class SpecialTokens {
   readonly ids: ReadonlyMap<string, number>
   readonly #tokens: ReadonlyMap<number, string>

@@ -20,7 +20,7 @@ const BYTES: ReadonlyMap<number, number> = new Map(codes.map((code, byte) => [co
 export const spell = (bytes: Iterable<number>): string =>
   Array.from(bytes, (byte) => BYTE_CHARACTERS[byte]).join('')
 
-/** The bytes that a token of the vocabulary stands for; null where it is not written in this way. */
+/** The bytes that a token stands for; null where it is not written in this way. */
 export function bytesOfToken(token: string): Uint8Array | null {
   const bytes = new Uint8Array(token.length)
   for (let i = 0; i < token.length; i++) {

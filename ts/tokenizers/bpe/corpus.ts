@@ -1,5 +1,5 @@
 /** The words of texts and how often they come, for training. */
-import { refuse } from '../../checks.js'
+import { ignoreFailure, refuse } from '../../checks.js'
 import { throwIfAborted } from '../../control.js'
 import { XTransformersError } from '../../errors.js'
 import { SpecialTokens } from '../special-tokens.js'
@@ -12,13 +12,13 @@ const TURN = 40
 
 /** Lets timers, messages and signals through in the midst of long work. */
 export class Turns {
-  readonly #signal: AbortSignal | undefined
+  readonly signal: AbortSignal | undefined
   readonly #between: () => unknown
   #last = Date.now()
 
   /** @param between called each time, before the others; a promise of it is awaited */
   constructor(signal: AbortSignal | undefined, between: () => unknown = () => {}) {
-    this.#signal = signal
+    this.signal = signal
     this.#between = between
   }
 
@@ -28,10 +28,10 @@ export class Turns {
   }
 
   async take(): Promise<void> {
-    throwIfAborted(this.#signal)
+    throwIfAborted(this.signal)
     await this.#between()
     await new Promise<void>((resolve) => setTimeout(resolve))
-    throwIfAborted(this.#signal)
+    throwIfAborted(this.signal)
     this.#last = Date.now()
   }
 }
@@ -49,6 +49,37 @@ export function checkTexts(texts: Texts): Iterable<string> | AsyncIterable<strin
   throw refuse('texts', 'strings, as an array or what `for await` can walk over', texts)
 }
 
+/** As the promise, unless the signal comes first: then nobody waits for it any more. */
+function unlessAborted<T>(promise: PromiseLike<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason)
+    const end = () => signal.removeEventListener('abort', abort)
+    signal.addEventListener('abort', abort)
+    promise.then(resolve, reject)
+    promise.then(end, end)
+  })
+}
+
+/** The texts, as long as the signal lets them come: it does not wait for the next one. */
+async function* arriving(
+  texts: Iterable<string> | AsyncIterable<string>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<string> {
+  if (!signal || !(Symbol.asyncIterator in texts)) return yield* texts
+  const iterator = texts[Symbol.asyncIterator]()
+  try {
+    for (;;) {
+      throwIfAborted(signal)
+      const { done, value } = await unlessAborted(Promise.resolve(iterator.next()), signal)
+      if (done) return
+      yield value
+    }
+  } finally {
+    // a generator that waits itself hears of it only when that has ended
+    ignoreFailure(() => iterator.return?.())
+  }
+}
+
 /** How many words are counted between two looks at the clock. */
 const BETWEEN = 4096
 
@@ -64,7 +95,7 @@ export class Corpus {
   }
 
   async read(texts: Iterable<string> | AsyncIterable<string>, turns: Turns): Promise<void> {
-    for await (const text of texts) {
+    for await (const text of arriving(texts, turns.signal)) {
       if (turns.due) await turns.take()
       for (const piece of this.#special.split(checkText(text, `text ${this.texts}`)))
         if (typeof piece === 'string') await this.#count(piece, turns)
