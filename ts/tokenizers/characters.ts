@@ -128,7 +128,7 @@ export class CharacterTokenizer implements Tokenizer {
       for (const character of piece) counts.set(character, (counts.get(character) ?? 0) + 1)
     }
     const common = [...counts].filter(([, count]) => count >= least)
-    return new CharacterTokenizer(
+    return made(
       common.map(([character]) => character),
       others,
     )
@@ -215,3 +215,7 @@ export class CharacterTokenizer implements Tokenizer {
     return skip && this.#special.has(id) ? '' : token
   }
 }
+
+/** Not said within the class: bundlers rename a class that names itself. */
+const made = (characters: Iterable<string>, options: CharacterTokenizerOptions) =>
+  new CharacterTokenizer(characters, options)

@@ -145,7 +145,8 @@ export class PretrainedTokenizer implements Tokenizer {
     try {
       // the engine keeps what it is given
       const { tokenizer, config } = structuredClone(files)
-      return new PretrainedTokenizer(new engine(tokenizer, config), files, size)
+      // not by its name: bundlers rename a class that names itself
+      return new this(new engine(tokenizer, config), files, size)
     } catch (error) {
       if (error instanceof XTransformersError) throw error
       throw damaged(`this tokenizer.json cannot be used: ${(error as Error).message}`, error)

@@ -80,6 +80,9 @@ async function* arriving(
   }
 }
 
+/** Most different words: a Map has room for no more. */
+const MAX_WORDS = 2 ** 24 - 1
+
 /** How many words are counted between two looks at the clock. */
 const BETWEEN = 4096
 
@@ -114,8 +117,14 @@ export class Corpus {
       const end = wordEnd(text, at)
       const word = text.slice(at, end)
       const count = this.counts.get(word)
-      if (count === undefined) this.counts.set(detached(word), 1)
-      else this.counts.set(word, count + 1)
+      if (count !== undefined) this.counts.set(word, count + 1)
+      else if (this.counts.size < MAX_WORDS) this.counts.set(detached(word), 1)
+      else {
+        throw new XTransformersError(
+          'out_of_memory',
+          `the texts have more than ${MAX_WORDS} different words: train on a part of them`,
+        )
+      }
       at = end
       if (++words % BETWEEN === 0 && turns.due) await turns.take()
     }

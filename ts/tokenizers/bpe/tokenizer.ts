@@ -107,9 +107,7 @@ export class BPETokenizer implements Tokenizer {
    */
   static async load(source: Source, options: ReadOptions = {}): Promise<BPETokenizer> {
     const reading = checkOptions(options, 'load()', ['signal', 'on_progress'])
-    return BPETokenizer.fromTokenizerJSON(
-      parseJSON(await readBytes(source, reading), 'tokenizer.json'),
-    )
+    return ofJSON(parseJSON(await readBytes(source, reading), 'tokenizer.json'))
   }
 
   /**
@@ -118,7 +116,7 @@ export class BPETokenizer implements Tokenizer {
    * @throws XTransformersError (`invalid_checkpoint`; `not_available`: another kind)
    */
   static fromTokenizerJSON(json: unknown): BPETokenizer {
-    return ofVocabulary(checkVocabulary(readTokenizerJSON(json), 'invalid_checkpoint'))
+    return ofJSON(json)
   }
 
   get vocabSize(): number {
@@ -220,3 +218,6 @@ function checkGiven(options: BPETokenizerOptions): Vocabulary {
 /** A tokenizer of a vocabulary that was checked: only within this library. */
 export const ofVocabulary = (vocabulary: Vocabulary): BPETokenizer =>
   new BPETokenizer(vocabulary as unknown as BPETokenizerOptions)
+
+const ofJSON = (json: unknown) =>
+  ofVocabulary(checkVocabulary(readTokenizerJSON(json), 'invalid_checkpoint'))

@@ -116,7 +116,8 @@ function checkMerges(
   if (given.length > MAX_MERGES) return fail(`merges has ${given.length}, of at most ${MAX_MERGES}`)
   const idOf = (token: string, i: number): number => {
     const id = special.has(token) ? undefined : ids.get(token)
-    return id ?? fail(`merges[${i}] needs the token ${describeValue(token)}, which is not in vocab`)
+    const why = special.has(token) ? 'is a special token' : 'is not in vocab'
+    return id ?? fail(`merges[${i}] needs the token ${describeValue(token)}, which ${why}`)
   }
   const triples = given.map((merge: unknown, i): [number, number, number] => {
     const parts = partsOf(merge)
