@@ -165,6 +165,7 @@ describe('loadTokenizer', () => {
     const words = await loadTokenizer(bytesOf(wordPiece()))
     const long = Array.from({ length: 200 }, (_, i) => [4, 5, 6, 7][i % 4] as number)
     const told = words.stream()
+    expect(() => told.push([4, 5, 11])).toThrow(XTransformersError)
     expect(long.map((id) => told.push(id)).join('')).toBe(words.decode(long))
   })
 

@@ -59,9 +59,10 @@ export class WindowStream implements TextStream {
   }
 
   push(ids: number | bigint | Iterable<number | bigint>): string {
-    return checkPushed(ids)
-      .map((id) => this.#add(id))
-      .join('')
+    const all = checkPushed(ids)
+    // a bad id among them changes nothing
+    if (all.length > 1) this.#decode(all)
+    return all.map((id) => this.#add(id)).join('')
   }
 
   #add(id: number): string {
