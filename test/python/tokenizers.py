@@ -1,4 +1,4 @@
-"""Records what Hugging Face's `tokenizers` (Python) make of texts, for test/api/tokenizers-bpe.test.ts:
+"""Records what Python's `tokenizers` make of texts, for test/api/tokenizers-bpe.test.ts:
 
     pip install tokenizers==0.23.3
     python test/python/tokenizers.py > test/python/tokenizers.json

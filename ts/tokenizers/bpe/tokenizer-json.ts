@@ -23,6 +23,17 @@ const BYTE_LEVEL = {
   use_regex: true,
 }
 
+/** What else is said of a special token: nothing around it belongs to it. */
+const PLAIN = {
+  single_word: false,
+  lstrip: false,
+  rstrip: false,
+  normalized: false,
+  special: true,
+}
+
+const byId = ([, a]: [string, number], [, b]: [string, number]) => a - b
+
 /** A vocabulary as a `tokenizer.json`. */
 export function writeTokenizerJSON({ ids, tokens, special, merges }: Vocabulary): TokenizerJSON {
   const spelled = (rank: number) => {
@@ -33,17 +44,7 @@ export function writeTokenizerJSON({ ids, tokens, special, merges }: Vocabulary)
     version: '1.0',
     truncation: null,
     padding: null,
-    added_tokens: [...special]
-      .sort(([, a], [, b]) => a - b)
-      .map(([content, id]) => ({
-        id,
-        content,
-        single_word: false,
-        lstrip: false,
-        rstrip: false,
-        normalized: false,
-        special: true,
-      })),
+    added_tokens: [...special].sort(byId).map(([content, id]) => ({ id, content, ...PLAIN })),
     normalizer: null,
     pre_tokenizer: BYTE_LEVEL,
     post_processor: null,
@@ -57,7 +58,7 @@ export function writeTokenizerJSON({ ids, tokens, special, merges }: Vocabulary)
       fuse_unk: false,
       byte_fallback: false,
       ignore_merges: false,
-      vocab: Object.fromEntries([...ids].sort(([, a], [, b]) => a - b)),
+      vocab: Object.fromEntries([...ids].sort(byId)),
       merges: Array.from({ length: merges.size }, (_, rank) => spelled(rank)),
     },
   }
