@@ -40,6 +40,17 @@ const APART = {
   },
 }
 
+/** Packages that only some users install: imported when they are needed, from where the user is. */
+const OPTIONAL = {
+  name: 'optional',
+  setup(build) {
+    build.onResolve({ filter: /^@huggingface\/tokenizers$/ }, ({ path }) => ({
+      path,
+      external: true,
+    }))
+  },
+}
+
 /** In an ES module esbuild gives `require` another name; tracers look for this one. */
 const plainRequires = (text) => text.replaceAll('__require(', 'require(')
 
@@ -110,7 +121,7 @@ export async function bundle(entries, folder) {
     // what package.json says of side effects, it says of dist/esm
     ignoreAnnotations: true,
     bundle: true,
-    plugins: [APART, together(entries.filter(isPart), 'index')],
+    plugins: [APART, OPTIONAL, together(entries.filter(isPart), 'index')],
     // it knows how to split ES modules alone
     splitting: true,
     format: 'esm',
@@ -165,7 +176,7 @@ export async function bundleEdge(parts, folder) {
       tsconfig: join(root, 'tsconfig.edge.json'),
       ignoreAnnotations: true,
       bundle: true,
-      plugins: [links, together(parts, 'wasm')],
+      plugins: [links, OPTIONAL, together(parts, 'wasm')],
       splitting: true,
       format: 'esm',
       chunkNames: 'chunk-[hash]',

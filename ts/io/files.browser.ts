@@ -137,6 +137,9 @@ export const files: Files = {
     }
     return new URL(encodeURIComponent(file), new URL(text, document?.baseURI ?? location?.href))
   },
+  async isFolder(name) {
+    return /^[^?#]*\/$/.test(String(name))
+  },
   readSync() {
     throw atOnce('load()')
   },

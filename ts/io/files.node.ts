@@ -244,6 +244,15 @@ export const files: Files = {
       ? join(dirname(name), file)
       : new URL(encodeURIComponent(file), name)
   },
+  async isFolder(name) {
+    if (!isFileURL(name)) return /^[^?#]*\/$/.test(String(name))
+    try {
+      return (await promises.stat(pathOf(name))).isDirectory()
+    } catch {
+      // reading it tells why
+      return false
+    }
+  },
   open(path) {
     refuseOpfs(path)
     refuseEmpty(path)

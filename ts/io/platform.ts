@@ -29,6 +29,8 @@ export interface Files {
   readSync(name: string | URL): SyncInput
   /** The name of a file beside another one. */
   sibling(name: string | URL, file: string): string | URL
+  /** Whether it names a folder; an address does where it ends in `/`. */
+  isFolder(name: string | URL): Promise<boolean>
   /** Checks the name, and touches nothing yet. */
   open(name: string): Sink
   writeSync(path: string, produce: () => Uint8Array): void

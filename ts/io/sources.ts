@@ -133,6 +133,18 @@ export function siblingOf(source: Source, file: string): string | URL {
   )
 }
 
+/**
+ * The name of a file in the folder that a source names; null where it names no folder.
+ *
+ * @param file a name without folders
+ */
+export async function inFolder(source: Source, file: string): Promise<string | URL | null> {
+  if (!isName(source) || !(await platform.isFolder(source))) return null
+  // beside any file in it
+  const within = `${String(source).replace(/\/$/, '')}/-`
+  return platform.sibling(typeof source === 'string' ? within : new URL(within), file)
+}
+
 async function fileOf(handle: FileHandle): Promise<Blob> {
   const name = nameOf(handle, 'the file')
   let file: unknown

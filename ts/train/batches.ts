@@ -16,6 +16,8 @@ export type BatchLike = readonly unknown[] | TrainBatch
 
 /** Data that goes on where it was, such as a `DataLoader`. */
 export interface StatefulData extends AsyncIterable<BatchLike> {
+  /** The epoch of the next batch, counted from 0, where it counts them. */
+  readonly epoch?: number
   /** Where it is, for JSON. */
   stateDict(): object
   loadStateDict(state: never): void
@@ -53,6 +55,8 @@ export class Batches {
   #iterator: Iterator | null = null
   #epoch = 0
   #position = 0
+  /** The epoch that data which counts them had at first; null: it counts none. */
+  readonly #base: number | null
   /** Batches to pass over, after a resume. */
   #skip = 0
 
@@ -70,6 +74,7 @@ export class Batches {
     }
     this.#data = data
     this.#epochs = epochs
+    this.#base = isStateful(data) ? (data.epoch ?? null) : null
   }
 
   /** The epoch of the next batch, counted from 0. */
@@ -114,6 +119,10 @@ export class Batches {
       return checkBatch(batch)
     }
     for (let fresh = this.#iterator === null; ; fresh = true) {
+      if (this.#base !== null) {
+        this.#epoch = ((data as StatefulData).epoch as number) - this.#base
+        if (this.#epoch >= this.#epochs) return null
+      }
       this.#iterator ??= iterate(data)
       const { done, value } = (await this.#iterator.next()) as IteratorResult<BatchLike>
       if (!done) {
@@ -128,7 +137,7 @@ export class Batches {
       const empty = fresh && this.#position === 0
       this.#iterator = null
       if (empty || isUsedUp(data)) return null
-      this.#epoch++
+      if (this.#base === null) this.#epoch++
       this.#position = 0
       this.#skip = 0
       if (this.#epoch >= this.#epochs) return null

@@ -1,0 +1,120 @@
+import { checkOptions, describeValue, isRecord, refuse } from '../checks.js'
+import type { ReadOptions } from '../control.js'
+import { XTransformersError } from '../errors.js'
+import { inFolder, type Source } from '../io/sources.js'
+import { BPETokenizer } from './bpe/tokenizer.js'
+import { ByteTokenizer } from './bytes.js'
+import { CharacterTokenizer } from './characters.js'
+import { type PretrainedFiles, PretrainedTokenizer } from './pretrained.js'
+import { parseJSON, readBytes } from './read.js'
+import type { Tokenizer } from './tokenizer.js'
+
+/** The files of a tokenizer. */
+export interface TokenizerFiles {
+  /** `tokenizer.json` */
+  tokenizer: Source
+  /** `tokenizer_config.json`, which tells what special tokens are for. */
+  config?: Source | undefined
+}
+
+const TOKENIZER = 'tokenizer.json'
+const CONFIG = 'tokenizer_config.json'
+
+async function readJSON(source: Source, what: string, options: ReadOptions) {
+  const json = parseJSON(await readBytes(source, options), what)
+  if (isRecord(json)) return json
+  const message = `${what} must be an object, got ${describeValue(json)}`
+  throw new XTransformersError('invalid_checkpoint', message)
+}
+
+/** Whether a file is not there, and nothing else has gone wrong. */
+function isMissing(error: unknown): boolean {
+  if (!(error instanceof XTransformersError) || error.code !== 'file') return false
+  const { code, name } = (error.cause ?? {}) as { code?: unknown; name?: unknown }
+  return code === 'ENOENT' || name === 'NotFoundError' || / with status 404\b/.test(error.message)
+}
+
+async function readConfig(source: Source, options: ReadOptions) {
+  try {
+    return await readJSON(source, CONFIG, options)
+  } catch (error) {
+    if (isMissing(error)) return {}
+    throw error
+  }
+}
+
+/** Whether it names its files, and is not itself one of them. */
+const isFiles = (source: unknown): source is TokenizerFiles =>
+  isRecord(source) && Object.hasOwn(source, 'tokenizer')
+
+async function readFiles(
+  source: Source | TokenizerFiles,
+  options: ReadOptions,
+): Promise<PretrainedFiles> {
+  if (isFiles(source)) {
+    const { tokenizer, config } = checkOptions(source, 'loadTokenizer()', ['tokenizer', 'config'])
+    return {
+      tokenizer: await readJSON(tokenizer, TOKENIZER, options),
+      config: config == null ? {} : await readJSON(config, CONFIG, options),
+    }
+  }
+  const tokenizer = await inFolder(source, TOKENIZER)
+  if (tokenizer === null)
+    return { tokenizer: await readJSON(source, TOKENIZER, options), config: {} }
+  return {
+    tokenizer: await readJSON(tokenizer, TOKENIZER, options),
+    config: await readConfig((await inFolder(source, CONFIG)) as string | URL, options),
+  }
+}
+
+/**
+ * The tokenizer of a model of Hugging Face: its `tokenizer.json`, and its `tokenizer_config.json`
+ * where special tokens are to be known by what they are for.
+ *
+ * It needs the package `@huggingface/tokenizers`: `npm install @huggingface/tokenizers`. For a
+ * byte-level BPE as GPT-2 has it, `BPETokenizer.load()` does without.
+ *
+ * @param source a `tokenizer.json`, both files, or a folder that has them: a path in Node, or an
+ *   address that ends in `/`
+ * @throws XTransformersError (`file`, `invalid_checkpoint`; `not_available`: the package is not
+ *   installed)
+ * @example
+ * const tokenizer = await loadTokenizer('models/llama')
+ * const ids = tokenizer.encode('Call me Ishmael.')
+ */
+export async function loadTokenizer(
+  source: Source | TokenizerFiles,
+  options: ReadOptions = {},
+): Promise<PretrainedTokenizer> {
+  const reading = checkOptions(options, 'loadTokenizer()', ['signal', 'on_progress'])
+  return await PretrainedTokenizer.from(await readFiles(source, reading))
+}
+
+/** How each kind of description is read. */
+const KINDS: Readonly<
+  Record<string, (json: Readonly<Record<string, unknown>>) => Tokenizer | Promise<Tokenizer>>
+> = {
+  bytes: (options) => new ByteTokenizer(options),
+  characters: ({ characters, ...options }) => new CharacterTokenizer(characters as string, options),
+  bpe: ({ tokenizer }) => BPETokenizer.fromTokenizerJSON(tokenizer),
+  pretrained: ({ tokenizer, config }) =>
+    PretrainedTokenizer.from({ tokenizer, config } as PretrainedFiles),
+}
+
+/**
+ * The tokenizer that `toJSON()` of another one describes, such as one that was kept beside a
+ * checkpoint.
+ *
+ * @throws XTransformersError (`invalid_argument`, `invalid_options`, `invalid_checkpoint`) where it
+ *   is no such description
+ * @example
+ * const text = JSON.stringify(tokenizer)
+ * const again = await tokenizerFrom(JSON.parse(text))
+ */
+export async function tokenizerFrom(json: unknown): Promise<Tokenizer> {
+  const { type, ...others } = isRecord(json) ? json : {}
+  const kind = typeof type === 'string' && Object.hasOwn(KINDS, type) ? KINDS[type] : undefined
+  if (kind) return await kind(others)
+  const kinds = Object.keys(KINDS).join(', ')
+  throw refuse('the description of a tokenizer', `an object whose type is one of ${kinds}`, json)
+}
