@@ -60,7 +60,7 @@ const isPart = (entry) => entry.includes('/')
 /**
  * Each of these entries counts as one that imports the library and the others of them. What two or
  * more entries have in common, esbuild writes into one file for each set of entries: so there are
- * two, what the library consists of, and what they have in common beside it.
+ * few, what the library consists of, and what these have in common beside it.
  */
 const together = (parts, main) => ({
   name: 'together',
@@ -83,14 +83,19 @@ const entryPoints = (entries, name = (entry) => entry) =>
 
 /**
  * The names of the files with what entries have in common: `shared.js`, which the library needs,
- * and `parts.js`.
+ * `training.js`, which the worker needs too, and `parts.js`.
  */
 function chunkNames(outputs, main) {
   const chunks = Object.keys(outputs).filter((path) => /(^|\/)chunk-\w+\.js$/.test(path))
-  const needed = outputs[main].imports.map(({ path }) => path)
-  const names = chunks.map((path) => [basename(path), needed.includes(path) ? 'shared' : 'parts'])
+  const neededBy = (entry) => (outputs[entry]?.imports ?? []).map(({ path }) => path)
+  const [library, worker] = [main, join(dirname(main), 'worker.js')].map(neededBy)
+  const nameOf = (path) => {
+    if (library.includes(path)) return 'shared'
+    return worker.includes(path) ? 'training' : 'parts'
+  }
+  const names = chunks.map((path) => [basename(path), nameOf(path)])
   if (new Set(names.map(([, name]) => name)).size === names.length) return names
-  throw new Failure(`Entries have other files in common than two: ${chunks.join(', ')}.`)
+  throw new Failure(`Entries have more files in common than there are names: ${chunks}.`)
 }
 
 /** Writes what esbuild has made into a folder, with plain names of the chunks. */

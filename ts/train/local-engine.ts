@@ -1,6 +1,9 @@
 import { AutoregressiveWrapper } from '../models/autoregressive.js'
 import type { Module } from '../module/module.js'
+import { noGrad } from '../tensor/grad-mode.js'
+import { tidy } from '../tensor/memory.js'
 import { type RandomState, randomState, setRandomState } from '../tensor/random.js'
+import type { Tensor } from '../tensor/tensor.js'
 import type { TrainBatch } from './batches.js'
 import { type Engine, type EngineStep, IGNORED, type RunObjective, ratiosOf } from './engine.js'
 import { requireFinite } from './finite.js'
@@ -53,7 +56,8 @@ export class LocalEngine implements Engine {
     const model = this.#model
     const predicts = model instanceof AutoregressiveWrapper
     const own = predicts ? model.options.ignore_index : undefined
-    return countedTokens(batch, predicts, this.#objective?.options.ignore_index ?? own ?? IGNORED)
+    const ignored = this.#objective?.options.ignore_index ?? own ?? IGNORED
+    return countedTokens(batch, { predicts, ignored, countTensor })
   }
 
   async evaluate(batch: TrainBatch): Promise<number> {
@@ -77,6 +81,17 @@ export class LocalEngine implements Engine {
   async setRandom(state: RandomState): Promise<void> {
     setRandomState(state)
   }
+}
+
+/** On the device of the ids, which are not copied from there. */
+function countTensor(ids: Tensor, shifted: boolean, ignored: number): number {
+  const last = ids.shape.length - 1
+  return tidy(() =>
+    noGrad(() => {
+      const targets = shifted ? ids.slice(last, 1, ids.shape[last] as number) : ids
+      return Number(targets.ne(ignored).to('f32').sum().item())
+    }),
+  )
 }
 
 const asBatch = (batch: TrainBatch): Batch => ({

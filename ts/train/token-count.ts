@@ -1,8 +1,9 @@
-/** How many tokens the loss of a batch is about. */
-import { refuse } from '../checks.js'
-import { noGrad } from '../tensor/grad-mode.js'
-import { tidy } from '../tensor/memory.js'
-import { Tensor } from '../tensor/tensor.js'
+/**
+ * How many tokens the loss of a batch is about, on both sides of a worker: nothing here may need
+ * the native side.
+ */
+import { has, refuse } from '../checks.js'
+import type { Tensor } from '../tensor/tensor.js'
 import type { TrainBatch } from './batches.js'
 
 /** A tensor of a worker's page: its values are there. */
@@ -15,28 +16,40 @@ interface HostValues {
 /** What a loss is about: tensors, typed arrays, nested arrays. */
 type Values = Tensor | HostValues | ArrayLike<unknown>
 
+/** By its looks: the library need not be on the page. */
+const isTensor = (value: unknown): value is Tensor =>
+  has(value, 'dataSync') && has(value, 'backward')
+
 const isHost = (value: unknown): value is HostValues =>
   typeof value === 'object' && value !== null && 'data' in value && 'dtype' in value
 
 const isValues = (value: unknown): value is Values =>
-  value instanceof Tensor || isHost(value) || Array.isArray(value) || ArrayBuffer.isView(value)
+  isTensor(value) || isHost(value) || Array.isArray(value) || ArrayBuffer.isView(value)
 
 /** The values of a batch whose elements the loss is about: the targets, or the first argument. */
 const countedIn = ({ args, target }: TrainBatch): Values | null =>
   [target, ...args].find(isValues) ?? null
 
 function shapeOf(values: Values): readonly number[] {
-  if (values instanceof Tensor || isHost(values)) return values.shape
-  const [first] = Array.from(values as ArrayLike<unknown>)
+  if (isTensor(values) || isHost(values)) return values.shape
+  const first: unknown = values[0]
   return Array.isArray(first) ? [values.length, ...shapeOf(first)] : [values.length]
 }
 
-/**
- * The number of tokens of a batch, by shapes alone: targets, or the ids of the first argument.
- *
- * @param predicts whether the model predicts each token from those before it: nothing predicts the
- *   first of a row
- */
+/** How the model and its loss see a batch. */
+export interface Counting {
+  /**
+   * Whether the model predicts each token from those before it: nothing predicts the first of a
+   * row.
+   */
+  predicts: boolean
+  /** The target that does not count. */
+  ignored: number
+  /** Counts ids that are not `ignored`; if `shifted`, without the first of each row. */
+  countTensor(ids: Tensor, shifted: boolean, ignored: number): number
+}
+
+/** The number of tokens of a batch, by shapes alone: targets, or the ids of the first argument. */
 export function tokensIn(batch: TrainBatch, predicts: boolean): number {
   const { tokens, target } = batch
   if (tokens !== undefined) {
@@ -50,33 +63,29 @@ export function tokensIn(batch: TrainBatch, predicts: boolean): number {
   return predicts && target === undefined ? size - size / Math.max(1, shape.at(-1) ?? 1) : size
 }
 
-/**
- * The tokens of a batch that count for its loss: those whose target is not `ignored`.
- *
- * @param predicts as for {@link tokensIn}
- */
-export function countedTokens(batch: TrainBatch, predicts: boolean, ignored: number): number {
+/** The tokens of a batch that count for its loss. */
+export function countedTokens(batch: TrainBatch, counting: Counting): number {
+  const { predicts, ignored } = counting
   const values = countedIn(batch)
   if (batch.tokens !== undefined || values === null) return tokensIn(batch, predicts)
   const shifted = predicts && batch.target === undefined
-  if (values instanceof Tensor)
-    return values.dtype === 'i64'
-      ? countTensor(values, shifted, ignored)
-      : tokensIn(batch, predicts)
+  if (isTensor(values)) {
+    if (values.dtype !== 'i64') return tokensIn(batch, predicts)
+    return counting.countTensor(values, shifted, ignored)
+  }
   const all = isHost(values) ? values.data : (values as number[]).flat(Infinity)
-  const width = shapeOf(values).at(-1) ?? 1
-  let count = 0
-  for (const [i, value] of Array.from(all, Number).entries())
-    if (value !== ignored && !(shifted && i % width === 0)) count++
-  return count
+  return countValues(all, shapeOf(values).at(-1) ?? 1, shifted, ignored)
 }
 
-function countTensor(ids: Tensor, shifted: boolean, ignored: number): number {
-  const last = ids.shape.length - 1
-  return tidy(() =>
-    noGrad(() => {
-      const targets = shifted ? ids.slice(last, 1, ids.shape[last] as number) : ids
-      return Number(targets.ne(ignored).to('f32').sum().item())
-    }),
-  )
+/** Counts ids in rows of so many columns. */
+export function countValues(
+  ids: ArrayLike<number | bigint>,
+  columns: number,
+  shifted: boolean,
+  ignored: number,
+): number {
+  let count = 0
+  for (let i = 0; i < ids.length; i++)
+    if (Number(ids[i]) !== ignored && !(shifted && i % columns === 0)) count++
+  return count
 }

@@ -11,7 +11,7 @@ import {
   ratiosOf,
 } from '../train/engine.js'
 import type { StepResult } from '../train/step-options.js'
-import { countedTokens, tokensIn } from '../train/token-count.js'
+import { type Counting, countedTokens, countValues, tokensIn } from '../train/token-count.js'
 import type { Connection } from './client.js'
 import type { WireObjective } from './protocol.js'
 import type { RemoteHandle } from './remote.js'
@@ -32,6 +32,10 @@ interface EngineOptimizer {
   save(target: Target): Promise<void>
   load(source: WorkerSource): Promise<void>
 }
+
+/** The values of a tensor of the library go to the worker anyway. */
+const countTensor: Counting['countTensor'] = (ids, shifted, ignored) =>
+  countValues(ids.dataSync(), ids.shape.at(-1) ?? 1, shifted, ignored)
 
 export class RemoteEngine implements Engine {
   readonly #model: RemoteModel
@@ -95,7 +99,7 @@ export class RemoteEngine implements Engine {
 
   async countedTokens(batch: TrainBatch): Promise<number> {
     const own = this.#objective?.options.ignore_index ?? (await this.#ignoredIndex())
-    return countedTokens(batch, this.#predicts, own)
+    return countedTokens(batch, { predicts: this.#predicts, ignored: own, countTensor })
   }
 
   #ignoredIndex(): Promise<number> {
