@@ -409,6 +409,22 @@ describe('a DataLoader', () => {
     expect(steps).toBe(6)
   })
 
+  it('is made of a dataset and a batch_size', async () => {
+    const [model, twin] = twins()
+    const dataset = windows(tokens, { length: 8 })
+    const options = { data: dataset, batch_size: 4, seed: 3, optimizer: adam(model), steps: 9 }
+    const evaluation = { data: windows(tokens, { length: 12 }), every: 5 }
+    const events = await eventsOf(new Trainer(model, { ...options, eval: evaluation }))
+    const own = { data: loader(), optimizer: adam(twin), steps: 9 }
+    const validation = new DataLoader(windows(tokens, { length: 12 }), { batch_size: 4 })
+    const want = await eventsOf(new Trainer(twin, { ...own, eval: { data: validation, every: 5 } }))
+    const losses = (all: TrainEvent[]) =>
+      all.flatMap((event) => (event.type === 'evaluation' ? event.loss : []))
+    expect(lossesOf(events)).toEqual(lossesOf(want))
+    expect(losses(events)).toEqual(losses(want))
+    expect(losses(events)).toHaveLength(2)
+  })
+
   it('is refused where the run of the checkpoint had data of another kind', async () => {
     const model = smallModel()
     const checkpoint = { folder: await newFolder() }
@@ -456,6 +472,8 @@ describe('what a Trainer refuses', () => {
     ['no end', { steps: undefined }, /give steps, epochs or seconds/],
     ['steps that are not whole', { steps: 1.5 }, /steps must be a whole number/],
     ['no steps', { steps: 0 }, /steps must be above 0/],
+    ['a seed alone', { seed: 1 }, /seed needs batch_size/],
+    ['a batch_size without a dataset', { batch_size: 2, data: 5 }, /dataset/],
     ['an unknown option', { step: 1 }, /step is not an option of Trainer; there are data/],
     ['another optimizer', { optimizer: {} }, /optimizer must be an optimizer of this package/],
     ['data that is none', { data: 5 }, /data must be a DataLoader, an iterable/],

@@ -39,6 +39,9 @@ export type TrainData =
   | AsyncIterable<BatchLike>
   | ((step: number) => BatchLike | null | Promise<BatchLike | null>)
 
+/** Data that can be gone over again and again. */
+export type RepeatableData = Exclude<TrainData, (step: number) => unknown>
+
 /** Where {@link Batches} are, for JSON. */
 export interface BatchesState {
   epoch: number

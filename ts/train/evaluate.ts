@@ -1,12 +1,12 @@
 import { throwIfAborted } from '../control.js'
 import { XTransformersError } from '../errors.js'
 import { tensorsIn } from '../tensor/memory.js'
-import { Batches, isStateful, type TrainBatch, type TrainData } from './batches.js'
+import { Batches, isStateful, type RepeatableData, type TrainBatch } from './batches.js'
 import type { Engine } from './engine.js'
 
 /** How data is gone over. */
 export interface Evaluation {
-  data: Exclude<TrainData, (step: number) => unknown>
+  data: RepeatableData
   /** At most so many batches. */
   batches: number
   signal: AbortSignal | undefined

@@ -5,7 +5,13 @@
  */
 import '../symbols.js'
 
-export type { BatchLike, StatefulData, TrainBatch, TrainData } from './batches.js'
+export type {
+  BatchLike,
+  RepeatableData,
+  StatefulData,
+  TrainBatch,
+  TrainData,
+} from './batches.js'
 export { clipGradNorm, clipGradNormSync } from './clip.js'
 export { type DecayGroup, decayGroups } from './decay-groups.js'
 export type {

@@ -9,9 +9,11 @@ import {
   refuse,
 } from '../checks.js'
 import { checkSignal } from '../control.js'
+import type { DatasetLike } from '../data/dataset.js'
+import { DataLoader } from '../data/loader.js'
 import { XTransformersError } from '../errors.js'
 import type { CrossEntropyOptions } from '../tensor/operations.js'
-import { Batches, isUsedUp, type TrainData } from './batches.js'
+import { Batches, isUsedUp, type RepeatableData, type TrainData } from './batches.js'
 import type { RunObjective } from './engine.js'
 import type { LocalOptimizer } from './local-engine.js'
 
@@ -30,7 +32,7 @@ export interface WorkerOptimizer {
 /** The data that a run is measured on. */
 export interface EvalOptions {
   /** Each evaluation goes over it once: no iterator that is used up then. */
-  data: Exclude<TrainData, (step: number) => unknown>
+  data: RepeatableData | DatasetLike<unknown>
   /**
    * An evaluation after so many steps, and one at the end.
    *
@@ -75,8 +77,19 @@ export interface EarlyStopOptions {
 
 /** Options of a {@link Trainer}. One of `steps`, `epochs` and `seconds` is needed. */
 export interface TrainerOptions {
-  /** Batches: see {@link TrainData}. */
-  data: TrainData
+  /** Batches: see {@link TrainData}; or, with `batch_size`, a dataset. */
+  data: TrainData | DatasetLike<unknown>
+  /**
+   * The number of examples in a batch: `data`, and that of `eval`, are then datasets, of which
+   * DataLoaders make batches; those of `data` are shuffled.
+   */
+  batch_size?: number | undefined
+  /**
+   * What decides the order of the examples, with `batch_size`.
+   *
+   * @default 0
+   */
+  seed?: number | undefined
   /** Of this thread, or of the worker that the model is in. */
   optimizer: LocalOptimizer | WorkerOptimizer
   /** Ends the run after so many steps. */
@@ -128,7 +141,7 @@ export interface CheckedOptions {
   grad_accum: number
   max_grad_norm: number
   objective: RunObjective | null
-  eval: { data: EvalOptions['data']; every: number; batches: number } | null
+  eval: { data: RepeatableData; every: number; batches: number } | null
   checkpoint: { folder: string; every: number | null; keep: number; best: boolean } | null
   resume: boolean
   early_stop: { patience: number; min_delta: number } | null
@@ -136,7 +149,18 @@ export interface CheckedOptions {
 }
 
 const KEYS = [
-  ...['data', 'optimizer', 'steps', 'epochs', 'seconds', 'schedule', 'grad_accum', 'clip'],
+  ...[
+    'data',
+    'batch_size',
+    'seed',
+    'optimizer',
+    'steps',
+    'epochs',
+    'seconds',
+    'schedule',
+    'grad_accum',
+    'clip',
+  ],
   ...['objective', 'eval', 'checkpoint', 'resume', 'early_stop', 'signal'],
 ]
 
@@ -161,13 +185,14 @@ export function checkTrainer(given: TrainerOptions): CheckedOptions {
     throw wrong('give steps, epochs or seconds, at whose end the run is over')
   if (options.schedule) checkFunction(options.schedule, 'schedule')
   const checkpoint = checkCheckpoint(options.checkpoint)
-  const evaluation = checkEval(options.eval)
+  const [data, asBatches] = checkData(options)
+  const evaluation = checkEval(options.eval, asBatches)
   const early_stop = checkEarlyStop(options.early_stop)
   if (early_stop && !evaluation) throw wrong('early_stop needs eval: it compares its losses')
   const resume = checkFlag(options.resume, 'resume', false)
   if (resume && !checkpoint) throw wrong('resume needs checkpoint: it goes on from its folder')
   return {
-    data: new Batches(options.data, 'data', { epochs }),
+    data: new Batches(data, 'data', { epochs }),
     optimizer: options.optimizer,
     steps,
     epochs,
@@ -195,9 +220,33 @@ function checkRunObjective(objective: TrainerOptions['objective']): RunObjective
   throw refuse('objective', wanted, objective, 'invalid_options')
 }
 
-function checkEval(given: EvalOptions | null | undefined): CheckedOptions['eval'] {
+/** Makes batches of a dataset for evaluations, where the run makes them. */
+type AsBatches = (data: unknown) => unknown
+
+/** The batches of a run, and how those of its evaluations are made. */
+function checkData(options: TrainerOptions): [data: TrainData, asBatches: AsBatches] {
+  const { data, batch_size, seed } = options
+  if (batch_size === undefined || batch_size === null) {
+    if (seed !== undefined && seed !== null)
+      throw wrong('seed needs batch_size: it is for batches that are made of a dataset')
+    return [data as TrainData, (of) => of]
+  }
+  const settings = { batch_size: positive(batch_size, 'batch_size', true, 1), seed: seed ?? 0 }
+  const loader = (of: unknown, more: object) =>
+    new DataLoader(of as DatasetLike<never>, { ...settings, ...more })
+  return [
+    loader(data, { shuffle: true, drop_last: true }) as TrainData,
+    (of) => loader(of, { shuffle: false }),
+  ]
+}
+
+function checkEval(
+  given: EvalOptions | null | undefined,
+  asBatches: AsBatches,
+): CheckedOptions['eval'] {
   if (given === undefined || given === null) return null
-  const { data, every, batches } = checkOptions(given, 'eval', ['data', 'every', 'batches'])
+  const { data: own, every, batches } = checkOptions(given, 'eval', ['data', 'every', 'batches'])
+  const data = asBatches(own) as RepeatableData
   const wanted = 'a DataLoader, or batches that can be iterated more than once'
   if (typeof data === 'function' || isUsedUp(data))
     throw refuse('eval.data', wanted, data, 'invalid_options')
