@@ -398,7 +398,7 @@ describe('a schedule', () => {
     expect([0, 1, 4].map(inverseSqrt({ lr: 1, warmup_steps: 0 }))).toEqual([1, 1, 0.5])
   })
 
-  it('stays constant before it decays', () => {
+  it('falls over decay_steps by decay, and stays constant before', () => {
     const options = { lr: 1, warmup_steps: 2, decay_steps: 4, total_steps: 10, min_lr: 0.2 }
     const rates = (decay?: 'linear' | 'cosine' | 'sqrt') =>
       [0, 1, 2, 6, 7, 8, 10, 11].map(warmupStableDecay({ ...options, decay }))

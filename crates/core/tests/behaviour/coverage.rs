@@ -5,7 +5,7 @@
 //! `tie_embedding_uses_the_token_embedding_as_the_head` covers `tie_embedding`. Options of either
 //! half of `XTransformer` count without the prefix `enc_` or `dec_`; options of the class
 //! `Attention` also count with the prefix `attn_` that layers use. Recorded training runs count for
-//! optimizers and schedules.
+//! optimizers and schedules; and for schedules, which TypeScript computes, the titles of its tests.
 
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,9 +44,25 @@ fn collect(json: &Json, given: &mut BTreeMap<String, Vec<Json>>) {
     }
 }
 
+/// The tests of schedules.
+const SCHEDULES: &str = "../../test/api/optimizers.test.ts";
+
+/// The titles of the tests in TypeScript, as names: with `_` between words and on both sides.
+fn titles(source: &str) -> impl Iterator<Item = String> + '_ {
+    let word = |c: char| if c.is_alphanumeric() { c } else { '_' };
+    source
+        .split("it('")
+        .skip(1)
+        .filter_map(|rest| rest.split('\'').next())
+        .map(move |title| format!("_{}_", title.chars().map(word).collect::<String>()))
+}
+
 /// The names of all tests in these sources, with `_` on both sides.
 fn tests() -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
+    let typescript = Path::new(env!("CARGO_MANIFEST_DIR")).join(SCHEDULES);
+    let typescript = std::fs::read_to_string(typescript).unwrap();
+    let schedules = typescript.split_once("describe('a schedule'").unwrap().1;
+    let mut names: BTreeSet<String> = titles(schedules).collect();
     for file in files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"), "rs") {
         let source = std::fs::read_to_string(file).unwrap();
         let mut lines = source.lines().map(str::trim);
