@@ -59,7 +59,8 @@ describe('the entry for a worker', () => {
     const others = page.filter((name) => !name.startsWith('ts/worker'))
     const small = [
       ...['brand', 'checks', 'control', 'errors', 'native/json', 'promises', 'symbols'],
-      ...['tensor/data', 'tensor/dtype', 'train/step-options', 'version'],
+      ...['tensor/data', 'tensor/dtype', 'train/engine', 'train/step-options'],
+      ...['train/token-count', 'version'],
     ].map((name) => `ts/${name}.ts`)
     expect(others.sort()).toEqual(['#worker', ...small])
     expect(page.filter((name) => name.startsWith('ts/worker/host'))).toEqual([])
