@@ -29,7 +29,7 @@ async function checkFile(platform, file) {
   const megabytes = (size / 1e6).toFixed(2)
   if (size > LARGEST)
     throw new Failure(`${platform}: ${megabytes} MB is more than ${LARGEST / 1e6}.`)
-  if (!platform.endsWith('-gnu')) return `${megabytes} MB`
+  if (!/^linux-.*-gnu$/.test(platform)) return `${megabytes} MB`
   const glibc = await newestGlibc(file)
   const [have, want] = [glibc, GLIBC].map((version) => Number(version?.split('.')[1]))
   if (!(have <= want)) throw new Failure(`${platform}: it needs glibc ${glibc}, not ${GLIBC}.`)
