@@ -29,7 +29,7 @@ const sources = (entry: string, native: string, files: string, worker: string) =
 const ON_CUDA = [
   ...['classes', 'concurrency', 'decoding', 'dispose', 'empty', 'encoder-decoder', 'generation'],
   ...['gradients', 'memory', 'module', 'numbers', 'optimizers', 'random', 'saved', 'tensor'],
-  ...['torch-optimizers', 'train-step', 'trainer', 'weights'],
+  ...['torch-optimizers', 'train-step', 'trainer', 'trainer-observed', 'weights'],
 ]
 const MORE_ON_CUDA = [
   ...['arguments', 'cached-generation', 'cached-streams', 'callbacks', 'checkpoint', 'clone'],

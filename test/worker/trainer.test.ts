@@ -1,7 +1,19 @@
 import { describe, expect, it } from 'vitest'
 import * as main from 'x-transformers'
-import { type DoneEvent, type TrainEvent, Trainer } from 'x-transformers/train'
-import { type HostTensor, type Library, type RemoteModel, tensor } from 'x-transformers/worker'
+import {
+  type DoneEvent,
+  type Logger,
+  type RunInfo,
+  type TrainEvent,
+  Trainer,
+} from 'x-transformers/train'
+import {
+  type AutoregressiveWrapper,
+  type HostTensor,
+  type Library,
+  type RemoteModel,
+  tensor,
+} from 'x-transformers/worker'
 import { newFolder } from '../api/folder.js'
 import { numbers as mainNumbers, ids as mainTokens } from '../api/helpers.js'
 import { ids, LAYERS, library, NET, numbers, smallModel, smallNet } from './helpers.js'
@@ -10,7 +22,7 @@ const DROPOUT = { attn_dropout: 0.2, ff_dropout: 0.2 }
 const LENGTHS = [6, 9, 7, 5]
 
 const settings = <More extends object>(more: More) => ({
-  ...{ steps: 9, clip: 1, grad_accum: 2 },
+  ...{ steps: 9, clip: 1, grad_accum: 2, norms: { every: 2 } },
   schedule: main.cosineWarmup({ lr: 3e-3, warmup_steps: 3, total_steps: 9 }),
   ...more,
 })
@@ -25,8 +37,8 @@ async function eventsOf(trainer: Trainer): Promise<TrainEvent[]> {
 const plain = (events: TrainEvent[]) =>
   events.map((event) => {
     if (event.type === 'step') {
-      const { step, epoch, loss, lr, grad_norm, tokens } = event
-      return { step, epoch, loss, lr, grad_norm, tokens }
+      const { step, epoch, loss, lr, grad_norm, grad_norms, tokens } = event
+      return { step, epoch, loss, lr, grad_norm, grad_norms, tokens }
     }
     if (event.type === 'evaluation') return { step: event.step, loss: event.loss, best: event.best }
     return event.type
@@ -44,13 +56,18 @@ function runOf(x: Library, more: object): { model: RemoteModel; trainer: Trainer
   return { model, trainer: new Trainer(model, settings(options)) }
 }
 
+/** The same model in the main library. */
+function mainModel(): main.AutoregressiveWrapper {
+  const attn_layers = new main.Decoder({ ...LAYERS, ...DROPOUT })
+  return new main.AutoregressiveWrapper(new main.TransformerWrapper({ ...NET, attn_layers }))
+}
+
 const weights = async (model: RemoteModel) => [...(await model.stateDict()).values()].map(numbers)
 
 describe('a Trainer of a model in a worker', () => {
   it('gives what one of the main library gives', async () => {
     main.manualSeed(5)
-    const attn_layers = new main.Decoder({ ...LAYERS, ...DROPOUT })
-    const own = new main.AutoregressiveWrapper(new main.TransformerWrapper({ ...NET, attn_layers }))
+    const own = mainModel()
     const data = LENGTHS.map((length) => [mainTokens(2, length)])
     const optimizer = new main.AdamW(own.parameters(), { lr: 3e-3 })
     const evaluation = { data: data.slice(0, 3), every: 4 }
@@ -64,6 +81,40 @@ describe('a Trainer of a model in a worker', () => {
     expect(plain(got)).toHaveLength(9 + 3 + 1)
     expect(await weights(model)).toEqual([...own.stateDict().values()].map(mainNumbers))
     expect(model.training).toBe(true)
+  })
+
+  it('makes samples aside, and tells loggers what one of the main library tells', async () => {
+    const infos: RunInfo[] = []
+    const logger: Logger = {
+      start: (info) => void infos.push(info),
+      log: () => {},
+    }
+    const own = mainModel()
+    const data = [[mainTokens(2, 6)]]
+    const optimizer = new main.AdamW(own.parameters(), { lr: 3e-3 })
+    await eventsOf(new Trainer(own, settings({ data, optimizer, loggers: [logger] })))
+
+    const x = await library()
+    const eventsWith = async (make: object) => {
+      x.manualSeed(5)
+      const { model, trainer } = runOf(x, { loggers: [logger], ...make })
+      models.push(model as AutoregressiveWrapper)
+      return await eventsOf(trainer)
+    }
+    const models: AutoregressiveWrapper[] = []
+    const make = async () => {
+      const model = models[1] as AutoregressiveWrapper
+      expect(model.training).toBe(false)
+      return String(numbers(await model.generate(ids(1, 2), 3)))
+    }
+    const without = await eventsWith({})
+    const events = await eventsWith({ sample: { every: 4, make } })
+    expect(events.flatMap((event) => (event.type === 'sample' ? event.step : []))).toEqual([
+      4, 8, 9,
+    ])
+    expect(plain(events).filter((event) => event !== 'sample')).toEqual(plain(without))
+    expect(infos[1]).toEqual(infos[2])
+    expect(infos[1]).toEqual(infos[0])
   })
 
   it('goes on as if it had not been stopped', async () => {

@@ -2,6 +2,7 @@
 import type { CrossEntropyOptions } from '../tensor/operations.js'
 import type { RandomState } from '../tensor/random.js'
 import type { TrainBatch } from './batches.js'
+import type { ModelInfo } from './run-info.js'
 import type { StepResult } from './step-options.js'
 
 /** What makes a loss of what `forward` gives, and of the `target` of a batch. */
@@ -24,6 +25,15 @@ export interface EngineStep {
   lr: number
   max_grad_norm: number
   place: RunPlace
+  /** Whether the norms of gradients are wanted for each layer. */
+  grad_norms: boolean
+}
+
+/** What a step of a run tells. */
+export interface EngineResult extends StepResult {
+  /** By layer; null where they were not wanted. */
+  grad_norms: Record<string, number> | null
+  activation_norms: Record<string, number> | null
 }
 
 /** A model and its optimizer, as a run needs them. */
@@ -35,7 +45,9 @@ export interface Engine {
    *
    * @throws XTransformersError (`not_finite`); the weights stay as they are
    */
-  step(settings: EngineStep): Promise<StepResult>
+  step(settings: EngineStep): Promise<EngineResult>
+  /** What loggers are told of the model and its optimizer. */
+  describe(): Promise<ModelInfo>
   /** The number of tokens of a batch, by shapes alone. */
   tokens(batch: TrainBatch): number
   /** The number of tokens of a batch that count for its loss. */

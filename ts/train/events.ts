@@ -13,6 +13,13 @@ export interface StepEvent {
   lr: number
   /** The norm of all gradients, before clipping; null where nobody asks for it. */
   grad_norm: number | null
+  /**
+   * The norms of the gradients in each layer, before clipping, by its name; null in steps where
+   * `norms` does not ask for them.
+   */
+  grad_norms: Record<string, number> | null
+  /** @internal Not measured yet. */
+  activation_norms: Record<string, number> | null
   /** The number of tokens of the step. */
   tokens: number
   /** Since the start of the run, without the time before it was resumed. */
@@ -33,6 +40,14 @@ export interface EvaluationEvent {
   best: boolean
   /** How long it took. */
   seconds: number
+}
+
+/** After each sample. */
+export interface SampleEvent {
+  type: 'sample'
+  step: number
+  /** What `sample.make` has made. */
+  text: string
 }
 
 /** After a checkpoint was written. */
@@ -75,4 +90,4 @@ export interface DoneEvent {
 }
 
 /** What a {@link Trainer} tells. */
-export type TrainEvent = StepEvent | EvaluationEvent | CheckpointEvent | DoneEvent
+export type TrainEvent = StepEvent | EvaluationEvent | SampleEvent | CheckpointEvent | DoneEvent

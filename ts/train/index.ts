@@ -18,13 +18,18 @@ export type {
   CheckpointEvent,
   DoneEvent,
   EvaluationEvent,
+  SampleEvent,
   StepEvent,
   StopReason,
   TrainEvent,
 } from './events.js'
+export { gradNorms } from './grad-norms.js'
 export type { ParamGroup } from './groups.js'
+export type { Logger } from './loggers.js'
+export type { NormOptions, SampleOptions } from './observe-options.js'
 export type { StateReadOptions } from './optimizer.js'
 export { Adam, AdamW, Lion, SGD } from './optimizers.js'
+export type { ModelInfo, RunInfo } from './run-info.js'
 export type {
   OptimizerState,
   ParameterState,

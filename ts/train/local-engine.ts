@@ -5,11 +5,19 @@ import { tidy } from '../tensor/memory.js'
 import { type RandomState, randomState, setRandomState } from '../tensor/random.js'
 import type { Tensor } from '../tensor/tensor.js'
 import type { TrainBatch } from './batches.js'
-import { type Engine, type EngineStep, IGNORED, type RunObjective, ratiosOf } from './engine.js'
-import { requireFinite } from './finite.js'
+import {
+  type Engine,
+  type EngineResult,
+  type EngineStep,
+  IGNORED,
+  type RunObjective,
+  ratiosOf,
+} from './engine.js'
+import { measuredStep } from './grad-norms.js'
+import { modelInfo } from './model-info.js'
 import type { Optimizer } from './optimizer.js'
+import type { ModelInfo } from './run-info.js'
 import { type Batch, evaluateLoss, type Forward, inTurn, runStep } from './step.js'
-import type { StepResult } from './step-options.js'
 import { countedTokens, tokensIn } from './token-count.js'
 
 /** An optimizer of this thread, with settings of any kind. */
@@ -33,19 +41,31 @@ export class LocalEngine implements Engine {
     return this.#optimizer.lr
   }
 
-  async step({ batches, shares, lr, max_grad_norm, place }: EngineStep): Promise<StepResult> {
+  async step({
+    batches,
+    shares,
+    lr,
+    max_grad_norm,
+    ...measures
+  }: EngineStep): Promise<EngineResult> {
     for (const [i, group] of this.#optimizer.param_groups.entries())
       Object.assign(group, { lr: lr * (this.#ratios[i] as number) })
-    return await inTurn(this.#optimizer, () =>
-      runStep(this.#model as Forward, this.#optimizer, {
-        batches: batches.map(asBatch),
-        objective: this.#objective,
-        max_grad_norm,
-        shares,
-        signal: undefined,
-        before_update: (result) => requireFinite(this.#model, result, place),
-      }),
+    return await measuredStep(this.#model, measures, (before_update) =>
+      inTurn(this.#optimizer, () =>
+        runStep(this.#model as Forward, this.#optimizer, {
+          batches: batches.map(asBatch),
+          objective: this.#objective,
+          max_grad_norm,
+          shares,
+          signal: undefined,
+          before_update,
+        }),
+      ),
     )
+  }
+
+  async describe(): Promise<ModelInfo> {
+    return modelInfo(this.#model, this.#optimizer)
   }
 
   tokens(batch: TrainBatch): number {

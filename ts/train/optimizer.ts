@@ -93,6 +93,11 @@ export abstract class Optimizer<Options extends { lr?: number | undefined }> {
     this.#native = guarded(() => native.optimizer(kind, handles, described))
   }
 
+  /** @internal The class by the name that checkpoints know. */
+  get className(): string {
+    return this.#kind
+  }
+
   /** The learning rate of the first group; setting it sets that of every group. */
   get lr(): number {
     return this.param_groups[0]?.lr ?? 0

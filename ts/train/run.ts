@@ -1,45 +1,23 @@
 /** A run of a trainer: how far it is, and what comes next. */
-import { describeValue, has, refuse } from '../checks.js'
+import { isText, refuse } from '../checks.js'
 import { XTransformersError } from '../errors.js'
-import { Module } from '../module/module.js'
+import type { Module } from '../module/module.js'
 import { Promises } from '../promises.js'
 import type { TrainBatch } from './batches.js'
-import { ENGINE, type Engine, type EngineModel, type EngineOptimizer } from './engine.js'
+import type { Engine, EngineModel } from './engine.js'
+import { engineOf } from './engine-of.js'
 import { freeBatch, meanLoss } from './evaluate.js'
 import type {
   CheckpointEvent,
   EvaluationEvent,
+  SampleEvent,
   StepEvent,
   StopReason,
   TrainEvent,
 } from './events.js'
-import { LocalEngine } from './local-engine.js'
-import { Optimizer } from './optimizer.js'
+import { Progress } from './progress.js'
 import { RunFolder, type RunState } from './run-folder.js'
 import type { CheckedOptions } from './trainer-options.js'
-
-/** The loss of the last steps is a mean over so many. */
-const LAST_LOSSES = 50
-
-/** How far a run is. */
-interface Progress {
-  step: number
-  /** Before the run was resumed. */
-  seconds_before: number
-  /** The time of steps and of their data, in this process. */
-  training_seconds: number
-  /** The tokens and steps of this process. */
-  tokens: number
-  steps: number
-  losses: number[]
-  eval_loss: number | null
-  /** The step of the last evaluation and of the last checkpoint. */
-  evaluated: number
-  saved: number
-  best: { step: number; loss: number } | null
-  stale: number
-  checkpoint: string | null
-}
 
 export class Run {
   readonly #model: Module | EngineModel
@@ -47,11 +25,7 @@ export class Run {
   readonly #engine: Engine
   readonly #folder: RunFolder | null
   #start = 0
-  #now: Progress = {
-    ...{ step: 0, seconds_before: 0, training_seconds: 0, tokens: 0, steps: 0 },
-    ...{ losses: [], eval_loss: null, evaluated: -1, saved: -1, best: null, stale: 0 },
-    checkpoint: null,
-  }
+  readonly #now = new Progress()
 
   /** @throws XTransformersError (`invalid_options`, `invalid_argument`) */
   constructor(model: Module | EngineModel, options: CheckedOptions) {
@@ -66,26 +40,34 @@ export class Run {
     return this.#now.step
   }
 
-  /** All that happens, which goes on while it is asked for. */
-  async *events(): AsyncGenerator<TrainEvent, void, undefined> {
+  /** All that happens, which goes on while it is asked for; `start` runs before the first step. */
+  async *events(
+    start: (engine: Engine) => Promise<void>,
+  ): AsyncGenerator<TrainEvent, void, undefined> {
     try {
       await this.#prepare()
-      this.#start = performance.now()
-      let reason = this.#reasonToStop()
-      while (reason === null) {
-        const event = await this.#step()
-        if (event === null) {
-          reason = this.#reasonToStop() ?? 'data'
-          break
-        }
-        yield event
-        yield* this.#afterStep()
-        reason = this.#reasonToStop()
-      }
-      yield* this.#atEnd(reason)
+      await start(this.#engine)
+      yield* this.#steps()
     } finally {
       await this.#options.data.close()
     }
+  }
+
+  /** What happens from the first step on. */
+  async *#steps(): AsyncGenerator<TrainEvent, void, undefined> {
+    this.#start = performance.now()
+    let reason = this.#reasonToStop()
+    while (reason === null) {
+      const event = await this.#step()
+      if (event === null) {
+        reason = this.#reasonToStop() ?? 'data'
+        break
+      }
+      yield event
+      yield* this.#afterStep()
+      reason = this.#reasonToStop()
+    }
+    yield* this.#atEnd(reason)
   }
 
   async #prepare(): Promise<void> {
@@ -106,11 +88,10 @@ export class Run {
     this.#options.data.restore(state.data)
     await this.#engine.setRandom(state.random)
     const { seconds, losses, eval_loss, best, stale } = state
-    this.#now = {
-      ...this.#now,
+    Object.assign(this.#now, {
       ...{ step, seconds_before: seconds, losses, eval_loss, best, stale },
-      ...{ evaluated: step, saved: step, checkpoint: folder.path(step) },
-    }
+      ...{ evaluated: step, sampled: step, saved: step, checkpoint: folder.path(step) },
+    })
   }
 
   #seconds(): number {
@@ -147,7 +128,7 @@ export class Run {
   }
 
   async #step(): Promise<StepEvent | null> {
-    const { data, schedule, max_grad_norm } = this.#options
+    const { data, schedule, max_grad_norm, norms } = this.#options
     const now = this.#now
     const start = performance.now()
     const share = this.#share()
@@ -157,31 +138,24 @@ export class Run {
       const lr = schedule ? schedule(now.step, share) : this.#engine.lr
       const { tokens, shares } = await this.#count(batches)
       const place = { step: now.step, last_checkpoint: now.checkpoint }
-      const settings = { batches, shares, lr, max_grad_norm, place }
-      const { loss, grad_norm } = await this.#engine.step(settings)
-      now.step++
-      now.steps++
-      now.tokens += tokens
-      now.training_seconds += (performance.now() - start) / 1000
-      now.losses.push(loss)
-      if (now.losses.length > LAST_LOSSES) now.losses.shift()
+      const due = (now.step + 1) % (norms?.every ?? 1) === 0
+      const grad_norms = due && Boolean(norms?.gradients)
+      const settings = { batches, shares, lr, max_grad_norm, place, grad_norms }
+      const result = await this.#engine.step(settings)
+      const seconds = (performance.now() - start) / 1000
+      now.add({ loss: result.loss, tokens, seconds })
       return {
         type: 'step',
         step: now.step,
         epoch: data.epoch,
-        ...{ loss, lr, grad_norm, tokens },
+        ...{ ...result, lr, tokens },
         seconds: this.#seconds(),
-        tokens_per_second: this.#tokensPerSecond(),
+        tokens_per_second: now.tokens_per_second,
         share: this.#share(),
       }
     } finally {
       if (data.owned) for (const batch of batches) freeBatch(batch)
     }
-  }
-
-  #tokensPerSecond(): number {
-    const { tokens, training_seconds } = this.#now
-    return training_seconds > 0 ? tokens / training_seconds : 0
   }
 
   /** The tokens of a step, and the shares of its batches. */
@@ -195,9 +169,9 @@ export class Run {
     return { tokens, shares: tokens > 0 ? counts.map((count) => count / tokens) : null }
   }
 
-  /** Evaluations and checkpoints that are due after a step. */
-  async *#afterStep(): AsyncGenerator<EvaluationEvent | CheckpointEvent, void, undefined> {
-    const { eval: evaluation, checkpoint } = this.#options
+  /** Evaluations, samples and checkpoints that are due after a step. */
+  async *#afterStep(): AsyncGenerator<TrainEvent, void, undefined> {
+    const { eval: evaluation, sample, checkpoint } = this.#options
     const { step } = this.#now
     const due = (every: number | null | undefined) => Boolean(every) && step % Number(every) === 0
     let improved = false
@@ -207,6 +181,11 @@ export class Run {
       improved = event.best
       yield event
     }
+    if (due(sample?.every)) {
+      const event = await this.#sample()
+      if (event === null) return
+      yield event
+    }
     if (checkpoint === null) return
     const every = checkpoint.every ?? evaluation?.every ?? null
     if (due(every) || (improved && checkpoint.best)) yield await this.#checkpoint()
@@ -214,10 +193,14 @@ export class Run {
 
   /** What is left to do at the end. */
   async *#atEnd(reason: StopReason): AsyncGenerator<TrainEvent, void, undefined> {
-    const { eval: evaluation } = this.#options
+    const { eval: evaluation, sample } = this.#options
     const now = this.#now
     if (evaluation && now.evaluated !== now.step && reason !== 'aborted') {
       const event = await this.#evaluate()
+      if (event) yield event
+    }
+    if (sample && now.sampled !== now.step && reason !== 'aborted') {
+      const event = await this.#sample()
       if (event) yield event
     }
     if (this.#folder && now.saved !== now.step) yield await this.#checkpoint()
@@ -226,38 +209,56 @@ export class Run {
       reason,
       steps: now.step,
       seconds: this.#seconds(),
-      loss: mean(now.losses),
+      loss: now.loss,
       eval_loss: now.eval_loss,
       best: now.best,
-      tokens_per_second: this.#tokensPerSecond(),
+      tokens_per_second: now.tokens_per_second,
       checkpoint: now.checkpoint,
     }
   }
 
-  /** Measures the loss; it draws no random number of the run. Null after an abort. */
-  async #evaluate(): Promise<EvaluationEvent | null> {
-    const { eval: evaluation, early_stop, signal } = this.#options
-    const now = this.#now
-    const start = performance.now()
+  /** Uses the model in eval mode, with random numbers that are not the run's. Null: an abort. */
+  async #aside<T>(use: () => Promise<T> | T): Promise<T | null> {
     const random = await this.#engine.random()
     this.#model.eval()
     try {
-      if (evaluation === null) throw new XTransformersError('internal', 'there is no eval')
-      const loss = await meanLoss(this.#engine, { ...evaluation, signal })
-      const best = now.best === null || loss < now.best.loss - (early_stop?.min_delta ?? 0)
-      now.eval_loss = loss
-      now.evaluated = now.step
-      now.stale = best ? 0 : now.stale + 1
-      if (best) now.best = { step: now.step, loss }
-      const seconds = (performance.now() - start) / 1000
-      return { type: 'evaluation', step: now.step, loss, best, seconds }
+      return await use()
     } catch (error) {
-      if (signal?.aborted) return null
+      if (this.#options.signal?.aborted) return null
       throw error
     } finally {
       this.#model.train()
       await this.#engine.setRandom(random)
     }
+  }
+
+  /** Measures the loss. Null after an abort. */
+  async #evaluate(): Promise<EvaluationEvent | null> {
+    const { eval: evaluation, early_stop, signal } = this.#options
+    const now = this.#now
+    const start = performance.now()
+    if (evaluation === null) throw new XTransformersError('internal', 'there is no eval')
+    const loss = await this.#aside(() => meanLoss(this.#engine, { ...evaluation, signal }))
+    if (loss === null) return null
+    const best = now.best === null || loss < now.best.loss - (early_stop?.min_delta ?? 0)
+    now.eval_loss = loss
+    now.evaluated = now.step
+    now.stale = best ? 0 : now.stale + 1
+    if (best) now.best = { step: now.step, loss }
+    const seconds = (performance.now() - start) / 1000
+    return { type: 'evaluation', step: now.step, loss, best, seconds }
+  }
+
+  /** Null after an abort. */
+  async #sample(): Promise<SampleEvent | null> {
+    const { sample } = this.#options
+    const { step } = this.#now
+    if (sample === null) throw new XTransformersError('internal', 'there is no sample')
+    const text = await this.#aside(sample.make)
+    if (text === null) return null
+    if (!isText(text)) throw refuse('what sample.make gives', 'a text', text)
+    this.#now.sampled = step
+    return { type: 'sample', step, text }
   }
 
   async #checkpoint(): Promise<CheckpointEvent> {
@@ -281,21 +282,7 @@ export class Run {
   }
 }
 
-/** What runs the steps of a model. */
-function engineOf(model: unknown, { optimizer, objective }: CheckedOptions): Engine {
-  if (has(optimizer, ENGINE)) return (optimizer as EngineOptimizer)[ENGINE](model, objective)
-  if (!(model instanceof Module)) {
-    const message = `Trainer: the model must be a Module, got ${describeValue(model)}`
-    throw new XTransformersError('invalid_argument', message)
-  }
-  if (optimizer instanceof Optimizer) return new LocalEngine(model, optimizer, objective)
-  throw refuse('optimizer', 'an optimizer of this package', optimizer, 'invalid_options')
-}
-
 const tensorFiles = (folder: RunFolder, step: number): [model: string, optimizer: string] => [
   folder.path(step, 'model.safetensors'),
   folder.path(step, 'optimizer.safetensors'),
 ]
-
-const mean = (values: readonly number[]) =>
-  values.reduce((a, b) => a + b, 0) / Math.max(1, values.length)

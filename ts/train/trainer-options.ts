@@ -1,13 +1,5 @@
 /** What a {@link Trainer} is told, and the checks of it. */
-import {
-  checkFlag,
-  checkFunction,
-  checkInteger,
-  checkNumber,
-  checkOptions,
-  isRecord,
-  refuse,
-} from '../checks.js'
+import { checkFlag, checkFunction, checkNumber, checkOptions, isRecord, refuse } from '../checks.js'
 import { checkSignal } from '../control.js'
 import type { DatasetLike } from '../data/dataset.js'
 import { DataLoader } from '../data/loader.js'
@@ -16,6 +8,14 @@ import type { CrossEntropyOptions } from '../tensor/operations.js'
 import { Batches, isUsedUp, type RepeatableData, type TrainData } from './batches.js'
 import type { RunObjective } from './engine.js'
 import type { LocalOptimizer } from './local-engine.js'
+import type { Logger } from './loggers.js'
+import {
+  checkObserved,
+  type NormOptions,
+  type Observed,
+  type SampleOptions,
+} from './observe-options.js'
+import { positive } from './option-checks.js'
 
 /**
  * The learning rate of a step, counted from 0; `share` is how much of the run is done, from 0 to 1,
@@ -126,13 +126,18 @@ export interface TrainerOptions {
    */
   resume?: boolean | undefined
   early_stop?: EarlyStopOptions | undefined
+  sample?: SampleOptions | undefined
+  norms?: NormOptions | undefined
+  /** Who hears of the run, one after the other: see {@link Logger}. */
+  loggers?: readonly Logger[] | undefined
   /** Ends the run after the current step, with a checkpoint. */
   signal?: AbortSignal | undefined
 }
 
 /** Options whose values are checked, with their defaults. */
-export interface CheckedOptions {
+export interface CheckedOptions extends Observed {
   data: Batches
+  batch_size: number | null
   optimizer: unknown
   steps: number
   epochs: number
@@ -162,15 +167,8 @@ const KEYS = [
     'clip',
   ],
   ...['objective', 'eval', 'checkpoint', 'resume', 'early_stop', 'signal'],
+  ...['sample', 'norms', 'loggers'],
 ]
-
-/** A number above 0, or one that stands for none. */
-function positive(value: unknown, what: string, whole: boolean, absent: number): number {
-  if (value === undefined || value === null) return absent
-  const number = whole ? checkInteger(value, what) : checkNumber(value, what)
-  if (number > 0) return number
-  throw refuse(what, 'above 0', value, 'invalid_options')
-}
 
 const wrong = (message: string) => new XTransformersError('invalid_options', `Trainer: ${message}`)
 
@@ -193,6 +191,7 @@ export function checkTrainer(given: TrainerOptions): CheckedOptions {
   if (resume && !checkpoint) throw wrong('resume needs checkpoint: it goes on from its folder')
   return {
     data: new Batches(data, 'data', { epochs }),
+    batch_size: options.batch_size ?? null,
     optimizer: options.optimizer,
     steps,
     epochs,
@@ -206,6 +205,7 @@ export function checkTrainer(given: TrainerOptions): CheckedOptions {
     resume,
     early_stop,
     signal: checkSignal(options.signal),
+    ...checkObserved(options),
   }
 }
 

@@ -2,8 +2,9 @@ import { XTransformersError } from '../errors.js'
 import type { Module } from '../module/module.js'
 import type { EngineModel } from './engine.js'
 import type { DoneEvent, TrainEvent } from './events.js'
+import { logged } from './logged.js'
 import { Run } from './run.js'
-import { checkTrainer, type TrainerOptions } from './trainer-options.js'
+import { type CheckedOptions, checkTrainer, type TrainerOptions } from './trainer-options.js'
 
 /**
  * A run of training: steps, evaluations, checkpoints, an end. It is walked over as events, or given
@@ -25,12 +26,14 @@ import { checkTrainer, type TrainerOptions } from './trainer-options.js'
 export class Trainer implements AsyncIterable<TrainEvent> {
   readonly model: Module | EngineModel
   readonly #run: Run
+  readonly #options: CheckedOptions
   #started = false
 
   /** @throws XTransformersError (`invalid_options`, `invalid_argument`) */
   constructor(model: Module | EngineModel, options: TrainerOptions) {
     this.model = model
-    this.#run = new Run(model, checkTrainer(options))
+    this.#options = checkTrainer(options)
+    this.#run = new Run(model, this.#options)
   }
 
   /** The number of steps so far. */
@@ -42,7 +45,8 @@ export class Trainer implements AsyncIterable<TrainEvent> {
    * Runs to the end; `on_event` hears of each event, and is waited for where it gives a promise.
    *
    * @throws XTransformersError (`not_finite`) where the loss or the gradients are not finite;
-   *   (`file`, `invalid_checkpoint`) about the folder of checkpoints; what `on_event` throws
+   *   (`file`, `invalid_checkpoint`) about the folder of checkpoints; what `on_event` or a logger
+   *   throws
    */
   async run(on_event: (event: TrainEvent) => unknown = () => {}): Promise<DoneEvent> {
     for await (const event of this) {
@@ -59,6 +63,6 @@ export class Trainer implements AsyncIterable<TrainEvent> {
       throw new XTransformersError('invalid_state', message)
     }
     this.#started = true
-    yield* this.#run.events()
+    yield* logged(this.#run, this.#options)
   }
 }

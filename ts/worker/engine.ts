@@ -5,12 +5,13 @@ import type { Target } from '../io/sources.js'
 import type { TrainBatch } from '../train/batches.js'
 import {
   type Engine,
+  type EngineResult,
   type EngineStep,
   IGNORED,
   type RunObjective,
   ratiosOf,
 } from '../train/engine.js'
-import type { StepResult } from '../train/step-options.js'
+import type { ModelInfo } from '../train/run-info.js'
 import { type Counting, countedTokens, countValues, tokensIn } from '../train/token-count.js'
 import type { Connection } from './client.js'
 import type { WireObjective } from './protocol.js'
@@ -69,7 +70,7 @@ export class RemoteEngine implements Engine {
     return this.#model.constructor.name === 'AutoregressiveWrapper'
   }
 
-  async step({ batches, shares, lr, max_grad_norm, place }: EngineStep): Promise<StepResult> {
+  async step({ batches, lr, ...settings }: EngineStep): Promise<EngineResult> {
     await this.#setRates(lr)
     const packed = batches.map(({ args }, i) => this.#pack(args, `batches[${i}]`))
     const targets = this.#packTargets(batches)
@@ -78,10 +79,15 @@ export class RemoteEngine implements Engine {
       optimizer: this.#optimizer[REMOTE].id,
       batches: packed.map(({ value }) => value),
       objective: targets?.value ?? null,
-      ...{ max_grad_norm, shares, place },
+      ...settings,
     }
     const transfer = [...packed, ...(targets ? [targets] : [])].flatMap((part) => part.transfer)
-    return await this.#connection.request('trainStep', step, { transfer })
+    return await this.#connection.request('runStep', step, { transfer })
+  }
+
+  describe(): Promise<ModelInfo> {
+    const params = { model: this.#model[REMOTE].id, optimizer: this.#optimizer[REMOTE].id }
+    return this.#connection.request('describeRun', params)
   }
 
   async #setRates(lr: number): Promise<void> {

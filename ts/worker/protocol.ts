@@ -10,7 +10,8 @@ import type { RuntimeInfo } from '../native/runtime.js'
 import type { TypedArray } from '../tensor/data.js'
 import type { Memory } from '../tensor/memory.js'
 import type { RandomState } from '../tensor/random.js'
-import type { RunPlace } from '../train/engine.js'
+import type { EngineResult, RunPlace } from '../train/engine.js'
+import type { ModelInfo } from '../train/run-info.js'
 import type { StepResult } from '../train/step-options.js'
 
 /**
@@ -81,8 +82,13 @@ export interface WireStep {
   max_grad_norm: number | null
   /** The share of each batch in the step; null: all have the same. */
   shares: readonly number[] | null
-  /** Of a run, whose loss and gradients must be finite; null: a step alone. */
-  place: RunPlace | null
+}
+
+/** A step of a run, whose loss and gradients must be finite. */
+export interface WireRunStep extends WireStep {
+  place: RunPlace
+  /** Whether the norms of gradients are wanted for each layer. */
+  grad_norms: boolean
 }
 
 /** Learning rates by the class of the optimizer. */
@@ -109,6 +115,8 @@ export interface Operations {
   /** The tokens come as items, as many as were pulled. */
   stream: [params: { object: Id; args: Wire[] }, result: null]
   trainStep: [params: WireStep, result: StepResult]
+  runStep: [params: WireRunStep, result: EngineResult]
+  describeRun: [params: { model: Id; optimizer: Id }, result: ModelInfo]
   /** The loss of a batch, without gradients. */
   evaluate: [params: { model: Id; batch: Wire[]; objective: WireObjective | null }, result: number]
 }

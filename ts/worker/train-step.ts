@@ -87,7 +87,6 @@ export function packStep(step: TrainStep, connection: Connection): Packed<WireSt
       objective: targets?.value ?? null,
       max_grad_norm,
       shares,
-      place: null,
     },
     transfer: [...packed, ...(targets ? [targets] : [])].flatMap(({ transfer }) => transfer),
   }

@@ -12,7 +12,7 @@ import type { Packed } from '../transfer.js'
 import type { Call } from './call.js'
 import { modelMethod, OPTIMIZER_METHODS } from './methods.js'
 import { classOf, make, makeOptimizer, register, sourceOf } from './objects.js'
-import { runEvaluation, runTrainStep } from './train.js'
+import { describeRun, runEvaluation, runMeasuredStep, runTrainStep } from './train.js'
 import { Tensors } from './values.js'
 
 type Handler<K extends Operation> = (params: Params<K>, call: Call) => Promise<Packed<Result<K>>>
@@ -104,6 +104,10 @@ const HANDLERS: { [K in Operation]: Handler<K> } = {
   trainStep: inOrder(async (step, tensors, { table, signal }) =>
     plain(await runTrainStep(step, table, tensors, signal)),
   ),
+  runStep: inOrder(async (step, tensors, { table, signal }) =>
+    plain(await runMeasuredStep(step, table, tensors, signal)),
+  ),
+  describeRun: inOrder((params, _, { table }) => plain(describeRun(params, table))),
   evaluate: inOrder(async (params, tensors, { table }) =>
     plain(await runEvaluation(params, table, tensors)),
   ),

@@ -1,7 +1,10 @@
-import { requireFinite } from '../../train/finite.js'
-import { type Batch, evaluateLoss, runStep } from '../../train/step.js'
+import type { EngineResult } from '../../train/engine.js'
+import { measuredStep } from '../../train/grad-norms.js'
+import { modelInfo } from '../../train/model-info.js'
+import type { ModelInfo } from '../../train/run-info.js'
+import { type Batch, evaluateLoss, runStep, type Step } from '../../train/step.js'
 import type { StepResult } from '../../train/step-options.js'
-import type { Params, WireObjective, WireStep } from '../protocol.js'
+import type { Params, WireObjective, WireRunStep, WireStep } from '../protocol.js'
 import type { Table } from './table.js'
 import type { Tensors } from './values.js'
 
@@ -28,8 +31,9 @@ export function runTrainStep(
   table: Table,
   tensors: Tensors,
   signal: AbortSignal,
+  before_update?: Step['before_update'],
 ): Promise<StepResult> {
-  const { objective, max_grad_norm, shares, place } = step
+  const { objective, max_grad_norm, shares } = step
   const model = table.model(step.model)
   const batches = step.batches.map((batch, i) =>
     batchOf(model, batch, objective?.targets[i], tensors),
@@ -40,9 +44,25 @@ export function runTrainStep(
     max_grad_norm,
     shares,
     signal,
-    ...(place && { before_update: (result) => requireFinite(model, result, place) }),
+    ...(before_update && { before_update }),
   })
 }
+
+/** A step of a run. */
+export function runMeasuredStep(
+  step: WireRunStep,
+  table: Table,
+  tensors: Tensors,
+  signal: AbortSignal,
+): Promise<EngineResult> {
+  return measuredStep(table.model(step.model), step, (before_update) =>
+    runTrainStep(step, table, tensors, signal, before_update),
+  )
+}
+
+/** What loggers are told of a model and its optimizer. */
+export const describeRun = ({ model, optimizer }: Params<'describeRun'>, table: Table): ModelInfo =>
+  modelInfo(table.model(model), table.optimizer(optimizer).optimizer)
 
 /** The loss of a batch, without gradients. */
 export function runEvaluation(

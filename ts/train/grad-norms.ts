@@ -1,0 +1,61 @@
+import { describeValue } from '../checks.js'
+import { XTransformersError } from '../errors.js'
+import { Module } from '../module/module.js'
+import { Promises } from '../promises.js'
+import type { Tensor } from '../tensor/tensor.js'
+import { clipGradNorm } from './clip.js'
+import type { EngineResult, RunPlace } from './engine.js'
+import { requireFinite } from './finite.js'
+import { layersOf } from './layers.js'
+import type { StepResult } from './step-options.js'
+
+/**
+ * The norm of the gradients in each layer, by its name: what the names of its parameters begin
+ * with, such as `net.attn_layers.layers.0` (one attention or feed-forward with its norm) or
+ * `net.token_emb`. Layers without gradients are left out. One call into the native side for each
+ * layer, which on a GPU copies one number.
+ *
+ * @example
+ * await loss.backward()
+ * const norms = await gradNorms(model)
+ * @throws XTransformersError (`invalid_argument`)
+ */
+export async function gradNorms(model: Module): Promise<Record<string, number>> {
+  if (!(model instanceof Module)) {
+    const message = `gradNorms: the model must be a Module, got ${describeValue(model)}`
+    throw new XTransformersError('invalid_argument', message)
+  }
+  const parameters = model.namedParameters()
+  const layers = [...layersOf([...parameters.keys()])].flatMap(([layer, names]) => {
+    const own = names.map((name) => parameters.get(name) as Tensor)
+    return own.some(({ grad }) => grad !== null) ? [{ layer, own }] : []
+  })
+  const norms = await Promises.all(layers.map(({ own }) => clipGradNorm(own, Infinity)))
+  return Object.fromEntries(layers.map(({ layer }, i) => [layer, norms[i] as number]))
+}
+
+/** What is looked at in a step of a run, before the weights change. */
+export interface Measures {
+  place: RunPlace
+  /** Whether the norms of gradients are wanted for each layer. */
+  grad_norms: boolean
+}
+
+/**
+ * A step of a run, whose loss and gradients must be finite.
+ *
+ * @param run the step, which calls what it is given before the weights change
+ * @throws XTransformersError (`not_finite`)
+ */
+export async function measuredStep(
+  model: Module,
+  { place, grad_norms: wanted }: Measures,
+  run: (before_update: (result: StepResult) => Promise<void>) => Promise<StepResult>,
+): Promise<EngineResult> {
+  let grad_norms: EngineResult['grad_norms'] = null
+  const result = await run(async (before) => {
+    requireFinite(model, before, place)
+    if (wanted) grad_norms = await gradNorms(model)
+  })
+  return { ...result, grad_norms, activation_norms: null }
+}

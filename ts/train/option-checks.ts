@@ -1,0 +1,9 @@
+import { checkInteger, checkNumber, refuse } from '../checks.js'
+
+/** A number above 0, or one that stands for none. */
+export function positive(value: unknown, what: string, whole: boolean, absent: number): number {
+  if (value === undefined || value === null) return absent
+  const number = whole ? checkInteger(value, what) : checkNumber(value, what)
+  if (number > 0) return number
+  throw refuse(what, 'above 0', value, 'invalid_options')
+}
