@@ -28,7 +28,17 @@ const sources = (entry: string, native: string, files: string, worker: string) =
 /** The files of test/api that run on a GPU too; all that can with XT_CUDA_TESTS=all. */
 const ON_CUDA = [
   ...['classes', 'concurrency', 'decoding', 'dispose', 'empty', 'encoder-decoder', 'generation'],
-  ...['gradients', 'memory', 'module', 'numbers', 'optimizers', 'random', 'saved', 'tensor'],
+  ...[
+    'gradients',
+    'memory',
+    'module',
+    'numbers',
+    'optimizers',
+    'packed',
+    'random',
+    'saved',
+    'tensor',
+  ],
   ...['torch-optimizers', 'train-step', 'trainer', 'trainer-observed', 'weights'],
 ]
 const MORE_ON_CUDA = [

@@ -23,8 +23,8 @@ export interface PackedOptions {
   /** An id that is put behind each document. */
   eos?: number | undefined
   /**
-   * What fills up the last row, which is left out otherwise. The `ignore_index` of the model should
-   * be the same: else the filled positions are learned.
+   * What fills up the last row, which is left out otherwise. The positions are of document 0,
+   * which losses leave out; without `segment_ids` the model's `ignore_index` should be this id.
    */
   pad_id?: number | undefined
 }
@@ -54,7 +54,7 @@ function checkPacking(options: PackedOptions): Packing {
  * row is the first of the next one, so that each id is a target once. Documents without ids are
  * passed over.
  *
- * With `segment_ids` attention across documents can be masked.
+ * With `segment_ids` a model sees each document as if it were alone.
  *
  * @param documents rows of ids. An array gives a dataset, which holds them all; anything else a
  *   stream, which holds one row and one document

@@ -2853,6 +2853,16 @@ export interface LayersCall {
    * @see https://arxiv.org/abs/1901.02860
    */
   mems?: readonly Tensor[] | null | undefined
+  /**
+   * The document of each position, (batch, length): equal integers, one beside the other, are one
+   * document. Self attention and token shift stay within a document, and positions count from its
+   * start, so that the result is that of a call for each document. In a loss, which has one more
+   * column, no document predicts the first token of the next one, and document 0 is padding, which
+   * does not count.
+   *
+   * @default null
+   */
+  segment_ids?: Ids | null | undefined
 }
 
 /** Arguments of `forward` of an `Attention`. */
@@ -2966,6 +2976,16 @@ export interface TransformerCall {
    */
   mems?: readonly Tensor[] | null | undefined
   /**
+   * The document of each position, (batch, length): equal integers, one beside the other, are one
+   * document. Self attention and token shift stay within a document, and positions count from its
+   * start, so that the result is that of a call for each document. In a loss, which has one more
+   * column, no document predicts the first token of the next one, and document 0 is padding, which
+   * does not count.
+   *
+   * @default null
+   */
+  segment_ids?: Ids | null | undefined
+  /**
    * Position ids as integers, (length) or (batch, length). A tensor of another type is added to the
    * token embeddings as position embeddings.
    *
@@ -3049,6 +3069,16 @@ export interface ContinuousTransformerCall {
    * @see https://arxiv.org/abs/1901.02860
    */
   mems?: readonly Tensor[] | null | undefined
+  /**
+   * The document of each position, (batch, length): equal integers, one beside the other, are one
+   * document. Self attention and token shift stay within a document, and positions count from its
+   * start, so that the result is that of a call for each document. In a loss, which has one more
+   * column, no document predicts the first token of the next one, and document 0 is padding, which
+   * does not count.
+   *
+   * @default null
+   */
+  segment_ids?: Ids | null | undefined
   /**
    * Position ids as integers, (length) or (batch, length).
    *
@@ -3145,6 +3175,16 @@ export interface AutoregressiveCall {
    * @see https://arxiv.org/abs/1901.02860
    */
   mems?: readonly Tensor[] | null | undefined
+  /**
+   * The document of each position, (batch, length): equal integers, one beside the other, are one
+   * document. Self attention and token shift stay within a document, and positions count from its
+   * start, so that the result is that of a call for each document. In a loss, which has one more
+   * column, no document predicts the first token of the next one, and document 0 is padding, which
+   * does not count.
+   *
+   * @default null
+   */
+  segment_ids?: Ids | null | undefined
   /**
    * Position ids as integers, (length) or (batch, length). A tensor of another type is added to the
    * token embeddings as position embeddings.
@@ -3330,6 +3370,16 @@ export interface ContinuousAutoregressiveCall {
    * @see https://arxiv.org/abs/1901.02860
    */
   mems?: readonly Tensor[] | null | undefined
+  /**
+   * The document of each position, (batch, length): equal integers, one beside the other, are one
+   * document. Self attention and token shift stay within a document, and positions count from its
+   * start, so that the result is that of a call for each document. In a loss, which has one more
+   * column, no document predicts the first token of the next one, and document 0 is padding, which
+   * does not count.
+   *
+   * @default null
+   */
+  segment_ids?: Ids | null | undefined
   /**
    * Position ids as integers, (length) or (batch, length).
    *

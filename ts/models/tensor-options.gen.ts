@@ -6,5 +6,6 @@ export const TENSOR_OPTIONS: Readonly<Record<string, 'ids' | 'mask' | undefined>
   context_mask: 'mask',
   mask: 'mask',
   pos: 'ids',
+  segment_ids: 'ids',
   self_attn_context_mask: 'mask',
 }

@@ -2,7 +2,7 @@
  * How many tokens the loss of a batch is about, on both sides of a worker: nothing here may need
  * the native side.
  */
-import { has, refuse } from '../checks.js'
+import { has, isRecord, refuse } from '../checks.js'
 import type { Tensor } from '../tensor/tensor.js'
 import type { TrainBatch } from './batches.js'
 
@@ -69,12 +69,47 @@ export function countedTokens(batch: TrainBatch, counting: Counting): number {
   const values = countedIn(batch)
   if (batch.tokens !== undefined || values === null) return tokensIn(batch, predicts)
   const shifted = predicts && batch.target === undefined
+  const segments = shifted ? segmentsIn(batch) : null
+  if (segments !== null) {
+    const columns = shapeOf(values).at(-1) ?? 1
+    return countPredicted(elementsOf(values), elementsOf(segments), columns, ignored)
+  }
   if (isTensor(values)) {
     if (values.dtype !== 'i64') return tokensIn(batch, predicts)
     return counting.countTensor(values, shifted, ignored)
   }
-  const all = isHost(values) ? values.data : (values as number[]).flat(Infinity)
-  return countValues(all, shapeOf(values).at(-1) ?? 1, shifted, ignored)
+  return countValues(elementsOf(values), shapeOf(values).at(-1) ?? 1, shifted, ignored)
+}
+
+/** The documents of packed rows, from the options of `forward`. */
+function segmentsIn({ args }: TrainBatch): Values | null {
+  const options = args.at(-1)
+  const segments = isRecord(options) && !isValues(options) ? options.segment_ids : null
+  return isValues(segments) ? segments : null
+}
+
+/** All elements, row by row. */
+function elementsOf(values: Values): ArrayLike<number | bigint> {
+  if (isTensor(values)) return values.dataSync() as ArrayLike<number | bigint>
+  if (isHost(values)) return values.data
+  if (ArrayBuffer.isView(values)) return values as unknown as ArrayLike<number | bigint>
+  return (values as number[]).flat(Infinity) as number[]
+}
+
+/** Counts the ids that another one of their own document predicts; document 0 is padding. */
+function countPredicted(
+  ids: ArrayLike<number | bigint>,
+  segments: ArrayLike<number | bigint>,
+  columns: number,
+  ignored: number,
+): number {
+  let count = 0
+  for (let i = 0; i < ids.length; i++) {
+    const own = Number(segments[i])
+    const is_predicted = i % columns !== 0 && own !== 0 && own === Number(segments[i - 1])
+    if (is_predicted && Number(ids[i]) !== ignored) count++
+  }
+  return count
 }
 
 /** Counts ids in rows of so many columns. */

@@ -51,7 +51,7 @@ pub fn attention(c: &mut Criterion) {
             ("in one with dropout", None, Some(dropout)),
         ];
         for (what, bias, dropout) in variants {
-            let mask = Mask { allowed: None, causal: true, window: None };
+            let mask = Mask { causal: true, ..Mask::default() };
             let of = fused::AttentionArgs {
                 q: q.clone(),
                 k: k.clone(),

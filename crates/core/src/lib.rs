@@ -20,6 +20,7 @@ pub mod models;
 mod needs;
 mod params;
 pub mod position;
+mod segments;
 pub mod training;
 mod value;
 
@@ -27,6 +28,7 @@ pub use context::{Ctx, Mode, Rng};
 pub use error::{Error, Result};
 pub use models::{LoadReport, Model};
 pub use params::{Entry, EntryKind, Init, Param, Params};
+pub use segments::Segments;
 pub use value::{Args, Value};
 pub use xt_autograd::{no_grad, with_grad, Array, DType, Device, Format, Leaf, ScalarType, Tensor};
 

@@ -26,7 +26,7 @@ fn main() -> Result<()> {
         v: normal(&dims, 2)?,
         bias: None,
         scale: 8f64.powf(-0.5),
-        mask: Mask { allowed: None, causal: true, window: None },
+        mask: Mask { causal: true, ..Mask::default() },
         dropout: None,
     };
     let (y, _) = forward(&args)?;

@@ -26,6 +26,19 @@ options! {
 }
 
 options! {
+    /// The documents of rows that consist of several.
+    pub struct PackedInputs {
+        /// The document of each position, (batch, length): equal integers, one beside the other,
+        /// are one document. Self attention and token shift stay within a document, and positions
+        /// count from its start, so that the result is that of a call for each document. In a loss,
+        /// which has one more column, no document predicts the first token of the next one, and
+        /// document 0 is padding, which does not count.
+        segment_ids: Option<IdsRef> = None,
+    }
+    groups {}
+}
+
+options! {
     /// Inputs of a model over tokens, in addition to those of its layers.
     pub struct TokenInputs {
         /// Position ids as integers, (length) or (batch, length). A tensor of another type is added
@@ -77,7 +90,7 @@ options! {
         /// Also returns the inputs of the layers and the attention maps.
         return_hiddens: bool = false,
     }
-    groups { "" inputs: LayerInputs, }
+    groups { "" inputs: LayerInputs, "" packed: PackedInputs, }
 }
 
 options! {
@@ -94,7 +107,7 @@ options! {
         /// Also returns the attention maps after the softmax.
         return_attn: bool = false,
     }
-    groups { "" inputs: LayerInputs, "" tokens: TokenInputs, }
+    groups { "" inputs: LayerInputs, "" packed: PackedInputs, "" tokens: TokenInputs, }
 }
 
 options! {
@@ -107,7 +120,7 @@ options! {
         /// Also returns the attention maps after the softmax.
         return_attn: bool = false,
     }
-    groups { "" inputs: LayerInputs, "" values: ContinuousInputs, }
+    groups { "" inputs: LayerInputs, "" packed: PackedInputs, "" values: ContinuousInputs, }
 }
 
 options! {
@@ -145,7 +158,7 @@ options! {
     /// Arguments of the loss of an `AutoregressiveWrapper`. A `mask` has one column fewer than the
     /// tokens.
     pub struct AutoregressiveCall {}
-    groups { "" inputs: LayerInputs, "" tokens: TokenInputs, }
+    groups { "" inputs: LayerInputs, "" packed: PackedInputs, "" tokens: TokenInputs, }
     checks conflicts
 }
 
@@ -181,7 +194,7 @@ options! {
     /// Arguments of the loss of a `ContinuousAutoregressiveWrapper`. A `mask` may have one column
     /// fewer than the sequence.
     pub struct ContinuousAutoregressiveCall {}
-    groups { "" inputs: LayerInputs, "" values: ContinuousInputs, }
+    groups { "" inputs: LayerInputs, "" packed: PackedInputs, "" values: ContinuousInputs, }
     checks conflicts
 }
 

@@ -46,10 +46,10 @@ fn linear_norm_dropout_and_rotary() {
             let all = ops::linear_all(&x[0], &x[1..])?;
             ops::cat(&[&all[0], &all[1], &ops::mul(&all[1], &all[1])?], 2)
         }),
-        ("token_shift", &[&[2, 3, 5]], |x| ops::token_shift(&x[0], vec![-1, 0].into(), None)),
+        ("token_shift", &[&[2, 3, 5]], |x| ops::token_shift(&x[0], vec![-1, 0].into(), None, None)),
         ("token_shift, masked", &[&[2, 3, 5]], |x| {
             let there = Array::from_vec(vec![1u8, 0, 1, 1, 1, 0], (2, 3), &Device::Cpu)?;
-            ops::token_shift(&x[0], vec![0, 1].into(), Some(&Tensor::boolean(there)))
+            ops::token_shift(&x[0], vec![0, 1].into(), Some(&Tensor::boolean(there)), None)
         }),
         ("layer_norm", &[&[2, 3, 5], &[5], &[5]], |x| ops::layer_norm(&x[0], &x[1], &x[2], 1e-5)),
         ("layer_norm and what goes past", &[&[2, 3, 5], &[5], &[5]], |x| {
@@ -81,10 +81,10 @@ fn softmax_under_masks() {
     let cases: [Case; 6] = [
         ("no mask", &[&[1, 2, 3, 4]], |x| ops::masked_softmax(&x[0], &Mask::default())),
         ("causal", &[&[1, 2, 3, 4]], |x| {
-            ops::masked_softmax(&x[0], &Mask { allowed: None, causal: true, window: None })
+            ops::masked_softmax(&x[0], &Mask { causal: true, ..Mask::default() })
         }),
         ("more queries than keys", &[&[1, 1, 4, 2]], |x| {
-            ops::masked_softmax(&x[0], &Mask { allowed: None, causal: true, window: None })
+            ops::masked_softmax(&x[0], &Mask { causal: true, ..Mask::default() })
         }),
         ("keys", &[&[2, 1, 2, 3]], |x| ops::masked_softmax(&x[0], &keys(false))),
         ("keys, causal", &[&[2, 1, 2, 3]], |x| ops::masked_softmax(&x[0], &keys(true))),
@@ -96,12 +96,12 @@ fn softmax_under_masks() {
 /// All keys of the second sequence are masked: its rows depend on no score.
 fn keys(causal: bool) -> Mask {
     let allowed = Array::from_vec(vec![1u8, 0, 1, 0, 0, 0], (2, 1, 1, 3), &Device::Cpu).unwrap();
-    Mask { allowed: Some(allowed), causal, window: None }
+    Mask { allowed: Some(allowed), causal, ..Mask::default() }
 }
 
 fn pairs() -> Mask {
     let allowed = Array::from_vec(vec![1u8, 1, 0, 0, 1, 1], (1, 1, 2, 3), &Device::Cpu).unwrap();
-    Mask { allowed: Some(allowed), causal: false, window: None }
+    Mask { allowed: Some(allowed), ..Mask::default() }
 }
 
 #[test]
@@ -143,8 +143,7 @@ fn attention_composed_of_operations() {
         };
         let (q, k, v) = (head(&x[1])?, head(&x[2])?, head(&x[3])?);
         let scores = ops::matmul(&q, &ops::transpose(&k, 2, 3)?, 0.7)?;
-        let weights =
-            ops::masked_softmax(&scores, &Mask { allowed: None, causal: true, window: None })?;
+        let weights = ops::masked_softmax(&scores, &Mask { causal: true, ..Mask::default() })?;
         let mixed =
             ops::transpose(&ops::matmul(&ops::dropout(&weights, 0.2, STREAM)?, &v, 1.0)?, 1, 2)?;
         ops::add(&ops::reshape(&mixed, &[2, 3, 4])?, &x[0])
@@ -159,7 +158,7 @@ fn half_precision_works_in_every_layer() {
         |dims: &[usize]| crate::common::leaf(normal(dims, 2).to_dtype(DType::BF16).unwrap()).0;
     let y = ops::linear(&x.0, &half(&[4, 4]), Some(&half(&[4]))).unwrap();
     let y = ops::layer_norm(&y, &half(&[4]), &half(&[4]), 1e-5).unwrap();
-    let y = ops::masked_softmax(&y, &Mask { allowed: None, causal: false, window: None }).unwrap();
+    let y = ops::masked_softmax(&y, &Mask::default()).unwrap();
     let y =
         ops::dropout(&ops::activation(&y, ops::Activation::Gelu).unwrap(), 0.1, STREAM).unwrap();
     let table = |seed| normal(&[2, 2], seed).to_dtype(DType::BF16).unwrap();

@@ -51,11 +51,7 @@ pub fn token_shift(of: &Inputs) -> Result<Vec<Array>> {
     let x = of.normal(&[3, n, dim], 1)?;
     let mask = of.mask(&[3, n], 2)?;
     let by = [0, 1, -2];
-    let plain = shift::Shifts { by: &by, mask: None };
-    let masked = shift::Shifts { by: &by, mask: Some(&mask) };
-    Ok(vec![
-        shift::forward(&x, plain)?,
-        shift::forward(&x, shift::Shifts { by: &by, mask: Some(&mask) })?,
-        shift::backward(&x, masked)?,
-    ])
+    let plain = shift::Shifts { by: &by, ..shift::Shifts::default() };
+    let masked = shift::Shifts { mask: Some(&mask), ..plain };
+    Ok(vec![shift::forward(&x, plain)?, shift::forward(&x, masked)?, shift::backward(&x, masked)?])
 }

@@ -1,7 +1,7 @@
 //! The optional inputs of an attention layer, and the attention maps that it returns.
 
 use crate::position::{PositionBias, Rotation};
-use crate::Tensor;
+use crate::{Array, Tensor};
 
 /// The inputs of an attention layer besides `x`, `(batch, i, dim)`.
 #[derive(Clone, Copy, Default)]
@@ -24,6 +24,9 @@ pub struct AttentionInputs<'a> {
     /// The scores of the previous attention, `(batch, heads, i, j)`, which are added to the scores
     /// (residual attention).
     pub previous: Option<&'a Tensor>,
+    /// The documents of packed rows, i64 `(batch, i, 2)`: queries attend to keys from the first to
+    /// before the second. For self attention.
+    pub bounds: Option<&'a Array>,
     /// The number of earlier positions whose keys and values are in a cache.
     pub past: usize,
     /// Whether to return the attention maps. Otherwise they are not stored if that can be avoided.

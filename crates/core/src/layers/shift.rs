@@ -29,7 +29,8 @@ impl ShiftTokens {
     }
 
     /// `(batch, n, dim)` to `(batch, n, dim)`. Features of masked positions do not move to other
-    /// positions; `mask` is bool, `(batch, n)`. During generation, `tail` contains the inputs that
+    /// positions; `mask` is bool, `(batch, n)`. They stay in the documents of packed rows, whose
+    /// `bounds` are i64, `(batch, n, 2)`. During generation, `tail` contains the inputs that
     /// preceded `x`, `(batch, up to the largest shift, dim)`, and is replaced by the last inputs
     /// including `x`.
     ///
@@ -40,6 +41,7 @@ impl ShiftTokens {
         &self,
         x: &Tensor,
         mask: Option<&Tensor>,
+        bounds: Option<&Array>,
         tail: Option<&mut Option<Tensor>>,
     ) -> Result<Tensor> {
         if x.dim(2) < self.shifts.len() {
@@ -50,7 +52,7 @@ impl ShiftTokens {
             ));
         }
         let Some(tail) = tail else {
-            return Ok(ops::token_shift(x, self.shifts.clone(), mask)?);
+            return Ok(ops::token_shift(x, self.shifts.clone(), mask, bounds)?);
         };
         let (mut all, mut mask) = (x.clone(), mask.cloned());
         if let Some(before) = tail.take() {
@@ -72,7 +74,7 @@ impl ShiftTokens {
         };
         // a copy, so that the remaining inputs can be freed
         *tail = Some(Tensor::constant(last.array()?.copy()?));
-        last_columns(&ops::token_shift(&all, self.shifts.clone(), mask.as_ref())?, x.dim(1))
+        last_columns(&ops::token_shift(&all, self.shifts.clone(), mask.as_ref(), None)?, x.dim(1))
     }
 }
 

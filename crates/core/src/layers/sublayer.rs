@@ -146,7 +146,8 @@ impl SubLayer {
         if let Some(shift) = &self.shift {
             // the Python package passes masks to attentions only
             let mask = with.mask.filter(|_| self.kind != LayerKind::FeedForward);
-            input = shift.forward(&input, mask, cache.as_mut().map(|cache| &mut cache.tail))?;
+            let tail = cache.as_mut().map(|cache| &mut cache.tail);
+            input = shift.forward(&input, mask, with.bounds, tail)?;
         }
         // (batch, n, dim)
         let (mut branch, maps) = match &self.block {

@@ -48,7 +48,8 @@ impl AutoregressiveWrapper {
     }
 
     /// The mean cross-entropy of each token given the tokens before it. `x` is i64, `(batch, n)`,
-    /// with `n` at least 2. A mask has n - 1 columns, plus those of prepended embeddings.
+    /// with `n` at least 2. A mask has n - 1 columns, plus those of prepended embeddings; the ids of
+    /// packed documents have n.
     ///
     /// # Errors
     ///
@@ -74,11 +75,24 @@ impl AutoregressiveWrapper {
         }
         let (input, target) = (ops::narrow(x, 1, 0, n - 1)?, ops::narrow(x, 1, 1, n - 1)?);
         let mut with = with.clone();
+        let target = self.packed(&mut with, [x.dim(0), n], target)?;
         if self.mask_prob > 0.0 {
             with.layers.self_attn_context_mask = Some(self.forgetful_mask(x, ctx)?);
         }
         let loss = self.net.cross_entropy(&input, &with, &target, self.ignore_index, ctx);
         loss.map_err(|error| self.unusable_id(x).unwrap_or(error))
+    }
+
+    /// Takes the last column from the documents of packed rows, `(batch, n)`, if there are any, and
+    /// replaces the targets, `(batch, n - 1)`, that no token of their own document predicts.
+    fn packed(&self, with: &mut TokenTensors, dims: [usize; 2], target: Tensor) -> Result<Tensor> {
+        let Some(segments) = with.layers.segments.take() else {
+            return Ok(target);
+        };
+        segments.check(dims)?;
+        with.layers.segments = Some(Arc::new(segments.without_last()));
+        let ignored = ops::scalar_like(&target, self.ignore_index as f64)?;
+        Ok(ops::where_cond(&segments.predicted()?, &target, &ignored)?)
     }
 
     /// The error that names the first id of `x`, `(batch, n)`, that the loss cannot use; `None` if

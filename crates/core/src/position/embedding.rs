@@ -2,6 +2,7 @@
 //! caller, or none.
 
 use super::{AbsolutePositions, SinusoidalPositions};
+use crate::segments::Segments;
 use crate::{DType, Error, Params, Result, Tensor};
 use std::ops::Range;
 use xt_autograd::ops;
@@ -53,6 +54,24 @@ impl PositionEmbedding {
             Self::Sinusoidal(table) => Some(table.forward(positions, pos)?),
             Self::None => None,
         })
+    }
+
+    /// The positions to look up: `pos` where it is given, else those in the documents of packed rows.
+    ///
+    /// # Errors
+    ///
+    /// If memory cannot be allocated.
+    pub fn of_segments(
+        &self,
+        pos: Option<&Tensor>,
+        segments: Option<&Segments>,
+    ) -> Result<Option<Tensor>> {
+        match (self, pos, segments) {
+            (Self::Absolute(_) | Self::Sinusoidal(_), None, Some(segments)) => {
+                segments.positions().map(Some)
+            }
+            _ => Ok(pos.cloned()),
+        }
     }
 
     /// The embedding to add to `n` positions that follow `past` earlier ones, or `None`. `pos`

@@ -6,6 +6,7 @@
 
 use super::table::{Kind, PositionTable};
 use crate::needs::{Needs, Variant};
+use crate::segments::Segments;
 use crate::{Array, DType, Device, Param, Params, Result, Tensor};
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
@@ -38,11 +39,13 @@ struct Xpos {
     base: f64,
 }
 
-/// Cosines and sines for the positions of a sequence, `(n, half)` each. With xpos they include its
-/// factors.
+/// Cosines and sines for the positions of a sequence, `(n, half)` each, or of the rows of a batch,
+/// `(batch n, half)`. With xpos they include its factors.
 struct SinCos {
     cos: Array,
     sin: Array,
+    /// Whether each row has its own positions.
+    by_row: bool,
 }
 
 /// The tables of one call.
@@ -94,8 +97,8 @@ impl Rotary {
                 })
             };
             let (cos, sin) = (table(&self.cos, f64::cos)?, table(&self.sin, f64::sin)?);
-            let query = SinCos { cos: cos.clone(), sin: sin.clone() };
-            return Ok(Rotation { query, key: SinCos { cos, sin } });
+            let query = SinCos { cos: cos.clone(), sin: sin.clone(), by_row: false };
+            return Ok(Rotation { query, key: SinCos { cos, sin, by_row: false } });
         };
         // these change with the middle of the sequence
         let (scale, middle) = (numbers(&xpos.scale)?, (positions.end / 2) as f64);
@@ -107,9 +110,30 @@ impl Rotary {
             })
         };
         let pair = |sign| -> Result<SinCos> {
-            Ok(SinCos { cos: table(f64::cos, sign)?, sin: table(f64::sin, sign)? })
+            Ok(SinCos { cos: table(f64::cos, sign)?, sin: table(f64::sin, sign)?, by_row: false })
         };
         Ok(Rotation { query: pair(1.0)?, key: pair(-1.0)? })
+    }
+
+    /// The tables for packed rows: those of each document, one after the other.
+    pub fn of_segments(&self, segments: &Segments, dtype: DType) -> Result<Rotation> {
+        if self.xpos.is_none() {
+            let longest = segments.lengths().max().unwrap_or(0);
+            let places = segments.positions()?.array()?.flatten_all()?;
+            return self
+                .tables(0..longest, dtype)?
+                .each(|table| Ok(table.index_select(&places, 0)?));
+        }
+        // the factors depend on the length of a document
+        let all = segments.lengths().map(|length| self.tables(0..length, dtype));
+        let all = all.collect::<Result<Vec<_>>>()?;
+        let joined = |part: fn(&Rotation) -> &SinCos| -> Result<SinCos> {
+            let join = |table: fn(&SinCos) -> &Array| -> Result<Array> {
+                Ok(Array::cat(&all.iter().map(|of| table(part(of))).collect::<Vec<_>>(), 0)?)
+            };
+            Ok(SinCos { cos: join(|t| &t.cos)?, sin: join(|t| &t.sin)?, by_row: true })
+        };
+        Ok(Rotation { query: joined(|of| &of.query)?, key: joined(|of| &of.key)? })
     }
 }
 
@@ -119,6 +143,14 @@ fn numbers(buffer: &Param) -> Result<Vec<f32>> {
 }
 
 impl Rotation {
+    /// The tables with other rows, one for each position of a batch.
+    fn each(self, rows: impl Fn(&Array) -> Result<Array>) -> Result<Self> {
+        let of = |table: SinCos| -> Result<SinCos> {
+            Ok(SinCos { cos: rows(&table.cos)?, sin: rows(&table.sin)?, by_row: true })
+        };
+        Ok(Self { query: of(self.query)?, key: of(self.key)? })
+    }
+
     /// Rotates the first `2 half` features of queries, `(batch, n, heads, dim)`.
     pub fn query(&self, q: &Tensor) -> Result<Tensor> {
         self.query.rotate(q)
@@ -136,6 +168,11 @@ impl SinCos {
         let (n, half) = self.cos.dims2()?;
         if half == 0 {
             return Ok(x.clone());
+        }
+        if self.by_row {
+            // as one row: (1, batch n, heads, dim)
+            let row = ops::reshape(x, &[1, x.dim(0) * x.dim(1), x.dim(2), x.dim(3)])?;
+            return Ok(ops::reshape(&ops::rotary(&row, &self.cos, &self.sin)?, x.dims())?);
         }
         // a sequence shorter than the tables uses their last positions
         let (count, from) = (x.dim(1), n.saturating_sub(x.dim(1)));

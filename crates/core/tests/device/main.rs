@@ -85,6 +85,12 @@ fn ids(batch: usize, n: usize, seed: u64) -> Tensor {
     Tensor::constant(Array::from_vec(drawn, (batch, n), &device()).unwrap())
 }
 
+/// Two documents in each row.
+fn segments(batch: usize, n: usize) -> Tensor {
+    let values = (0..batch * n).map(|at| i64::from(at % n >= n / 2) + 1).collect();
+    Tensor::constant(Array::from_vec(values, (batch, n), &device()).unwrap())
+}
+
 fn parameters(model: &Model) -> Vec<Arc<Leaf>> {
     let entries = model.entries().iter().filter(|entry| entry.kind == EntryKind::Parameter);
     entries.map(|entry| entry.param.leaf().clone()).collect()
@@ -226,6 +232,29 @@ fn more_copies(options: &Json) -> (u64, u64) {
         () if names("rotary_xpos") => (1, 4),
         () if names("mask_prob") => (0, 1),
         () => (0, 0),
+    }
+}
+
+#[test]
+fn packed_documents_are_read_once_and_written_for_each_use() {
+    let _alone = alone();
+    // documents, positions and targets go to the GPU
+    for (layers, uploads) in [(json!({}), 3), (json!({ "rotary_pos_emb": true }), 3)] {
+        let model = gpt(layers, json!({}));
+        let tensors = [ids(2, 9, 1), segments(2, 9)];
+        let step = |call: u64| {
+            let named = json!([{ "$tensor": 0 }, { "segment_ids": { "$tensor": 1 } }]);
+            let args = Args::new("forward", named, &tensors).unwrap();
+            let rng = Rng::new(1, call);
+            let Value::Tensor(loss) =
+                model.call("forward", &args, &Ctx::new(&rng, &|| false)).unwrap()
+            else {
+                panic!("no loss")
+            };
+            loss.backward(false, &|| false).unwrap();
+        };
+        step(1);
+        assert_eq!(counted(|| step(2)), expected(1, uploads));
     }
 }
 

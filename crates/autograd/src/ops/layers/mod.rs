@@ -14,7 +14,7 @@ pub use norm::{
 };
 
 use crate::error::invalid;
-use crate::{Result, Tensor};
+use crate::{Array, Result, Tensor};
 use std::sync::Arc;
 use xt_kernels as kernels;
 use xt_kernels::ops::activation::Activation;
@@ -38,16 +38,20 @@ pub fn glu(x: &Tensor, kind: Activation) -> Result<Tensor> {
 }
 
 /// Shifts segments of the features of `x`, (batch, n, dim), along the positions by the offsets
-/// `by`, see [`kernels::ops::token_shift`]; `mask` is bool, (batch, n).
-pub fn token_shift(x: &Tensor, by: Arc<[i64]>, mask: Option<&Tensor>) -> Result<Tensor> {
-    let mask = mask.map(Tensor::array).transpose()?;
-    let y =
-        kernels::ops::token_shift::forward(&x.array()?, Shifts { by: &by, mask: mask.as_ref() })?;
+/// `by`, see [`kernels::ops::token_shift`]; `mask` is bool, (batch, n), and `ranges` are i64,
+/// (batch, n, 2).
+pub fn token_shift(
+    x: &Tensor,
+    by: Arc<[i64]>,
+    mask: Option<&Tensor>,
+    ranges: Option<&Array>,
+) -> Result<Tensor> {
+    let (mask, ranges) = (mask.map(Tensor::array).transpose()?, ranges.cloned());
+    let shifts = Shifts { by: &by, mask: mask.as_ref(), ranges: ranges.as_ref() };
+    let y = kernels::ops::token_shift::forward(&x.array()?, shifts)?;
     Ok(Tensor::record(y, &[x], move |g| {
-        Ok(vec![Some(kernels::ops::token_shift::backward(
-            g,
-            Shifts { by: &by, mask: mask.as_ref() },
-        )?)])
+        let shifts = Shifts { by: &by, mask: mask.as_ref(), ranges: ranges.as_ref() };
+        Ok(vec![Some(kernels::ops::token_shift::backward(g, shifts)?)])
     }))
 }
 

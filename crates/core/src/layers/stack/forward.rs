@@ -7,7 +7,8 @@ use crate::ids::{dtype_name, require_type};
 use crate::layers::cache::{last_columns, LayersCache};
 use crate::layers::token_dropout::drop_tokens;
 use crate::position::{PositionBias, Rotation, ScoreBias};
-use crate::{Ctx, DType, Error, Result, Tensor};
+use crate::segments::Segments;
+use crate::{Array, Ctx, DType, Error, Result, Tensor};
 use std::ops::Range;
 use xt_options::LayerKind;
 
@@ -25,6 +26,8 @@ struct Pass<'a> {
     rotation: Option<Rotation>,
     /// The position bias of self attention.
     bias: Option<PositionBias<'a>>,
+    /// The documents of packed rows, see [`Segments::bounds`].
+    bounds: Option<Array>,
 }
 
 /// What one sub-layer hands to the next besides its output.
@@ -160,6 +163,7 @@ impl AttentionLayers {
                 previous: carry.self_scores.as_ref(),
                 past: pass.past,
                 maps: maps || self.residual_attn,
+                bounds: pass.bounds.as_ref(),
             },
             LayerKind::CrossAttention => AttentionInputs {
                 context: carry.context.as_ref(),
@@ -170,7 +174,9 @@ impl AttentionLayers {
                 ..AttentionInputs::default()
             },
             LayerKind::FeedForward => {
-                AttentionInputs { mask: pass.rows.as_ref(), ..AttentionInputs::default() }
+                // the bounds are for token shift
+                let bounds = pass.bounds.as_ref();
+                AttentionInputs { mask: pass.rows.as_ref(), bounds, ..AttentionInputs::default() }
             }
         }
     }
@@ -199,8 +205,15 @@ impl AttentionLayers {
                 mems: with.mems.clone(),
                 rows: with.mask.clone(),
                 keys: None,
-                rotation: self.rotation(0..memories + x.dim(1), x.dtype())?,
+                rotation: match &with.segments {
+                    None => self.rotation(0..memories + x.dim(1), x.dtype())?,
+                    Some(segments) => {
+                        let rotary = self.rotary.as_ref();
+                        rotary.map(|rotary| rotary.of_segments(segments, x.dtype())).transpose()?
+                    }
+                },
                 bias: self.bias.as_ref().map(ScoreBias::for_call),
+                bounds: with.segments.as_deref().map(Segments::bounds).transpose()?,
             });
         };
         let first = cache.seen == 0;
@@ -216,6 +229,7 @@ impl AttentionLayers {
             keys: if first { None } else { with.mask.clone() },
             rotation: self.rotation(start..end, x.dtype())?,
             bias: self.bias.as_ref().map(ScoreBias::for_call),
+            bounds: None,
         })
     }
 
@@ -246,6 +260,9 @@ impl AttentionLayers {
             ))
         };
         with.mems.iter().try_for_each(|mem| like(mem, "each of mems"))?;
+        if let Some(segments) = &with.segments {
+            self.check_segments(segments, x, with)?;
+        }
         match (&with.context, self.cross_attend) {
             (None, true) => Error::shape("context is missing: these layers have cross attention"),
             (Some(_), false) => Error::shape(
@@ -254,5 +271,22 @@ impl AttentionLayers {
             (Some(context), true) => like(context, "context"),
             (None, false) => Ok(()),
         }
+    }
+
+    /// Checks that the rows of `x`, `(batch, n, dim)`, can consist of several documents.
+    fn check_segments(&self, segments: &Segments, x: &Tensor, with: &LayerTensors) -> Result<()> {
+        segments.check([x.dim(0), x.dim(1)])?;
+        let needs = self.needs();
+        let reason = if with.context.is_some() {
+            "a context, which does not say what belongs to which document"
+        } else if !with.mems.is_empty() {
+            "mems: they precede the first document alone"
+        } else if needs.prefix_keys && needs.distance {
+            "`attn_num_mem_kv` beside position biases or `attn_max_attend_past`, which count the \
+             distance to these keys from the start of the row"
+        } else {
+            return Ok(());
+        };
+        Error::shape(format!("segment_ids do not go with {reason}"))
     }
 }

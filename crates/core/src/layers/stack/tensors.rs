@@ -1,7 +1,9 @@
 //! What goes into a stack besides its input, and what comes out.
 
 use crate::attention::AttentionMaps;
+use crate::segments::Segments;
 use crate::{Result, Tensor};
+use std::sync::Arc;
 use xt_autograd::ops;
 
 /// The optional tensors that accompany the input `(batch, n, dim)` of a stack.
@@ -20,6 +22,8 @@ pub struct LayerTensors {
     pub self_attn_context_mask: Option<Tensor>,
     /// The memories of each self attention, `(batch, count, dim)` each.
     pub mems: Vec<Tensor>,
+    /// The documents of packed rows.
+    pub segments: Option<Arc<Segments>>,
 }
 
 impl LayerTensors {

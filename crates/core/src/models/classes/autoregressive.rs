@@ -1,7 +1,7 @@
 //! `AutoregressiveWrapper`.
 
 use super::construction::{parse, Construction};
-use super::inputs::token_tensors;
+use super::inputs::{segments, token_tensors};
 use crate::generation::{check_length, Generation};
 use crate::models::model::{Built, Class};
 use crate::models::{AutoregressiveWrapper, Model};
@@ -71,7 +71,8 @@ impl Class for Arc<AutoregressiveWrapper> {
 /// `AutoregressiveWrapper.forward`: the loss.
 fn call_loss(model: &AutoregressiveWrapper, args: &Args, ctx: &Ctx) -> Result<Value> {
     let call: AutoregressiveCall = args.named()?;
-    let with = token_tensors(&call.inputs, &call.tokens, args)?;
+    let mut with = token_tensors(&call.inputs, &call.tokens, args)?;
+    with.layers.segments = segments(&call.packed, args)?;
     Ok(model.forward(&args.tensor(0, "x")?, &with, ctx)?.into())
 }
 

@@ -1,7 +1,7 @@
 //! `ContinuousTransformerWrapper` and `ContinuousAutoregressiveWrapper`.
 
 use super::construction::{parse, parse_and, Construction};
-use super::inputs::{continuous_tensors, maps_after_softmax};
+use super::inputs::{continuous_tensors, maps_after_softmax, segments};
 use crate::layers::LayerReturns;
 use crate::models::model::{Built, Class};
 use crate::models::{ContinuousAutoregressiveWrapper, ContinuousTransformerWrapper, Model};
@@ -46,7 +46,8 @@ impl Class for Arc<ContinuousTransformerWrapper> {
 /// `ContinuousTransformerWrapper.forward`: the output, and intermediates or attention weights.
 fn call_continuous(model: &ContinuousTransformerWrapper, args: &Args, ctx: &Ctx) -> Result<Value> {
     let call: ContinuousTransformerCall = args.named()?;
-    let with = continuous_tensors(&call.inputs, &call.values, args)?;
+    let mut with = continuous_tensors(&call.inputs, &call.values, args)?;
+    with.layers.segments = segments(&call.packed, args)?;
     let wanted = call.return_intermediates || call.return_attn;
     let record = LayerReturns { hiddens: wanted, maps: wanted };
     let (y, intermediates) =
@@ -104,6 +105,7 @@ fn call_continuous_loss(
     ctx: &Ctx,
 ) -> Result<Value> {
     let call: ContinuousAutoregressiveCall = args.named()?;
-    let with = continuous_tensors(&call.inputs, &call.values, args)?;
+    let mut with = continuous_tensors(&call.inputs, &call.values, args)?;
+    with.layers.segments = segments(&call.packed, args)?;
     Ok(model.forward(&args.tensor(0, "x")?, &with, ctx)?.into())
 }

@@ -2,8 +2,10 @@
 
 use crate::layers::{Intermediates, LayerTensors};
 use crate::models::{ContinuousTensors, Score, SourceTensors, TokenTensors};
+use crate::segments::Segments;
 use crate::{Args, Result, Value};
-use xt_options::calls::{ContinuousInputs, LayerInputs, SourceInputs, TokenInputs};
+use std::sync::Arc;
+use xt_options::calls::{ContinuousInputs, LayerInputs, PackedInputs, SourceInputs, TokenInputs};
 
 /// Layer inputs without any tensor.
 pub fn no_inputs() -> LayerInputs {
@@ -26,7 +28,14 @@ pub fn layer_tensors(inputs: &LayerInputs, args: &Args) -> Result<LayerTensors> 
         attn_mask: args.optional(inputs.attn_mask)?,
         self_attn_context_mask: args.optional(inputs.self_attn_context_mask)?,
         mems: inputs.mems.iter().flatten().map(|r| args.resolve(*r)).collect::<Result<_>>()?,
+        segments: None,
     })
+}
+
+/// Resolves the documents of packed rows.
+pub fn segments(packed: &PackedInputs, args: &Args) -> Result<Option<Arc<Segments>>> {
+    let ids = args.optional(packed.segment_ids)?;
+    ids.map(|ids| Segments::new(&ids).map(Arc::new)).transpose()
 }
 
 /// Resolves the tensors of a transformer over tokens.

@@ -1,7 +1,7 @@
 //! `Encoder`, `Decoder` and `CrossAttender`: stacks of layers without embeddings.
 
 use super::construction::{parse, parse_and, Construction};
-use super::inputs::layer_tensors;
+use super::inputs::{layer_tensors, segments};
 use crate::layers::{AttentionLayers, LayerReturns};
 use crate::models::model::{Built, Class};
 use crate::models::Model;
@@ -61,8 +61,9 @@ impl Class for Arc<AttentionLayers> {
 fn call_layers(layers: &AttentionLayers, args: &Args, ctx: &Ctx) -> Result<Value> {
     let call: LayersCall = args.named()?;
     let record = LayerReturns { hiddens: call.return_hiddens, maps: call.return_hiddens };
-    let out =
-        layers.forward(&args.tensor(0, "x")?, &layer_tensors(&call.inputs, args)?, record, ctx)?;
+    let mut with = layer_tensors(&call.inputs, args)?;
+    with.segments = segments(&call.packed, args)?;
+    let out = layers.forward(&args.tensor(0, "x")?, &with, record, ctx)?;
     Ok(if call.return_hiddens {
         Value::List(vec![out.x.into(), out.intermediates.into()])
     } else {

@@ -1,7 +1,7 @@
 //! `TransformerWrapper`.
 
 use super::construction::{parse_and, Construction};
-use super::inputs::{maps_after_softmax, token_tensors};
+use super::inputs::{maps_after_softmax, segments, token_tensors};
 use crate::layers::AttentionLayers;
 use crate::models::model::{Built, Class};
 use crate::models::{Model, Returns, TransformerConfig, TransformerOutput, TransformerWrapper};
@@ -71,7 +71,8 @@ fn call_transformer(model: &TransformerWrapper, args: &Args, ctx: &Ctx) -> Resul
         intermediates: call.return_intermediates || call.return_attn,
         mems: call.return_mems,
     };
-    let with = token_tensors(&call.inputs, &call.tokens, args)?;
+    let mut with = token_tensors(&call.inputs, &call.tokens, args)?;
+    with.layers.segments = segments(&call.packed, args)?;
     let TransformerOutput { logits, embeddings, intermediates, mems } =
         model.forward(&args.tensor(0, "x")?, &with, returns, ctx)?;
     let mut out: Vec<Value> = logits.into_iter().chain(embeddings).map(Value::Tensor).collect();

@@ -5,6 +5,7 @@ use crate::layers::LayerReturns;
 use crate::{Ctx, Error, Mode, Result, Tensor};
 use std::sync::Arc;
 use xt_autograd::ops;
+use xt_kernels::ops::elementwise;
 
 /// A transformer over continuous vectors that is trained to predict the next vector.
 pub struct ContinuousAutoregressiveWrapper {
@@ -30,7 +31,7 @@ impl ContinuousAutoregressiveWrapper {
 
     /// The mean squared error of each vector given the vectors before it. `x` is `(batch, n, dim)`,
     /// with `n` at least 2. The mask selects the input positions whose predictions count; the last
-    /// column of a mask with `n` columns is dropped.
+    /// column of a mask with `n` columns is dropped. The ids of packed documents have n columns.
     ///
     /// # Errors
     ///
@@ -48,9 +49,23 @@ impl ContinuousAutoregressiveWrapper {
         if let Some(mask) = with.layers.mask.as_ref().filter(|m| m.rank() == 2 && m.dim(1) == n) {
             with.layers.mask = Some(ops::narrow(mask, 1, 0, n - 1)?);
         }
+        let segments = with.layers.segments.take();
+        if let Some(segments) = &segments {
+            segments.check([x.dim(0), n])?;
+            with.layers.segments = Some(Arc::new(segments.without_last()));
+        }
         let (out, _) = self.net.forward(&input, &with, false, LayerReturns::default(), ctx)?;
         require_width(&out, target.dim(2))?;
-        let Some(mask) = &with.layers.mask else {
+        // bool, (batch, n - 1)
+        let counted = match (&with.layers.mask, &segments) {
+            (Some(mask), Some(segments)) => Some(Tensor::boolean(elementwise::mul(
+                &mask.array()?,
+                &segments.predicted()?.array()?,
+            )?)),
+            (None, Some(segments)) => Some(segments.predicted()?),
+            (mask, None) => mask.clone(),
+        };
+        let Some(mask) = &counted else {
             return Ok(ops::mse(&out, &target)?);
         };
         let difference = ops::sub(&out, &target)?;

@@ -6,7 +6,7 @@ mod generate;
 
 pub use autoregressive::ContinuousAutoregressiveWrapper;
 
-use super::transformer::prepended;
+use super::transformer::{prepended, refuse_front};
 use crate::ids::dtype_name;
 use crate::layers::{
     dropout, last_columns, AttentionLayers, Intermediates, LayerNorm, LayerReturns, LayerTensors,
@@ -162,9 +162,14 @@ impl ContinuousTransformerWrapper {
         past: usize,
         ctx: &Ctx,
     ) -> Result<Tensor> {
+        if let Some(segments) = &with.layers.segments {
+            segments.check([x.dim(0), x.dim(1)])?;
+            refuse_front(with.prepend_embeds.is_some(), "prepend_embeds")?;
+        }
         let mut y =
             self.project_in.as_ref().map_or_else(|| Ok(x.clone()), |linear| linear.forward(x))?;
-        if let Some(positions) = self.pos_emb.forward_after(past, x.dim(1), with.pos.as_ref())? {
+        let pos = self.pos_emb.of_segments(with.pos.as_ref(), with.layers.segments.as_deref())?;
+        if let Some(positions) = self.pos_emb.forward_after(past, x.dim(1), pos.as_ref())? {
             y = ops::add(&y, &positions)?;
         }
         if let Some(norm) = &self.post_emb_norm {

@@ -22,6 +22,10 @@ impl TransformerWrapper {
         let prepended = with.prepend_embeds.as_ref().map_or(0, |front| front.dim(1));
         let mut embedded = self.embed(x, with, past.saturating_sub(front + prepended), ctx)?;
         let mut inputs = with.layers.clone();
+        if inputs.segments.is_some() {
+            refuse_front(front > 0, "`num_memory_tokens`")?;
+            refuse_front(prepended > 0, "prepend_embeds")?;
+        }
         if let Some(memory) = &self.memory_tokens {
             memory.extend_masks(&mut inputs)?;
             if past == 0 {
@@ -38,10 +42,14 @@ impl TransformerWrapper {
         if x.rank() != 2 || x.dtype() != DType::I64 {
             return wrong_ids("token ids", "(batch, length)", x);
         }
+        if let Some(segments) = &with.layers.segments {
+            segments.check([x.dim(0), x.dim(1)])?;
+        }
         let found = self.token_emb.forward(x); // (batch, n, emb_dim)
         let mut y =
             found.map_err(|error| out_of_vocabulary(x, self.num_tokens, None).unwrap_or(error))?;
-        if let Some(positions) = self.pos_emb.forward_after(past, x.dim(1), with.pos.as_ref())? {
+        let pos = self.pos_emb.of_segments(with.pos.as_ref(), with.layers.segments.as_deref())?;
+        if let Some(positions) = self.pos_emb.forward_after(past, x.dim(1), pos.as_ref())? {
             y = ops::add(&y, &positions)?;
         }
         if let Some(more) = &with.sum_embeds {
@@ -60,6 +68,15 @@ impl TransformerWrapper {
             None => Ok(y),
         }
     }
+}
+
+/// Refuses what stands in front of the sequence where rows consist of several documents.
+pub(in crate::models) fn refuse_front(is_there: bool, what: &str) -> Result<()> {
+    if !is_there {
+        return Ok(());
+    }
+    let reason = "they precede the first document alone";
+    Error::shape(format!("segment_ids do not go with {what}: {reason}"))
 }
 
 /// Prepends `front`, `(batch, count, dim)`, to `x`, `(batch, n, dim)`.

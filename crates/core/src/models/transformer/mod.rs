@@ -6,7 +6,7 @@ mod embed;
 mod tensors;
 
 pub use config::TransformerConfig;
-pub(super) use embed::prepended;
+pub(super) use embed::{prepended, refuse_front};
 pub use tensors::{Returns, TokenTensors, TransformerOutput};
 
 use super::memory::{next_memories, MemoryTokens};

@@ -6,6 +6,8 @@
 struct Mask {
   const u8* allowed;  // null: every key
   i64 strides[4];     // of `allowed`; 0 where it repeats
+  const i64* ranges;  // (batch, queries, 2): the first key and the one after the last; null: all
+  i64 range_strides[3];
   u64 heads, queries, keys;
   i64 window;  // negative: none
   u32 causal;
@@ -34,6 +36,13 @@ DEVICE RowMask mask_of(const Mask& mask, u64 row) {
   own.stride = mask.strides[3];
   own.end = mask.causal ? (last < -1 ? 0 : last + 1 < keys ? last + 1 : keys) : keys;
   own.start = mask.window >= 0 && last > mask.window ? last - mask.window : 0;
+  if (mask.ranges) {
+    const i64* start =
+        mask.ranges + i64(batch) * mask.range_strides[0] + i64(query) * mask.range_strides[1];
+    i64 end = start[mask.range_strides[2]];
+    if (own.start < *start) own.start = *start;
+    if (own.end > end) own.end = end;
+  }
   if (own.start > own.end) own.start = own.end;
   return own;
 }

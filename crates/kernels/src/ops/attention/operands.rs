@@ -172,9 +172,8 @@ impl<'a, T: Blas> Attention<'a, T> {
         count: usize,
     ) -> impl Iterator<Item = Range<usize>> {
         let row = unit * self.sizes.i + first;
-        let (start, end) =
-            (self.rows.visible(row).start / WIDTH * WIDTH, self.rows.visible(row + count - 1).end);
-        (start..end).step_by(WIDTH).map(move |key| key..end.min(key + WIDTH))
+        let Range { start, end } = self.rows.visible_to_any(row, count);
+        (start / WIDTH * WIDTH..end).step_by(WIDTH).map(move |key| key..end.min(key + WIDTH))
     }
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::kernel::Arrays;
 use crate::ops::dropout::Dropout;
-use crate::ops::softmax::Mask;
+use crate::ops::softmax::{ranges, Mask};
 use crate::philox::Stream;
 use crate::testing::{assert_close, assert_matches_reference, normal, normal64, on_device, values};
 use crate::{DType, Device};
@@ -35,9 +35,22 @@ fn masks(batch: usize, i: usize, j: usize) -> Vec<Mask> {
     let pairs = Array::from_vec(keys(i * j), (1, 1, i, j), &Device::Cpu).unwrap();
     let position_mask = [(false, None), (true, None), (true, Some(2)), (false, Some(40))];
     let both = |allowed: Option<Array>| {
-        position_mask.map(|(causal, window)| Mask { allowed: allowed.clone(), causal, window })
+        position_mask.map(|(causal, window)| Mask {
+            allowed: allowed.clone(),
+            causal,
+            window,
+            ranges: None,
+        })
     };
-    [both(None), both(Some(by_key)), both(Some(pairs))].concat()
+    let ranges = [false, true].map(|causal| {
+        let ranges = Some(ranges(batch, i, j));
+        Mask { causal, ranges, ..Mask::default() }
+    });
+    [both(None), both(Some(by_key)), both(Some(pairs))]
+        .into_iter()
+        .flatten()
+        .chain(ranges)
+        .collect()
 }
 
 /// Inputs without mask and bias, and a gradient of the output.

@@ -13,6 +13,8 @@ use std::sync::Arc;
 pub(crate) struct MaskArgs {
     allowed: u64,
     strides: [i64; 4],
+    ranges: u64,
+    range_strides: [i64; 3],
     heads: u64,
     queries: u64,
     keys: u64,
@@ -40,9 +42,18 @@ impl MaskArgs {
                 }
             }
         }
+        let (mut ranges, mut range_strides) = (0, [0; 3]);
+        if let Some(array) = &mask.ranges {
+            ranges = array.address()?;
+            for (axis, stride) in range_strides.iter_mut().enumerate() {
+                *stride = array.stride()[axis] as i64;
+            }
+        }
         Ok(Self {
             allowed: address,
             strides,
+            ranges,
+            range_strides,
             heads: heads as u64,
             queries: queries as u64,
             keys: keys as u64,

@@ -20,18 +20,32 @@ pub struct Mask {
     pub causal: bool,
     /// Window: query r of i sees no key before r + j - i - `window`.
     pub window: Option<usize>,
+    /// The keys that each query may attend to, as a range: i64, (batch, i, 2), the first key and
+    /// the one after the last. For sequences that consist of several documents.
+    pub ranges: Option<Array>,
 }
 
-arrays!(Mask { allowed });
+arrays!(Mask { allowed, ranges });
 
 impl Mask {
     /// Whether every key is allowed.
     pub(super) fn is_empty(&self) -> bool {
-        self.allowed.is_none() && !self.causal && self.window.is_none()
+        self.allowed.is_none() && !self.is_by_position()
+    }
+
+    /// Whether positions exclude some keys.
+    fn is_by_position(&self) -> bool {
+        self.causal || self.window.is_some() || self.ranges.is_some()
     }
 
     /// Checks that the mask fits scores of shape (batch, heads, i, j).
     pub(crate) fn check(&self, dims: [usize; 4]) -> Result<()> {
+        if let Some(ranges) = &self.ranges {
+            let wanted = [dims[0], dims[2], 2];
+            if ranges.dims() != wanted || ranges.dtype() != DType::I64 {
+                bail!("ranges of keys {:?} do not fit scores {dims:?}", ranges.dims());
+            }
+        }
         let Some(allowed) = &self.allowed else { return Ok(()) };
         let (b, h, i, j) = allowed.dims4()?;
         let sizes = [b, h, i, j];
@@ -44,7 +58,7 @@ impl Mask {
         Ok(())
     }
 
-    /// The range of the `j` keys that query `r` of `i` sees by its position.
+    /// The range of the `j` keys that query `r` of `i` sees by its position, [`Mask::ranges`] aside.
     fn visible_keys(&self, r: usize, i: usize, j: usize) -> Range<usize> {
         let end = if self.causal { (r + j + 1).saturating_sub(i).min(j) } else { j };
         let start =
@@ -55,20 +69,34 @@ impl Mask {
     /// Combines all conditions into one mask, u8, (1 or batch, 1 or heads, 1 or i, j). Returns
     /// `None` if every key is allowed.
     pub fn dense(&self, i: usize, j: usize, device: &Device) -> Result<Option<Array>> {
-        if !self.causal && self.window.is_none() {
+        if !self.is_by_position() {
             return Ok(self.allowed.clone());
         }
-        let row = |r: usize| {
-            let visible = self.visible_keys(r, i, j);
+        let ranges = self.ranges.as_ref().map(|ranges| ranges.flatten_all()?.to_vec1::<i64>());
+        let ranges = ranges.transpose()?;
+        let batch = self.ranges.as_ref().map_or(Ok(1), |ranges| ranges.dim(0))?;
+        let row = |row: usize| {
+            let visible = self.visible_keys(row % i, i, j);
+            let visible = match &ranges {
+                Some(ranges) => within(visible, [ranges[2 * row], ranges[2 * row + 1]]),
+                None => visible,
+            };
             (0..j).map(move |c| u8::from(visible.contains(&c)))
         };
-        let visible =
-            Array::from_vec((0..i).flat_map(row).collect::<Vec<u8>>(), (1, 1, i, j), device)?;
+        let visible = (0..batch * i).flat_map(row).collect::<Vec<u8>>();
+        let visible = Array::from_vec(visible, (batch, 1, i, j), device)?;
         match &self.allowed {
             Some(allowed) => Ok(Some(elementwise::mul(&visible, allowed)?)),
             None => Ok(Some(visible)),
         }
     }
+}
+
+/// The part of `visible` that is in a range of [`Mask::ranges`].
+fn within(visible: Range<usize>, [start, end]: [i64; 2]) -> Range<usize> {
+    let at_least_zero = |at: i64| usize::try_from(at).unwrap_or(0);
+    let end = visible.end.min(at_least_zero(end));
+    visible.start.max(at_least_zero(start)).min(end)..end
 }
 
 /// Replaces the scores that the mask excludes by the lowest finite number.
@@ -114,6 +142,9 @@ pub(crate) struct MaskRows<'a> {
     offset: usize,
     /// Strides of the mask over (batch, heads, i, j); 0 for broadcast axes.
     strides: [usize; 4],
+    /// The storage of [`Mask::ranges`], the index of its first element, and its strides over
+    /// (batch, i, 2).
+    ranges: Option<(host::Slice<'a, i64>, usize, &'a [usize])>,
     /// Shape of the scores, (batch, heads, i, j).
     pub(super) dims: [usize; 4],
     /// The settings for the range of visible keys.
@@ -133,10 +164,20 @@ impl<'a> MaskRows<'a> {
 
     /// The rows of scores of shape (batch, heads, i, j).
     pub(crate) fn with_dims(dims: [usize; 4], mask: &'a Mask) -> Result<Self> {
-        let mut rows =
-            MaskRows { mask: None, offset: 0, strides: [0; 4], dims, position_mask: mask };
+        let mut rows = MaskRows {
+            mask: None,
+            offset: 0,
+            strides: [0; 4],
+            ranges: None,
+            dims,
+            position_mask: mask,
+        };
+        mask.check(dims)?;
+        if let Some(ranges) = &mask.ranges {
+            let (slice, offset) = host::strided::<i64>(ranges)?;
+            rows.ranges = Some((slice, offset, ranges.stride()));
+        }
         if let Some(allowed) = &mask.allowed {
-            mask.check(dims)?;
             for (axis, size) in allowed.dims().iter().enumerate() {
                 rows.strides[axis] = if *size == 1 { 0 } else { allowed.stride()[axis] };
             }
@@ -148,8 +189,23 @@ impl<'a> MaskRows<'a> {
 
     /// The range of keys that row `row` sees by its position.
     pub(crate) fn visible(&self, row: usize) -> Range<usize> {
-        let [_, _, i, j] = self.dims;
-        self.position_mask.visible_keys(row % i, i, j)
+        let [_, heads, i, j] = self.dims;
+        let visible = self.position_mask.visible_keys(row % i, i, j);
+        let Some((ranges, offset, strides)) = &self.ranges else { return visible };
+        let at = offset + row / (heads * i) * strides[0] + row % i * strides[1];
+        within(visible, [ranges[at], ranges[at + strides[2]]])
+    }
+
+    /// The range of keys that at least one of `count` rows sees by its position, from row `first`
+    /// on; the rows are of one head.
+    pub(crate) fn visible_to_any(&self, first: usize, count: usize) -> Range<usize> {
+        if self.ranges.is_none() {
+            return self.visible(first).start..self.visible(first + count - 1).end;
+        }
+        let all = (first..first + count).map(|row| self.visible(row));
+        all.filter(|visible| !visible.is_empty())
+            .reduce(|a, b| a.start.min(b.start)..a.end.max(b.end))
+            .unwrap_or(0..0)
     }
 
     /// The part of the mask array for row `row`, one number per key. If it is not contiguous, it is

@@ -97,7 +97,7 @@ impl Kernel for Forward {
     fn cases() -> Vec<Self> {
         let masked =
             masks().into_iter().map(|mask| Self { scores: normal64(&[2, 3, 4, 5], 1), mask });
-        let more_queries = Mask { allowed: None, causal: true, window: None };
+        let more_queries = Mask { causal: true, ..Mask::default() };
         let plain = [&[7][..], &[3, 700], &[5, 1]]
             .map(|dims| Self { scores: normal64(dims, 1), mask: Mask::default() });
         masked
@@ -190,7 +190,26 @@ pub(super) fn masks() -> Vec<Mask> {
     let position_mask =
         [(false, None), (true, None), (true, Some(1)), (false, Some(0)), (false, Some(7))];
     let masks = |a: Option<Array>| {
-        position_mask.map(|(causal, window)| Mask { allowed: a.clone(), causal, window })
+        position_mask.map(|(causal, window)| Mask {
+            allowed: a.clone(),
+            causal,
+            window,
+            ranges: None,
+        })
     };
-    allowed.into_iter().flat_map(masks).collect()
+    let by_range = |causal| Mask { causal, ranges: Some(ranges(2, 4, 5)), ..Mask::default() };
+    let by_all = Mask { allowed: Some(key), window: Some(1), ..by_range(true) };
+    allowed.into_iter().flat_map(masks).chain([by_range(false), by_range(true), by_all]).collect()
+}
+
+/// Ranges of keys, (batch, i, 2), for documents of three keys; the second query sees nothing.
+#[cfg(test)]
+pub(crate) fn ranges(batch: usize, i: usize, j: usize) -> Array {
+    let of = |row: usize| {
+        let at = (row / i + row % i + j).saturating_sub(i) / 3 * 3;
+        let end = if row % i == 1 { at } else { (at + 3).min(j) };
+        [at as i64, end as i64]
+    };
+    let values: Vec<i64> = (0..batch * i).flat_map(of).collect();
+    Array::from_vec(values, (batch, i, 2), &Device::Cpu).unwrap()
 }

@@ -79,7 +79,7 @@ impl Kernel for Largest {
         for (k, causal) in [(1, false), (3, true), (7, true), (4, false)] {
             for allowed in [None, Some(keys.clone())] {
                 for window in [None, Some(1)] {
-                    let mask = Mask { allowed: allowed.clone(), causal, window };
+                    let mask = Mask { allowed: allowed.clone(), causal, window, ranges: None };
                     all.push(Self { scores: crate::testing::normal64(&[2, 3, 5, 7], 1), mask, k });
                 }
             }

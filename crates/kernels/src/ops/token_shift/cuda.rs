@@ -1,5 +1,6 @@
 //! Launches of the kernels in `token_shift.cu`.
 
+use super::{Masked, Shift};
 use crate::cuda::{kernel_args, Array as CudaArray, Gpu, Name};
 use crate::ops::layout::{by_size, contiguous};
 use crate::{Array, DType, Result};
@@ -10,22 +11,16 @@ const SHIFTS: usize = 64;
 
 kernel_args! {
     ShiftArgs {
-        y: u64, x: u64, mask: u64, rows: u64, n: u64, dim: u64,
+        y: u64, x: u64, mask: u64, ranges: u64, rows: u64, n: u64, dim: u64,
         first: u64, features: u64, width: u64, by: [i64; SHIFTS], masks_source: u32,
     }
 }
 
-/// Moves segments of `width` features by `by`. The mask, u8, applies to the source of a move if
-/// `masks_source`, else to its target.
-pub(super) fn shift(
-    x: &Array,
-    (by, width): (&[i64], usize),
-    mask: Option<&Array>,
-    masks_source: bool,
-    gpu: &Arc<Gpu>,
-) -> Result<Array> {
-    let x = contiguous(x)?;
-    let mask = mask.map(|mask| contiguous(&mask.to_dtype(DType::U8)?)).transpose()?;
+/// Moves the segments of features.
+pub(super) fn shift(of: &Shift, gpu: &Arc<Gpu>) -> Result<Array> {
+    let (x, by, width) = (contiguous(&of.x)?, &of.by, of.width());
+    let mask = of.mask.as_ref().map(|mask| contiguous(&mask.to_dtype(DType::U8)?)).transpose()?;
+    let ranges = of.ranges.as_ref().map(contiguous).transpose()?;
     let (batch, n, dim) = x.dims3()?;
     let y = CudaArray::uninit(gpu, x.dtype(), x.shape())?;
     let name = Name { module: "token_shift", kernel: "token_shift", dtype: by_size(x.dtype()) };
@@ -37,6 +32,7 @@ pub(super) fn shift(
             y: y.address(),
             x: x.address()?,
             mask: Array::address_or_null(mask.as_ref())?,
+            ranges: Array::address_or_null(ranges.as_ref())?,
             rows: (batch * n) as u64,
             n: n as u64,
             dim: dim as u64,
@@ -44,7 +40,7 @@ pub(super) fn shift(
             features: features as u64,
             width: width as u64,
             by: own,
-            masks_source: u32::from(masks_source),
+            masks_source: u32::from(of.masked == Masked::Source),
         };
         gpu.for_each(name, batch * n * features, &args)
     };

@@ -1,5 +1,5 @@
 // Segments of features taken from neighbouring positions. Arrays are contiguous: x and y are
-// (batch, n, dim), the mask is (batch, n).
+// (batch, n, dim), the mask is (batch, n), ranges are (batch, n, 2).
 #include "half.cuh"
 
 /// As in cuda.rs.
@@ -8,7 +8,8 @@ constexpr int SHIFTS = 64;
 struct ShiftArgs {
   void* y;
   const void* x;
-  const u8* mask;  // null: none
+  const u8* mask;     // null: none
+  const i64* ranges;  // the first position of the document and the one after the last; null: all
   u64 rows;        // batch · n
   u64 n, dim;
   u64 first;     // feature of the first segment
@@ -25,8 +26,10 @@ DEVICE void shift(const ShiftArgs& args) {
   FOR_EACH(i, args.rows * args.features) {
     u64 row = i / args.features, feature = i - row * args.features;
     i64 by = args.by[feature / args.width], position = i64(row % args.n);
+    i64 start = args.ranges ? args.ranges[2 * row] : 0;
+    i64 end = args.ranges ? args.ranges[2 * row + 1] : i64(args.n);
     // that of the source, if there is one
-    bool inside = by >= position - i64(args.n) + 1 && by <= position;
+    bool inside = by >= position - end + 1 && by <= position - start;
     u64 source = inside ? row - u64(by) : row;
     if (inside && by != 0 && args.mask) inside = args.mask[args.masks_source ? source : row] != 0;
     feature += args.first;
