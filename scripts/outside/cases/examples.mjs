@@ -3,6 +3,7 @@ import { existsSync, renameSync, rmSync } from 'node:fs'
 import { chunksOf, isText, learns } from '../output.mjs'
 import { must, same } from '../sample.mjs'
 import { viteApp } from './vite-app.mjs'
+import { wandbLogger } from './wandb-logger.mjs'
 
 const SAVED = 'model.safetensors'
 
@@ -94,6 +95,7 @@ export const EXAMPLES = {
   'examples/docker, server': dockerServer,
   'examples/nextjs-stream, Next.js standalone': nextStream,
   'examples/vite-app, in Chromium': viteApp,
+  'examples/wandb-logger': wandbLogger,
 }
 
 async function electron(project) {
