@@ -56,6 +56,7 @@ export const FEATURES: Record<Exclude<keyof LayerOptions, 'dim' | 'cross_attend'
   sandwich_norm: [{ sandwich_norm: true }],
   zero_init_branch_output: [{ zero_init_branch_output: true }],
   layer_dropout: [{ layer_dropout: 0.5 }],
+  gradient_checkpointing: [{ gradient_checkpointing: true }],
   cross_attn_tokens_dropout: [{ cross_attend: true, cross_attn_tokens_dropout: 0.5 }],
   attn_dim_head: [{ attn_dim_head: 6 }],
   attn_talking_heads: [{ attn_talking_heads: true }],

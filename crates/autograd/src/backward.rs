@@ -1,5 +1,6 @@
 //! The backward pass: from a loss to the gradients of the leaves.
 
+use crate::checkpoint::key;
 use crate::node::{Body, Edge, Node};
 use crate::{Array, Error, Leaf, Result, Tensor};
 use std::collections::BTreeMap;
@@ -24,20 +25,17 @@ impl Tensor {
         if walk.nodes.is_empty() && walk.leaves.is_empty() {
             return Err(Error::NoGraph);
         }
-        // Consumers have larger ids than their inputs: in descending order, each node is reached
-        // only after its gradients have been accumulated in full.
-        while let Some((_, (node, grads))) = walk.nodes.pop_last() {
-            if aborted() {
-                return Err(Error::Aborted);
-            }
-            let body = node.take().ok_or(Error::GraphFreed)?;
-            let done = walk.step(&body, &grads);
-            if retain {
-                node.put_back(body);
-            }
-            done?;
-        }
+        walk.run(retain, aborted)?;
         walk.leaves.into_values().try_for_each(|(leaf, grad)| leaf.add_grad(grad))
+    }
+
+    /// The gradients of the leaves, by [`key`], from `grad`, that of this tensor. The graph is
+    /// freed, and the leaves do not change.
+    pub(crate) fn gradients(&self, grad: Array) -> Result<BTreeMap<usize, Array>> {
+        let mut walk = Walk::default();
+        walk.add(self.edge(), grad)?;
+        walk.run(false, &|| false)?;
+        Ok(walk.leaves.into_iter().map(|(key, (_, grad))| (key, grad)).collect())
     }
 }
 
@@ -46,11 +44,29 @@ impl Tensor {
 struct Walk {
     /// By node id: the node and one gradient slot per result.
     nodes: BTreeMap<u64, (Arc<Node>, Vec<Option<Array>>)>,
-    /// Keyed by address, since leaves have no id.
+    /// By [`key`].
     leaves: BTreeMap<usize, (Arc<Leaf>, Array)>,
 }
 
 impl Walk {
+    /// Processes all nodes.
+    fn run(&mut self, retain: bool, aborted: &dyn Fn() -> bool) -> Result<()> {
+        // Consumers have larger ids than their inputs: in descending order, each node is reached
+        // only after its gradients have been accumulated in full.
+        while let Some((_, (node, grads))) = self.nodes.pop_last() {
+            if aborted() {
+                return Err(Error::Aborted);
+            }
+            let body = node.take().ok_or(Error::GraphFreed)?;
+            let done = self.step(&body, &grads);
+            if retain {
+                node.put_back(body);
+            }
+            done?;
+        }
+        Ok(())
+    }
+
     /// Computes the gradients of one node's inputs and accumulates them.
     fn step(&mut self, body: &Body, grads: &[Option<Array>]) -> Result<()> {
         for edge in &body.inputs {
@@ -84,7 +100,7 @@ impl Walk {
             }
             Edge::Leaf(leaf, version) => {
                 leaf.require_version(version)?;
-                let key = Arc::as_ptr(&leaf).addr();
+                let key = key(&leaf);
                 let old = self.leaves.remove(&key).map(|(_, g)| g);
                 self.leaves.insert(key, (leaf, sum(old)?));
             }

@@ -11,6 +11,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod backward;
+mod checkpoint;
 mod error;
 mod gradient;
 mod leaf;
@@ -19,6 +20,7 @@ mod node;
 pub mod ops;
 mod tensor;
 
+pub use checkpoint::checkpoint;
 pub use error::{Error, Result};
 pub use leaf::Leaf;
 pub use node::{is_grad_enabled, no_grad, with_grad};

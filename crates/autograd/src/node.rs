@@ -58,6 +58,12 @@ impl Node {
         self.body.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// Where the gradients of the inputs go; nowhere once the graph is freed.
+    pub fn inputs(&self) -> Vec<Edge> {
+        let body = self.body.lock().unwrap_or_else(PoisonError::into_inner);
+        body.as_ref().map(|body| body.inputs.clone()).unwrap_or_default()
+    }
+
     /// Puts the body back, for a graph that is retained.
     pub fn put_back(&self, body: Body) {
         *self.body.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);

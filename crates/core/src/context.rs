@@ -27,9 +27,26 @@ impl Rng {
         }
     }
 
+    /// The number of draws so far.
+    pub fn draws(&self) -> u32 {
+        self.draws.load(Ordering::Relaxed)
+    }
+
+    /// Goes on after this number of draws.
+    pub fn skip_to(&self, draws: u32) {
+        self.draws.store(draws, Ordering::Relaxed);
+    }
+
     /// Returns true with probability `p`.
     pub fn bernoulli(&self, p: f64) -> bool {
         f64::from(self.stream().word(0)) < p * 4_294_967_296.0
+    }
+}
+
+impl Clone for Rng {
+    /// A generator that draws what this one would draw next.
+    fn clone(&self) -> Self {
+        Self { seed: self.seed, call: self.call, draws: AtomicU32::new(self.draws()) }
     }
 }
 
@@ -55,6 +72,11 @@ impl<'a> Ctx<'a> {
     /// The context for a model in `mode`: training mode applies unless evaluation is forced.
     pub fn for_model(&self, mode: &Mode) -> Ctx<'a> {
         Ctx { training: mode.is_training() && !self.evaluation, ..*self }
+    }
+
+    /// The context with training mode on or off.
+    pub fn with_training(&self, training: bool) -> Ctx<'a> {
+        Ctx { training, ..*self }
     }
 
     /// The context with dropout forced off, as generation needs it.

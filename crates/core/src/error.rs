@@ -54,6 +54,16 @@ impl From<xt_kernels::Error> for Error {
     }
 }
 
+impl From<Error> for xt_autograd::Error {
+    /// For functions that a backward pass calls; there only the message of other errors is left.
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Tensor(error) => error,
+            other => Self::Invalid(other.to_string()),
+        }
+    }
+}
+
 impl Error {
     /// Returns an [`Error::Shape`] wrapped in `Err`.
     pub fn shape<T>(message: impl Into<String>) -> Result<T> {

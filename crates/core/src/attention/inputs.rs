@@ -2,6 +2,7 @@
 
 use crate::position::{PositionBias, Rotation};
 use crate::{Array, Tensor};
+use std::sync::Arc;
 
 /// The inputs of an attention layer besides `x`, `(batch, i, dim)`.
 #[derive(Clone, Copy, Default)]
@@ -18,7 +19,7 @@ pub struct AttentionInputs<'a> {
     /// a key.
     pub attn_mask: Option<&'a Tensor>,
     /// Rotary positions, for self attention.
-    pub rotation: Option<&'a Rotation>,
+    pub rotation: Option<&'a Arc<Rotation>>,
     /// The position bias of the scores, for self attention.
     pub bias: Option<&'a PositionBias<'a>>,
     /// The scores of the previous attention, `(batch, heads, i, j)`, which are added to the scores

@@ -6,6 +6,7 @@
 mod beams;
 mod cached_generation;
 mod checkpoint;
+mod checkpointing;
 mod common;
 mod coverage;
 mod damaged;

@@ -10,6 +10,7 @@ use crate::position::{PositionBias, Rotation, ScoreBias};
 use crate::segments::Segments;
 use crate::{Array, Ctx, DType, Error, Result, Tensor};
 use std::ops::Range;
+use std::sync::Arc;
 use xt_options::LayerKind;
 
 /// What all sub-layers of one forward pass see.
@@ -23,7 +24,7 @@ struct Pass<'a> {
     /// The mask of all positions, cached ones included, if it differs from `rows`.
     keys: Option<Tensor>,
     /// The rotary tables for the positions of memories and input.
-    rotation: Option<Rotation>,
+    rotation: Option<Arc<Rotation>>,
     /// The position bias of self attention.
     bias: Option<PositionBias<'a>>,
     /// The documents of packed rows, see [`Segments::bounds`].
@@ -112,7 +113,12 @@ impl AttentionLayers {
             let inputs = self.attention_inputs(layer.kind, mem, with, &pass, &carry, returns.maps);
             let layer_cache = cache.as_deref_mut().and_then(|cache| cache.layers.get_mut(index));
             // y: (batch, n, dim); maps: (batch, heads, i, j)
-            let (y, maps) = layer.forward(&x, &inputs, layer_cache, ctx)?;
+            let (y, maps) = match layer_cache {
+                None if self.checkpointing && !inputs.maps && inputs.previous.is_none() => {
+                    (self.checkpointed(layer, &x, &inputs, ctx)?, None)
+                }
+                cache => layer.forward(&x, &inputs, cache, ctx)?,
+            };
             x = y;
             if let Some(maps) = maps {
                 self.carry_scores(layer.kind, &maps, &mut carry);
@@ -209,10 +215,11 @@ impl AttentionLayers {
                     None => self.rotation(0..memories + x.dim(1), x.dtype())?,
                     Some(segments) => {
                         let rotary = self.rotary.as_ref();
-                        rotary.map(|rotary| rotary.of_segments(segments, x.dtype())).transpose()?
+                        let tables = rotary.map(|r| r.of_segments(segments, x.dtype()));
+                        tables.transpose()?.map(Arc::new)
                     }
                 },
-                bias: self.bias.as_ref().map(ScoreBias::for_call),
+                bias: self.bias.as_deref().map(ScoreBias::for_call),
                 bounds: with.segments.as_deref().map(Segments::bounds).transpose()?,
             });
         };
@@ -228,14 +235,15 @@ impl AttentionLayers {
             rows: with.mask.as_ref().map(|mask| last_columns(mask, x.dim(1))).transpose()?,
             keys: if first { None } else { with.mask.clone() },
             rotation: self.rotation(start..end, x.dtype())?,
-            bias: self.bias.as_ref().map(ScoreBias::for_call),
+            bias: self.bias.as_deref().map(ScoreBias::for_call),
             bounds: None,
         })
     }
 
     /// The rotary tables for `positions`, if the stack has rotary positions.
-    fn rotation(&self, positions: Range<usize>, dtype: DType) -> Result<Option<Rotation>> {
-        self.rotary.as_ref().map(|rotary| rotary.tables(positions, dtype)).transpose()
+    fn rotation(&self, positions: Range<usize>, dtype: DType) -> Result<Option<Arc<Rotation>>> {
+        let tables = self.rotary.as_ref().map(|rotary| rotary.tables(positions, dtype));
+        Ok(tables.transpose()?.map(Arc::new))
     }
 
     /// Checks the shapes and types of the input, the memories and the context.

@@ -1,5 +1,6 @@
 //! The stack of sub-layers of `Encoder`, `Decoder` and `CrossAttender`.
 
+mod checkpoint;
 mod forward;
 mod needs;
 mod tensors;
@@ -12,6 +13,7 @@ use super::residual::ResidualKind;
 use super::sublayer::{SubLayer, SubLayerConfig};
 use crate::position::{Rotary, ScoreBias};
 use crate::{Error, Mode, Params, Result};
+use std::sync::Arc;
 use xt_options::context::StackContext;
 use xt_options::layers::StackOptions;
 use xt_options::{LayerKind, Problems};
@@ -19,11 +21,11 @@ use xt_options::{LayerKind, Problems};
 /// A stack of attention and feed-forward sub-layers.
 pub struct AttentionLayers {
     /// The sub-layers in order of execution.
-    layers: Vec<SubLayer>,
+    layers: Vec<Arc<SubLayer>>,
     /// Rotary positions of the self attentions.
     rotary: Option<Rotary>,
     /// The position bias of the self attentions.
-    bias: Option<ScoreBias>,
+    bias: Option<Arc<ScoreBias>>,
     /// The width of the model.
     dim: usize,
     /// Whether cross attentions attend to a context, which must then be given.
@@ -36,6 +38,8 @@ pub struct AttentionLayers {
     cross_residual_attn: bool,
     /// The share of the context that each cross attention drops in training.
     cross_attn_tokens_dropout: f64,
+    /// Whether the backward pass computes sub-layers again.
+    checkpointing: bool,
     mode: Mode,
 }
 
@@ -76,13 +80,14 @@ impl AttentionLayers {
                 pre_norm: options.pre_norm && !options.deepnorm,
                 residual,
             };
-            SubLayer::new(*kind, &config, options, &mut p.submodule("layers").submodule(index))
+            let mut p = p.submodule("layers").submodule(index);
+            Arc::new(SubLayer::new(*kind, &config, options, &mut p))
         };
         let before = p.count();
-        let layers: Vec<SubLayer> = kinds.iter().enumerate().map(layer).collect();
+        let layers: Vec<_> = kinds.iter().enumerate().map(layer).collect();
         let rotary =
             options.is_rotary().then(|| Rotary::new(options, &mut p.submodule("rotary_pos_emb")));
-        let bias = ScoreBias::new(context.dim, causal, options, p);
+        let bias = ScoreBias::new(context.dim, causal, options, p).map(Arc::new);
         if options.deepnorm {
             deepnorm::initialise(&p.since(before), deepnorm::beta(depth));
         }
@@ -96,6 +101,7 @@ impl AttentionLayers {
             residual_attn: options.residual_attn,
             cross_residual_attn: options.cross_residual_attn,
             cross_attn_tokens_dropout: options.cross_attn_tokens_dropout.0,
+            checkpointing: options.gradient_checkpointing,
             mode: Mode::default(),
         })
     }

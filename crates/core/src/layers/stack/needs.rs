@@ -1,7 +1,6 @@
 //! What a stack needs of the way a generation and a score are computed.
 
 use super::AttentionLayers;
-use crate::layers::sublayer::SubLayer;
 use crate::needs::{Needs, Variant};
 
 impl AttentionLayers {
@@ -9,12 +8,9 @@ impl AttentionLayers {
     /// is told.
     pub fn needs(&self) -> Needs {
         let attentions = self.layers.iter().map(|layer| layer.attention_needs(self.cross_attend));
-        let shifts = self.layers.iter().map(SubLayer::shift_needs);
-        let all = [self.rotary.needs()]
-            .into_iter()
-            .chain(attentions)
-            .chain(shifts)
-            .chain([self.bias.needs()]);
+        let shifts = self.layers.iter().map(|layer| layer.shift_needs());
+        let bias = self.bias.as_deref().map_or(Needs::NONE, Variant::needs);
+        let all = [self.rotary.needs()].into_iter().chain(attentions).chain(shifts).chain([bias]);
         all.fold(Needs::NONE, Needs::and)
     }
 

@@ -1,0 +1,82 @@
+//! Sub-layers whose backward pass computes them again.
+
+use super::AttentionLayers;
+use crate::attention::AttentionInputs;
+use crate::layers::sublayer::SubLayer;
+use crate::position::{Rotation, ScoreBias};
+use crate::{Array, Ctx, Error, Result, Tensor};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use xt_autograd::checkpoint;
+
+/// [`AttentionInputs`] that outlive the forward pass, without those that may have a graph.
+struct Kept {
+    mask: Option<Tensor>,
+    context_mask: Option<Tensor>,
+    attn_mask: Option<Tensor>,
+    rotation: Option<Arc<Rotation>>,
+    bias: Option<Arc<ScoreBias>>,
+    bounds: Option<Array>,
+    has_context: bool,
+    has_mem: bool,
+}
+
+impl Kept {
+    /// Runs the sub-layer on its input, followed by the context and the memories, if there are any.
+    fn run(&self, layer: &SubLayer, tensors: &[Tensor], ctx: &Ctx) -> Result<Tensor> {
+        let mut tensors = tensors.iter();
+        let x = tensors.next().ok_or_else(|| Error::Internal("no input".into()))?;
+        // computed by each sub-layer for itself, so that its gradient flows
+        let bias = self.bias.as_deref().map(ScoreBias::for_call);
+        let inputs = AttentionInputs {
+            context: if self.has_context { tensors.next() } else { None },
+            mem: if self.has_mem { tensors.next() } else { None },
+            mask: self.mask.as_ref(),
+            context_mask: self.context_mask.as_ref(),
+            attn_mask: self.attn_mask.as_ref(),
+            rotation: self.rotation.as_ref(),
+            bias: bias.as_ref(),
+            bounds: self.bounds.as_ref(),
+            ..AttentionInputs::default()
+        };
+        Ok(layer.forward(x, &inputs, None, ctx)?.0)
+    }
+}
+
+impl AttentionLayers {
+    /// The output of a sub-layer, `(batch, n, dim)`, of whose graph only the inputs are kept.
+    /// `with` must ask for no maps, and have no previous scores and no past.
+    pub(super) fn checkpointed(
+        &self,
+        layer: &Arc<SubLayer>,
+        x: &Tensor,
+        with: &AttentionInputs,
+        ctx: &Ctx,
+    ) -> Result<Tensor> {
+        let kept = Kept {
+            mask: with.mask.cloned(),
+            context_mask: with.context_mask.cloned(),
+            attn_mask: with.attn_mask.cloned(),
+            rotation: with.rotation.cloned(),
+            bias: with.bias.and(self.bias.clone()),
+            bounds: with.bounds.cloned(),
+            has_context: with.context.is_some(),
+            has_mem: with.mem.is_some(),
+        };
+        let inputs: Vec<&Tensor> =
+            [Some(x), with.context, with.mem].into_iter().flatten().collect();
+        let (start, training, layer) = (ctx.rng.clone(), ctx.training, layer.clone());
+        let draws = Arc::new(AtomicU32::new(start.draws()));
+        let end = draws.clone();
+        let y = checkpoint(&inputs, move |tensors| -> Result<Tensor> {
+            // the same random numbers each time
+            let rng = start.clone();
+            let y =
+                kept.run(&layer, tensors, &Ctx::new(&rng, &|| false).with_training(training))?;
+            end.store(rng.draws(), Ordering::Relaxed);
+            Ok(y)
+        })?;
+        ctx.rng.skip_to(draws.load(Ordering::Relaxed));
+        Ok(y)
+    }
+}

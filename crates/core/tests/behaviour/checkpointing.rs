@@ -1,0 +1,134 @@
+//! Gradient checkpointing: the same loss and gradients as without it, random numbers included.
+
+use crate::common::{
+    array_values, autoregressive, build, call_numbered, close, forward_with, gpt, ids, layers,
+    normal, spec, tensor, tokens, values, with,
+};
+use serde_json::{json, Value as Json};
+use xt_autograd::ops;
+use xt_core::{Model, Tensor};
+
+/// All gradients by name, after which there are none.
+fn taken_gradients(model: &Model) -> Vec<(String, Vec<f64>)> {
+    let of = |entry: &xt_core::Entry| {
+        let leaf = entry.param.leaf();
+        let grad = array_values(&leaf.grad().unwrap()?);
+        leaf.set_grad(None).unwrap();
+        Some((entry.name.clone(), grad))
+    };
+    model.entries().iter().filter_map(of).collect()
+}
+
+/// The sum of squares of what `forward` gives, and all gradients of it.
+fn run(spec: &Json, tensors: &[Tensor], named: &Json) -> (f64, Vec<(String, Vec<f64>)>) {
+    let model = build(spec);
+    model.train(true);
+    let y = tensor(forward_with(&model, tensors, named.clone()).unwrap());
+    let loss = ops::sum(&ops::mul(&y, &y).unwrap(), None, false).unwrap();
+    loss.backward(false, &|| false).unwrap();
+    (values(&loss)[0], taken_gradients(&model))
+}
+
+/// Compares a model with its twin; `of` makes both from the options that differ.
+fn assert_same(of: impl Fn(Json) -> Json, tensors: &[Tensor], named: &Json) {
+    let (plain, want) = run(&of(json!({})), tensors, named);
+    let (loss, got) = run(&of(json!({ "gradient_checkpointing": true })), tensors, named);
+    assert_eq!(loss, plain);
+    assert!(!want.is_empty());
+    for ((name, got), (other, want)) in got.iter().zip(&want) {
+        assert_eq!(name, other);
+        close(got, want, 1e-5);
+    }
+    assert_eq!(got.len(), want.len());
+}
+
+#[test]
+fn gradient_checkpointing_keeps_the_gradients() {
+    let all = [
+        json!({}),
+        json!({ "attn_dropout": 0.2, "ff_dropout": 0.2, "layer_dropout": 0.3 }),
+        json!({ "rotary_pos_emb": true, "shift_tokens": 1, "macaron": true }),
+        json!({ "alibi_pos_bias": true, "alibi_learned": true, "attn_num_mem_kv": 2 }),
+        json!({ "rel_pos_bias": true, "attn_talking_heads": true, "gate_residual": true }),
+        json!({ "dynamic_pos_bias": true, "attn_qk_norm": true, "ff_glu": true }),
+        // scores are handed on
+        json!({ "residual_attn": true }),
+    ];
+    for more in all {
+        let of = |own: Json| gpt(with(more.clone(), own), json!({}));
+        assert_same(of, &[tokens(2, 9, 1)], &json!({}));
+    }
+    let of = |own: Json| autoregressive(gpt(own, json!({})), json!({ "mask_prob": 0.2 }));
+    assert_same(of, &[tokens(2, 9, 1)], &json!({}));
+}
+
+#[test]
+fn gradient_checkpointing_goes_with_documents_masks_contexts_and_memories() {
+    let x = tokens(2, 6, 1);
+    let documents = ids(&[1, 1, 2, 2, 2, 2, 1, 1, 1, 2, 2, 2], &[2, 6]);
+    let rotary = |own: Json| gpt(with(json!({ "rotary_pos_emb": true }), own), json!({}));
+    let named = json!({ "segment_ids": { "$tensor": 1 } });
+    assert_same(rotary, &[x.clone(), documents], &named);
+    let there = crate::common::mask(&[1, 1, 1, 1, 1, 0, 1, 1, 1, 0, 0, 0], &[2, 6]);
+    assert_same(rotary, &[x.clone(), there], &json!({ "mask": { "$tensor": 1 } }));
+    let mems = [x.clone(), normal(&[2, 3, 16], 4), normal(&[2, 3, 16], 5)];
+    let named = json!({ "mems": [{ "$tensor": 1 }, { "$tensor": 2 }] });
+    assert_same(rotary, &mems, &named);
+    let cross = |own: Json| gpt(with(json!({ "cross_attend": true }), own), json!({}));
+    let named = json!({ "context": { "$tensor": 1 } });
+    assert_same(cross, &[x, normal(&[2, 4, 16], 4)], &named);
+}
+
+#[test]
+fn gradient_checkpointing_reaches_the_encoder_through_the_context() {
+    let of = |own: Json| {
+        let half = |prefix: &str| {
+            let mut options = json!({
+                "num_tokens": 17, "depth": 2, "heads": 2, "max_seq_len": 12, "attn_dim_head": 8,
+            });
+            options.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+            let named = options.as_object().unwrap().iter();
+            named
+                .map(|(name, value)| (format!("{prefix}{name}"), value.clone()))
+                .collect::<Vec<_>>()
+        };
+        let options =
+            half("enc_").into_iter().chain(half("dec_")).collect::<serde_json::Map<_, _>>();
+        spec("XTransformer", with(json!({ "dim": 16 }), Json::Object(options)))
+    };
+    let run = |own: Json| {
+        let model = build(&of(own));
+        let args = json!([{ "$tensor": 0 }, { "$tensor": 1 }]);
+        let tensors = [tokens(2, 7, 1), tokens(2, 5, 2)];
+        let loss = tensor(call_numbered(&model, "forward", args, &tensors, 1).unwrap());
+        loss.backward(false, &|| false).unwrap();
+        (values(&loss), taken_gradients(&model))
+    };
+    let (plain, want) = run(json!({}));
+    let (loss, got) = run(json!({ "gradient_checkpointing": true }));
+    assert_eq!((loss, got.len()), (plain, want.len()));
+    for ((name, got), (_, want)) in got.iter().zip(&want) {
+        assert!(name.starts_with("encoder") || name.starts_with("decoder"));
+        close(got, want, 1e-5);
+    }
+}
+
+#[test]
+fn gradient_checkpointing_notices_changed_weights_and_keeps_retained_graphs() {
+    let options = json!({ "gradient_checkpointing": true });
+    let model = build(&layers("Decoder", options));
+    let x = normal(&[1, 4, 16], 3);
+    let loss = || {
+        let y = tensor(forward_with(&model, std::slice::from_ref(&x), json!({})).unwrap());
+        ops::sum(&y, None, false).unwrap()
+    };
+    let twice = loss();
+    twice.backward(true, &|| false).unwrap();
+    let once = taken_gradients(&model);
+    twice.backward(false, &|| false).unwrap();
+    assert_eq!(taken_gradients(&model), once);
+    let stale = loss();
+    crate::common::fill(&model, "layers.0.1.to_q.weight", 0.1);
+    let error = stale.backward(false, &|| false).unwrap_err().to_string();
+    assert!(error.contains("has changed since the forward"), "{error}");
+}
