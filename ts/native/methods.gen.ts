@@ -245,7 +245,7 @@ export interface NativeFunctions {
    */
   reader(settings: string): NativeReader
   /**
-   * An optimizer. `kind`: SGD, Adam, AdamW or Lion; `groups` is a JSON array with `{ "count",
+   * An optimizer. `kind`: SGD, Adam, AdamW, Lion or Muon; `groups` is a JSON array with `{ "count",
    * "settings" }` for each group.
    */
   optimizer(kind: string, parameters: NativeTensor[], groups: string): NativeOptimizer

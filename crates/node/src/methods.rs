@@ -729,7 +729,7 @@ pub fn reader(env: Env, settings: String) -> napi::Result<NativeReader> {
     report(env, now(|| declared::library::reader(&settings))).map(NativeReader::new)
 }
 
-/// An optimizer. `kind`: SGD, Adam, AdamW or Lion; `groups` is a JSON array with `{ "count",
+/// An optimizer. `kind`: SGD, Adam, AdamW, Lion or Muon; `groups` is a JSON array with `{ "count",
 /// "settings" }` for each group.
 #[napi]
 pub fn optimizer(

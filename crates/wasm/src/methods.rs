@@ -451,7 +451,7 @@ pub fn reader(settings: String) -> Thrown<Handle> {
     now(|| declared::library::reader(&settings)).map(|x| READERS.insert(x))
 }
 
-/// An optimizer. `kind`: SGD, Adam, AdamW or Lion; `groups` is a JSON array with `{ "count",
+/// An optimizer. `kind`: SGD, Adam, AdamW, Lion or Muon; `groups` is a JSON array with `{ "count",
 /// "settings" }` for each group.
 #[wasm_bindgen]
 pub fn optimizer(kind: String, parameters: &[Handle], groups: String) -> Thrown<Handle> {

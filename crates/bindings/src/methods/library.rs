@@ -114,7 +114,7 @@ struct Group {
     settings: Json,
 }
 
-/// An optimizer. `kind`: SGD, Adam, AdamW or Lion; `groups` is a JSON array with `{ "count",
+/// An optimizer. `kind`: SGD, Adam, AdamW, Lion or Muon; `groups` is a JSON array with `{ "count",
 /// "settings" }` for each group.
 pub fn optimizer(kind: &str, parameters: &[Tensor], groups: &str) -> Result<Arc<Optimizer>> {
     let (counts, settings): (Vec<_>, Vec<_>) =

@@ -21,6 +21,7 @@ mod initial_values;
 mod masked_generation;
 mod masked_losses;
 mod modes;
+mod muon;
 mod names;
 mod optimizers;
 mod options;
