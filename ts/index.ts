@@ -22,6 +22,7 @@ export * from './models/index.js'
 export { type LoadOptions, load, loadSync } from './models/load.js'
 export type * from './models/options.gen.js'
 export type { StateDict } from './module/entries.js'
+export type { MuonGroup } from './module/matrices.js'
 export { type LoadWeightsOptions, Module } from './module/module.js'
 export type { LoadResult, LoadStateOptions, Mismatch } from './module/state.js'
 export type { Quantization } from './module/submodule.js'
@@ -72,7 +73,7 @@ export { type BackwardOptions, Tensor } from './tensor/tensor.js'
 export { clipGradNorm, clipGradNormSync } from './train/clip.js'
 export type { ParamGroup } from './train/groups.js'
 export type { StateReadOptions } from './train/optimizer.js'
-export { Adam, AdamW, Lion, SGD } from './train/optimizers.js'
+export { Adam, AdamW, Lion, Muon, SGD } from './train/optimizers.js'
 export type {
   OptimizerState,
   ParameterState,

@@ -24,13 +24,14 @@ export type {
   Adam,
   AdamW,
   Lion,
+  Muon,
   RemoteGroup,
   RemoteOptimizer,
   RemoteParameters,
   SGD,
 } from './worker/optimizers.js'
 export type { Port } from './worker/protocol.js'
-export type { RemoteModel, WorkerWeightsOptions } from './worker/remote-model.js'
+export type { RemoteModel, RemoteMuonGroup, WorkerWeightsOptions } from './worker/remote-model.js'
 export type { WorkerSource } from './worker/source.js'
 export { type SpawnOptions, spawn, type WorkerModuleSource } from './worker/spawn.js'
 export { HostTensor, type HostTensorOptions, type TensorInput, tensor } from './worker/tensor.js'

@@ -7,6 +7,7 @@ import {
   info,
   Lion,
   Module,
+  Muon,
   manualSeed,
   ones,
   SGD,
@@ -59,6 +60,8 @@ const FUNCTIONS: Record<string, Arguments> = {
   top_a: () => [x(), { min_p_pow: 2, min_p_ratio: 0.02 }],
   clipGradNorm: () => [[ones([2], { requires_grad: true })], 1, { signal }],
   clipGradNormSync: () => [[ones([2], { requires_grad: true })], 1],
+  clipGradValue: () => [[ones([2], { requires_grad: true })], 1, { signal }],
+  clipGradValueSync: () => [[ones([2], { requires_grad: true })], 1],
   constant: () => [{ lr: 0.1 }],
   linearWarmup: () => [{ lr: 0.1, warmup_steps: 3 }],
   cosineWarmup: () => [{ lr: 0.1, warmup_steps: 3, total_steps: 9, min_lr: 0 }],
@@ -91,6 +94,10 @@ const CONSTRUCTORS: Record<string, Arguments> = {
   ],
   AdamW: () => [[ones([2], { requires_grad: true })], { lr: 0.1, weight_decay: 0.1 }],
   Lion: () => [[ones([2], { requires_grad: true })], { lr: 0.1, betas: [0.9, 0.99] }],
+  Muon: () => [
+    [{ params: [ones([2, 3], { requires_grad: true })], use_muon: true }],
+    { ns_coefficients: [3, -4, 2], adjust_lr_fn: 'original' },
+  ],
 }
 
 class Own extends Module {
@@ -114,6 +121,7 @@ const OBJECTS: Record<string, () => object> = {
   Adam: optimizer(Adam as never),
   AdamW: optimizer(AdamW),
   Lion: optimizer(Lion as never),
+  Muon: optimizer(Muon as never),
   ...Object.fromEntries(Object.entries(ZOO).map(([name, [make]]) => [name, make])),
 }
 
@@ -169,7 +177,7 @@ function methodArguments(name: string, method: string): Arguments {
       ? () => [ids(2, 5), ids(2, 6), { signal }]
       : () => [ids(2, 5), { signal }]
   const state: Arguments =
-    name in { SGD: 1, Adam: 1, AdamW: 1, Lion: 1 }
+    name in { SGD: 1, Adam: 1, AdamW: 1, Lion: 1, Muon: 1 }
       ? () => [(OBJECTS[name] as () => AdamW)().stateDict()]
       : () => [new Map(), { strict: false, prefix: '' }]
   const table: Record<string, Arguments> = {
@@ -222,7 +230,7 @@ async function expectUsable(name: string, object: object): Promise<void> {
   } else if (object instanceof Module) {
     const found = ((await ZOO[name]?.[1](object)) ?? (object.forward(x()) as Tensor)).dataSync()
     expect(Array.from(found, Number).every(Number.isFinite)).toBe(true)
-  } else if ([SGD, Adam, AdamW, Lion].some((Class) => object instanceof Class)) {
+  } else if ([SGD, Adam, AdamW, Lion, Muon].some((Class) => object instanceof Class)) {
     await (object as AdamW).step()
   }
 }

@@ -29,6 +29,7 @@ import {
 } from './entries.js'
 import { hookForward } from './forwards.js'
 import { noteModule, requireSeen } from './hidden.js'
+import { type MuonGroup, muonGroups } from './matrices.js'
 import { assignParameter, moveParameter, parameterEntry } from './parameters.js'
 import {
   addChild,
@@ -135,6 +136,25 @@ export abstract class Module<Options = unknown> {
       named.set(name, source.tensor())
     }
     return named
+  }
+
+  /**
+   * The parameters in two groups for `Muon`: matrices between the layers, which Muon steps, and all
+   * others, which AdamW steps (`use_muon: false`): embeddings, positions, memory tokens, the layers
+   * at the input and the output, norms, biases.
+   *
+   * Matrices are told by shape and name. In a model of your own, what has a part like `embedding`,
+   * `pos`, `head`, `logits`, `wte` in its name is none of them; for other names, give `Muon` groups
+   * of your own.
+   *
+   * @example
+   * const optimizer = new Muon(model.muonParameters(), { lr: 0.02 })
+   * // or with a rate for each
+   * const [matrices, others] = model.muonParameters()
+   * new Muon([{ ...matrices, lr: 0.02 }, { ...others, lr: 1e-3 }])
+   */
+  muonParameters(): [matrices: MuonGroup<Tensor>, others: MuonGroup<Tensor>] {
+    return muonGroups(this.namedParameters(), ({ shape }) => shape)
   }
 
   /**

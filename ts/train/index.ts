@@ -24,7 +24,7 @@ export type {
 } from './events.js'
 export type { ParamGroup } from './groups.js'
 export type { StateReadOptions } from './optimizer.js'
-export { Adam, AdamW, Lion, SGD } from './optimizers.js'
+export { Adam, AdamW, Lion, Muon, SGD } from './optimizers.js'
 export type {
   OptimizerState,
   ParameterState,

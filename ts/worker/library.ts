@@ -40,6 +40,7 @@ const OPTIMIZERS = {
   Adam: optimizers.Adam,
   AdamW: optimizers.AdamW,
   Lion: optimizers.Lion,
+  Muon: optimizers.Muon,
 }
 
 type Models = typeof MODELS

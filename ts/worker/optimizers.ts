@@ -2,7 +2,13 @@ import { BRAND, type Brand, brand } from '../brand.js'
 import { checkIterable, checkOptions, isRecord } from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import type { Target } from '../io/sources.js'
-import type { AdamOptions, AdamWOptions, LionOptions, SGDOptions } from '../models/options.gen.js'
+import type {
+  AdamOptions,
+  AdamWOptions,
+  LionOptions,
+  MuonOptions,
+  SGDOptions,
+} from '../models/options.gen.js'
 import { ENGINE, type Engine, type RunObjective } from '../train/engine.js'
 import type { StateSaveOptions } from '../train/saved-state.js'
 import type { Connection } from './client.js'
@@ -151,6 +157,9 @@ export class AdamW extends RemoteOptimizer<AdamWOptions> {}
 
 /** Lion, in a worker. */
 export class Lion extends RemoteOptimizer<LionOptions> {}
+
+/** Muon, with AdamW for the groups that it is not for, in a worker. */
+export class Muon extends RemoteOptimizer<MuonOptions> {}
 
 function groupsOf<Options>(of: RemoteParameters<Options>): readonly RemoteGroup<Options>[] {
   if (of instanceof RemoteModel) return [{ model: of } as RemoteGroup<Options>]
