@@ -130,6 +130,22 @@ pub fn clip_grad_norm(parameters: &[Tensor], max: f64, abort: &AbortFlag) -> Hea
     training::clip_grad_norm(&leaves(parameters)?, max, &|| abort.is_set())
 }
 
+/// Limits each element of the gradients to `-value` to `value`.
+pub fn clip_grad_value(parameters: &[Tensor], value: f64, abort: &AbortFlag) -> Heavy<()> {
+    training::clip_grad_value(&leaves(parameters)?, value, &|| abort.is_set())
+}
+
+/// Moves averages towards parameters, pair by pair: `average ← decay · average + (1 - decay) ·
+/// parameter`.
+pub fn average(averages: &[Tensor], parameters: &[Tensor], decay: f64) -> Heavy<()> {
+    training::average(&leaves(averages)?, &leaves(parameters)?, decay)
+}
+
+/// Exchanges the values of leaves, pair by pair.
+pub fn swap_values(some: &[Tensor], others: &[Tensor]) -> Result<()> {
+    training::swap_values(&leaves(some)?, &leaves(others)?)
+}
+
 /// The bytes of a safetensors file of named tensors; `names`, an array, and `metadata`, an object
 /// of strings, are JSON.
 pub fn write_tensors(names: &str, tensors: &[Tensor], metadata: &str) -> Heavy<Vec<u8>> {

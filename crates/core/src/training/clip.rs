@@ -1,4 +1,4 @@
-//! Clipping of gradients by their global norm.
+//! Clipping of gradients by their global norm, and by value.
 //!
 //! Source: On the difficulty of training recurrent neural networks,
 //! <https://arxiv.org/abs/1211.5063>.
@@ -35,4 +35,16 @@ pub fn clip_grad_norm(leaves: &[Arc<Leaf>], max: f64, aborted: &dyn Fn() -> bool
         leaves.iter().for_each(|leaf| leaf.scale_grad(factor));
     }
     Ok(norm)
+}
+
+/// Limits each element of the gradients to `-value` to `value`. NaN stays NaN. After an error or an
+/// abort a part of the gradients may be limited.
+pub fn clip_grad_value(leaves: &[Arc<Leaf>], value: f64, aborted: &dyn Fn() -> bool) -> Result<()> {
+    for leaf in leaves {
+        if aborted() {
+            return Err(xt_autograd::Error::Aborted.into());
+        }
+        leaf.clamp_grad(value)?;
+    }
+    Ok(())
 }

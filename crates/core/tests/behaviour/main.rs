@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod average;
 mod beams;
 mod cached_generation;
 mod checkpoint;
