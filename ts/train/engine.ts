@@ -23,6 +23,8 @@ export interface EngineStep {
   shares: readonly number[] | null
   lr: number
   max_grad_norm: number
+  /** The largest size of an element of the gradients; null: any. */
+  max_grad_value: number | null
   place: RunPlace
 }
 

@@ -12,7 +12,7 @@ export type {
   TrainBatch,
   TrainData,
 } from './batches.js'
-export { clipGradNorm, clipGradNormSync } from './clip.js'
+export { clipGradNorm, clipGradNormSync, clipGradValue, clipGradValueSync } from './clip.js'
 export { type DecayGroup, decayGroups } from './decay-groups.js'
 export type {
   CheckpointEvent,
@@ -47,6 +47,7 @@ export type { StepResult } from './step-options.js'
 export { Trainer } from './trainer.js'
 export type {
   CheckpointOptions,
+  ClipOptions,
   EarlyStopOptions,
   EvalOptions,
   RunSchedule,

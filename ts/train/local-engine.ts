@@ -33,14 +33,14 @@ export class LocalEngine implements Engine {
     return this.#optimizer.lr
   }
 
-  async step({ batches, shares, lr, max_grad_norm, place }: EngineStep): Promise<StepResult> {
+  async step({ batches, shares, lr, place, ...clipping }: EngineStep): Promise<StepResult> {
     for (const [i, group] of this.#optimizer.param_groups.entries())
       Object.assign(group, { lr: lr * (this.#ratios[i] as number) })
     return await inTurn(this.#optimizer, () =>
       runStep(this.#model as Forward, this.#optimizer, {
         batches: batches.map(asBatch),
         objective: this.#objective,
-        max_grad_norm,
+        ...clipping,
         shares,
         signal: undefined,
         before_update: (result) => requireFinite(this.#model, result, place),

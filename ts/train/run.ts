@@ -147,7 +147,7 @@ export class Run {
   }
 
   async #step(): Promise<StepEvent | null> {
-    const { data, schedule, max_grad_norm } = this.#options
+    const { data, schedule, clip } = this.#options
     const now = this.#now
     const start = performance.now()
     const share = this.#share()
@@ -157,7 +157,7 @@ export class Run {
       const lr = schedule ? schedule(now.step, share) : this.#engine.lr
       const { tokens, shares } = await this.#count(batches)
       const place = { step: now.step, last_checkpoint: now.checkpoint }
-      const settings = { batches, shares, lr, max_grad_norm, place }
+      const settings = { batches, shares, lr, place, ...clip }
       const { loss, grad_norm } = await this.#engine.step(settings)
       now.step++
       now.steps++

@@ -63,6 +63,14 @@ export interface CheckpointOptions {
   best?: boolean | undefined
 }
 
+/** How gradients are limited. */
+export interface ClipOptions {
+  /** The largest norm of all gradients. */
+  norm?: number | undefined
+  /** The largest size of an element. */
+  value?: number | undefined
+}
+
 /** When a run ends that does not improve any more. */
 export interface EarlyStopOptions {
   /** The number of evaluations without a lower loss. */
@@ -107,8 +115,11 @@ export interface TrainerOptions {
    * @default 1
    */
   grad_accum?: number | undefined
-  /** The largest norm of all gradients; larger ones are scaled down. Absent: they stay. */
-  clip?: number | undefined
+  /**
+   * The largest norm of all gradients; larger ones are scaled down. Or with a largest size of their
+   * elements, which is applied first. Absent: they stay.
+   */
+  clip?: number | ClipOptions | undefined
   /** What makes a loss of what `forward` gives and the `target` of a batch. */
   objective?:
     | 'cross_entropy'
@@ -139,7 +150,7 @@ export interface CheckedOptions {
   seconds: number
   schedule: RunSchedule | null
   grad_accum: number
-  max_grad_norm: number
+  clip: { max_grad_norm: number; max_grad_value: number | null }
   objective: RunObjective | null
   eval: { data: RepeatableData; every: number; batches: number } | null
   checkpoint: { folder: string; every: number | null; keep: number; best: boolean } | null
@@ -199,13 +210,24 @@ export function checkTrainer(given: TrainerOptions): CheckedOptions {
     seconds,
     schedule: options.schedule ?? null,
     grad_accum: positive(options.grad_accum, 'grad_accum', true, 1),
-    max_grad_norm: positive(options.clip, 'clip', false, Infinity),
+    clip: checkClip(options.clip),
     objective: checkRunObjective(options.objective),
     eval: evaluation,
     checkpoint,
     resume,
     early_stop,
     signal: checkSignal(options.signal),
+  }
+}
+
+function checkClip(given: TrainerOptions['clip']): CheckedOptions['clip'] {
+  const alone = given === undefined || given === null || typeof given === 'number'
+  const { norm, value }: ClipOptions = alone
+    ? { norm: given ?? undefined }
+    : checkOptions(given, 'clip', ['norm', 'value'])
+  return {
+    max_grad_norm: positive(norm, alone ? 'clip' : 'clip.norm', false, Infinity),
+    max_grad_value: value ? positive(value, 'clip.value', false, 1) : null,
   }
 }
 

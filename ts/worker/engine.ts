@@ -69,7 +69,7 @@ export class RemoteEngine implements Engine {
     return this.#model.constructor.name === 'AutoregressiveWrapper'
   }
 
-  async step({ batches, shares, lr, max_grad_norm, place }: EngineStep): Promise<StepResult> {
+  async step({ batches, shares, lr, place, ...clipping }: EngineStep): Promise<StepResult> {
     await this.#setRates(lr)
     const packed = batches.map(({ args }, i) => this.#pack(args, `batches[${i}]`))
     const targets = this.#packTargets(batches)
@@ -78,7 +78,7 @@ export class RemoteEngine implements Engine {
       optimizer: this.#optimizer[REMOTE].id,
       batches: packed.map(({ value }) => value),
       objective: targets?.value ?? null,
-      ...{ max_grad_norm, shares, place },
+      ...{ ...clipping, shares, place },
     }
     const transfer = [...packed, ...(targets ? [targets] : [])].flatMap((part) => part.transfer)
     return await this.#connection.request('trainStep', step, { transfer })

@@ -79,6 +79,7 @@ export interface WireStep {
   batches: Wire[][]
   objective: WireObjective | null
   max_grad_norm: number | null
+  max_grad_value: number | null
   /** The share of each batch in the step; null: all have the same. */
   shares: readonly number[] | null
   /** Of a run, whose loss and gradients must be finite; null: a step alone. */

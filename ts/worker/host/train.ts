@@ -29,7 +29,7 @@ export function runTrainStep(
   tensors: Tensors,
   signal: AbortSignal,
 ): Promise<StepResult> {
-  const { objective, max_grad_norm, shares, place } = step
+  const { objective, max_grad_norm, max_grad_value, shares, place } = step
   const model = table.model(step.model)
   const batches = step.batches.map((batch, i) =>
     batchOf(model, batch, objective?.targets[i], tensors),
@@ -38,6 +38,7 @@ export function runTrainStep(
     batches,
     objective: objectiveOf(objective),
     max_grad_norm,
+    max_grad_value,
     shares,
     signal,
     ...(place && { before_update: (result) => requireFinite(model, result, place) }),
