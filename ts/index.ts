@@ -71,6 +71,8 @@ export type { Axes, CrossEntropyOptions, ReduceOptions } from './tensor/operatio
 export { manualSeed } from './tensor/random.js'
 export { type BackwardOptions, Tensor } from './tensor/tensor.js'
 export { clipGradNorm, clipGradNormSync, clipGradValue, clipGradValueSync } from './train/clip.js'
+export { EMA, type EMAState } from './train/ema.js'
+export type { EMAOptions } from './train/ema-options.js'
 export type { ParamGroup } from './train/groups.js'
 export type { StateReadOptions } from './train/optimizer.js'
 export { Adam, AdamW, Lion, Muon, SGD } from './train/optimizers.js'

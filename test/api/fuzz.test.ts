@@ -3,6 +3,7 @@ import * as library from 'x-transformers'
 import {
   Adam,
   AdamW,
+  EMA,
   getDefaultDevice,
   info,
   Lion,
@@ -87,6 +88,7 @@ const CONSTRUCTORS: Record<string, Arguments> = {
   Module: () => [],
   Tensor: () => [1],
   XTransformersError: () => ['internal', 'a message', [], { cause: 1 }],
+  EMA: () => [new Own(), { decay: 0.9, warmup: true }],
   SGD: () => [[ones([2], { requires_grad: true })], { lr: 0.1, momentum: 0.9, nesterov: true }],
   Adam: () => [
     [{ params: [ones([2], { requires_grad: true })], lr: 0.1 }],
@@ -117,6 +119,7 @@ const OBJECTS: Record<string, () => object> = {
   // biome-ignore format: as it is
   Tensor: () => tensor([[1, 2, 3], [4, 5, 6]], { requires_grad: true }),
   XTransformersError: () => new XTransformersError('internal', 'a message'),
+  EMA: () => new EMA(new Own()),
   SGD: optimizer(SGD as never),
   Adam: optimizer(Adam as never),
   AdamW: optimizer(AdamW),
@@ -177,7 +180,7 @@ function methodArguments(name: string, method: string): Arguments {
       ? () => [ids(2, 5), ids(2, 6), { signal }]
       : () => [ids(2, 5), { signal }]
   const state: Arguments =
-    name in { SGD: 1, Adam: 1, AdamW: 1, Lion: 1, Muon: 1 }
+    name in { SGD: 1, Adam: 1, AdamW: 1, Lion: 1, Muon: 1, EMA: 1 }
       ? () => [(OBJECTS[name] as () => AdamW)().stateDict()]
       : () => [new Map(), { strict: false, prefix: '' }]
   const table: Record<string, Arguments> = {
@@ -214,6 +217,7 @@ function methodArguments(name: string, method: string): Arguments {
     gather: () => [0, tensor([[0, 1, 1]], { dtype: 'i64' })],
     where: () => [x(), 0],
     matmul: () => [row(3, 2)],
+    copyTo: () => [new Own()],
     crossEntropy: () => [tensor([0, 1], { dtype: 'i64' }), { ignore_index: -100 }],
   }
   return (Object.hasOwn(table, method) ? table[method] : null) ?? UNKNOWN
@@ -232,6 +236,9 @@ async function expectUsable(name: string, object: object): Promise<void> {
     expect(Array.from(found, Number).every(Number.isFinite)).toBe(true)
   } else if ([SGD, Adam, AdamW, Lion, Muon].some((Class) => object instanceof Class)) {
     await (object as AdamW).step()
+  } else if (object instanceof EMA) {
+    if (object.applied) await object.restore()
+    await object.update()
   }
 }
 

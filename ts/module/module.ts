@@ -49,7 +49,7 @@ import {
   type LoadResult,
   type LoadStateOptions,
 } from './state.js'
-import { ASSIGN, ENTRIES, FORGET, isModule, type Quantization } from './submodule.js'
+import { ASSIGN, ENTRIES, FORGET, isModule, METADATA, type Quantization } from './submodule.js'
 import { renderTree } from './tree.js'
 
 /** Options of {@link Module.loadWeights}. */
@@ -350,12 +350,12 @@ export abstract class Module<Options = unknown> {
 
   /** The weights as the bytes of a safetensors file. */
   async saveBytes(): Promise<Uint8Array> {
-    return await writeTensorBytes(checkNamed(this.stateDict()), metadataOf(this))
+    return await writeTensorBytes(checkNamed(this.stateDict()), this[METADATA]())
   }
 
   /** As {@link saveBytes}, at once. */
   saveBytesSync(): Uint8Array {
-    return writeTensorBytesSync(checkNamed(this.stateDict()), metadataOf(this))
+    return writeTensorBytesSync(checkNamed(this.stateDict()), this[METADATA]())
   }
 
   /**
@@ -454,6 +454,11 @@ export abstract class Module<Options = unknown> {
     return entries
   }
 
+  /** @internal */
+  [METADATA](): Record<string, string> {
+    return { format: 'pt', class: classNameOf(this) }
+  }
+
   /** @internal The gates of all weights. */
   [GATES](): Gates {
     const gates = ([, part]: Part) => (isModule(part) ? part[GATES]() : part[HANDLE].gates)
@@ -471,11 +476,6 @@ export abstract class Module<Options = unknown> {
     })
   }
 }
-
-const metadataOf = (module: Module): Record<string, string> => ({
-  format: 'pt',
-  class: classNameOf(module),
-})
 
 /** Runs `fn` with the children and own parameters of `module`, by dotted name. */
 function walk<T>(module: Module, fn: (parts: Part[]) => T): T {

@@ -27,7 +27,7 @@ export interface StepEvent {
 export interface EvaluationEvent {
   type: 'evaluation'
   step: number
-  /** The mean loss on the data of `eval`. */
+  /** The mean loss on the data of `eval`; with the option `ema`, that of the averaged weights. */
   loss: number
   /** Whether it is the lowest so far. */
   best: boolean
@@ -39,7 +39,10 @@ export interface EvaluationEvent {
 export interface CheckpointEvent {
   type: 'checkpoint'
   step: number
-  /** Its folder, which `resume` goes on from; `model.safetensors` in it has the model. */
+  /**
+   * Its folder, which `resume` goes on from; `model.safetensors` in it has the model, with the
+   * option `ema` `ema.safetensors` the model with averaged weights.
+   */
   path: string
   /** Whether it has the lowest loss of the evaluations so far. */
   best: boolean
@@ -72,6 +75,8 @@ export interface DoneEvent {
   tokens_per_second: number
   /** The folder of the last checkpoint; null where none was written. */
   checkpoint: string | null
+  /** The model with averaged weights in it, a file for `load`; null without `ema`. */
+  ema: string | null
 }
 
 /** What a {@link Trainer} tells. */

@@ -14,6 +14,8 @@ export type {
 } from './batches.js'
 export { clipGradNorm, clipGradNormSync, clipGradValue, clipGradValueSync } from './clip.js'
 export { type DecayGroup, decayGroups } from './decay-groups.js'
+export { EMA, type EMAState } from './ema.js'
+export type { EMAOptions } from './ema-options.js'
 export type {
   CheckpointEvent,
   DoneEvent,

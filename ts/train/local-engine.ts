@@ -5,7 +5,16 @@ import { tidy } from '../tensor/memory.js'
 import { type RandomState, randomState, setRandomState } from '../tensor/random.js'
 import type { Tensor } from '../tensor/tensor.js'
 import type { TrainBatch } from './batches.js'
-import { type Engine, type EngineStep, IGNORED, type RunObjective, ratiosOf } from './engine.js'
+import { EMA } from './ema.js'
+import {
+  type Engine,
+  type EngineFiles,
+  type EngineSettings,
+  type EngineStep,
+  IGNORED,
+  type RunObjective,
+  ratiosOf,
+} from './engine.js'
 import { requireFinite } from './finite.js'
 import type { Optimizer } from './optimizer.js'
 import { type Batch, evaluateLoss, type Forward, inTurn, runStep } from './step.js'
@@ -21,12 +30,15 @@ export class LocalEngine implements Engine {
   readonly #optimizer: LocalOptimizer
   readonly #objective: RunObjective | null
   readonly #ratios: readonly number[]
+  /** The averages of the weights. */
+  readonly ema: EMA | null
 
-  constructor(model: Module, optimizer: LocalOptimizer, objective: RunObjective | null) {
+  constructor(model: Module, optimizer: LocalOptimizer, { objective, ema }: EngineSettings) {
     this.#model = model
     this.#optimizer = optimizer
     this.#objective = objective
     this.#ratios = ratiosOf(optimizer.param_groups.map(({ lr }) => lr))
+    this.ema = ema && new EMA(model, ema)
   }
 
   get lr(): number {
@@ -36,7 +48,7 @@ export class LocalEngine implements Engine {
   async step({ batches, shares, lr, place, ...clipping }: EngineStep): Promise<StepResult> {
     for (const [i, group] of this.#optimizer.param_groups.entries())
       Object.assign(group, { lr: lr * (this.#ratios[i] as number) })
-    return await inTurn(this.#optimizer, () =>
+    const result = await inTurn(this.#optimizer, () =>
       runStep(this.#model as Forward, this.#optimizer, {
         batches: batches.map(asBatch),
         objective: this.#objective,
@@ -46,6 +58,8 @@ export class LocalEngine implements Engine {
         before_update: (result) => requireFinite(this.#model, result, place),
       }),
     )
+    await this.ema?.update()
+    return result
   }
 
   tokens(batch: TrainBatch): number {
@@ -64,14 +78,20 @@ export class LocalEngine implements Engine {
     return await evaluateLoss(this.#model as Forward, asBatch(batch), this.#objective)
   }
 
-  async save(model: string, optimizer: string): Promise<void> {
-    await this.#model.save(model)
-    await this.#optimizer.save(optimizer)
+  async useAverages(on: boolean): Promise<void> {
+    await (on ? this.ema?.apply() : this.ema?.restore())
   }
 
-  async load(model: string, optimizer: string): Promise<void> {
+  async save({ model, optimizer, ema }: EngineFiles): Promise<void> {
+    await this.#model.save(model)
+    await this.#optimizer.save(optimizer)
+    await this.ema?.save(ema)
+  }
+
+  async load({ model, optimizer, ema }: EngineFiles): Promise<void> {
     await this.#model.loadWeights(model)
     await this.#optimizer.load(optimizer)
+    await this.ema?.load(ema)
   }
 
   async random(): Promise<RandomState> {

@@ -66,6 +66,11 @@ export class Run {
     return this.#now.step
   }
 
+  /** What does the work. */
+  get engine(): Engine {
+    return this.#engine
+  }
+
   /** All that happens, which goes on while it is asked for. */
   async *events(): AsyncGenerator<TrainEvent, void, undefined> {
     try {
@@ -102,7 +107,8 @@ export class Run {
 
   async #resume(folder: RunFolder, step: number): Promise<void> {
     const state = await folder.read(step)
-    await this.#engine.load(...tensorFiles(folder, step))
+    requireSameAverages(state, this.#options)
+    await this.#engine.load(folder.files(step))
     this.#options.data.restore(state.data)
     await this.#engine.setRandom(state.random)
     const { seconds, losses, eval_loss, best, stale } = state
@@ -231,6 +237,7 @@ export class Run {
       best: now.best,
       tokens_per_second: this.#tokensPerSecond(),
       checkpoint: now.checkpoint,
+      ema: now.checkpoint && this.#options.ema ? `${now.checkpoint}/ema.safetensors` : null,
     }
   }
 
@@ -240,6 +247,7 @@ export class Run {
     const now = this.#now
     const start = performance.now()
     const random = await this.#engine.random()
+    await this.#engine.useAverages(true)
     this.#model.eval()
     try {
       if (evaluation === null) throw new XTransformersError('internal', 'there is no eval')
@@ -255,6 +263,7 @@ export class Run {
       if (signal?.aborted) return null
       throw error
     } finally {
+      await this.#engine.useAverages(false)
       this.#model.train()
       await this.#engine.setRandom(random)
     }
@@ -272,8 +281,9 @@ export class Run {
       random: await this.#engine.random(),
       data: data.state(),
       ...{ losses, eval_loss, best, stale },
+      ema: this.#options.ema !== null,
     }
-    const path = await this.#folder.write(state, (...files) => this.#engine.save(...files))
+    const path = await this.#folder.write(state, (files) => this.#engine.save(files))
     this.#now.saved = step
     this.#now.checkpoint = path
     await this.#folder.prune(checkpoint.keep, [checkpoint.best ? best?.step : undefined])
@@ -282,20 +292,23 @@ export class Run {
 }
 
 /** What runs the steps of a model. */
-function engineOf(model: unknown, { optimizer, objective }: CheckedOptions): Engine {
-  if (has(optimizer, ENGINE)) return (optimizer as EngineOptimizer)[ENGINE](model, objective)
+function engineOf(model: unknown, { optimizer, ...settings }: CheckedOptions): Engine {
+  if (has(optimizer, ENGINE)) return (optimizer as EngineOptimizer)[ENGINE](model, settings)
   if (!(model instanceof Module)) {
     const message = `Trainer: the model must be a Module, got ${describeValue(model)}`
     throw new XTransformersError('invalid_argument', message)
   }
-  if (optimizer instanceof Optimizer) return new LocalEngine(model, optimizer, objective)
+  if (optimizer instanceof Optimizer) return new LocalEngine(model, optimizer, settings)
   throw refuse('optimizer', 'an optimizer of this package', optimizer, 'invalid_options')
 }
 
-const tensorFiles = (folder: RunFolder, step: number): [model: string, optimizer: string] => [
-  folder.path(step, 'model.safetensors'),
-  folder.path(step, 'optimizer.safetensors'),
-]
+/** @throws XTransformersError (`invalid_checkpoint`) where only one of both runs has averages */
+function requireSameAverages(state: RunState, { ema }: CheckedOptions): void {
+  if (Boolean(state.ema) === (ema !== null)) return
+  const [had, advice] = state.ema ? ['had', 'give ema'] : ['had no', 'leave ema out']
+  const message = `the run of this checkpoint ${had} averages (ema): ${advice} to resume it`
+  throw new XTransformersError('invalid_checkpoint', message)
+}
 
 const mean = (values: readonly number[]) =>
   values.reduce((a, b) => a + b, 0) / Math.max(1, values.length)

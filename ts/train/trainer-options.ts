@@ -14,7 +14,8 @@ import { DataLoader } from '../data/loader.js'
 import { XTransformersError } from '../errors.js'
 import type { CrossEntropyOptions } from '../tensor/operations.js'
 import { Batches, isUsedUp, type RepeatableData, type TrainData } from './batches.js'
-import type { RunObjective } from './engine.js'
+import { checkEMA, type EMAOptions } from './ema-options.js'
+import type { EngineSettings, RunObjective } from './engine.js'
 import type { LocalOptimizer } from './local-engine.js'
 
 /**
@@ -136,13 +137,18 @@ export interface TrainerOptions {
    * @default false
    */
   resume?: boolean | undefined
+  /**
+   * Averages of the weights, as those of `EMA`: a decay, or its options. Evaluations use them, and
+   * checkpoints hold them beside the weights.
+   */
+  ema?: number | EMAOptions | undefined
   early_stop?: EarlyStopOptions | undefined
   /** Ends the run after the current step, with a checkpoint. */
   signal?: AbortSignal | undefined
 }
 
 /** Options whose values are checked, with their defaults. */
-export interface CheckedOptions {
+export interface CheckedOptions extends EngineSettings {
   data: Batches
   optimizer: unknown
   steps: number
@@ -151,7 +157,6 @@ export interface CheckedOptions {
   schedule: RunSchedule | null
   grad_accum: number
   clip: { max_grad_norm: number; max_grad_value: number | null }
-  objective: RunObjective | null
   eval: { data: RepeatableData; every: number; batches: number } | null
   checkpoint: { folder: string; every: number | null; keep: number; best: boolean } | null
   resume: boolean
@@ -172,7 +177,7 @@ const KEYS = [
     'grad_accum',
     'clip',
   ],
-  ...['objective', 'eval', 'checkpoint', 'resume', 'early_stop', 'signal'],
+  ...['objective', 'eval', 'checkpoint', 'resume', 'ema', 'early_stop', 'signal'],
 ]
 
 /** A number above 0, or one that stands for none. */
@@ -212,6 +217,7 @@ export function checkTrainer(given: TrainerOptions): CheckedOptions {
     grad_accum: positive(options.grad_accum, 'grad_accum', true, 1),
     clip: checkClip(options.clip),
     objective: checkRunObjective(options.objective),
+    ema: checkAverages(options.ema),
     eval: evaluation,
     checkpoint,
     resume,
@@ -229,6 +235,11 @@ function checkClip(given: TrainerOptions['clip']): CheckedOptions['clip'] {
     max_grad_norm: positive(norm, alone ? 'clip' : 'clip.norm', false, Infinity),
     max_grad_value: value ? positive(value, 'clip.value', false, 1) : null,
   }
+}
+
+function checkAverages(given: TrainerOptions['ema']): CheckedOptions['ema'] {
+  if (given === undefined || given === null) return null
+  return checkEMA(typeof given === 'number' ? { decay: given } : given, 'ema')
 }
 
 function checkRunObjective(objective: TrainerOptions['objective']): RunObjective | null {

@@ -5,6 +5,8 @@ import type { Target } from '../io/sources.js'
 import type { TrainBatch } from '../train/batches.js'
 import {
   type Engine,
+  type EngineFiles,
+  type EngineSettings,
   type EngineStep,
   IGNORED,
   type RunObjective,
@@ -13,6 +15,7 @@ import {
 import type { StepResult } from '../train/step-options.js'
 import { type Counting, countedTokens, countValues, tokensIn } from '../train/token-count.js'
 import type { Connection } from './client.js'
+import { RemoteEMA } from './ema.js'
 import type { WireObjective } from './protocol.js'
 import type { RemoteHandle } from './remote.js'
 import { RemoteModel } from './remote-model.js'
@@ -43,11 +46,13 @@ export class RemoteEngine implements Engine {
   readonly #objective: RunObjective | null
   readonly #connection: Connection
   readonly #ratios: readonly number[]
+  /** The averages of the weights. */
+  readonly ema: RemoteEMA | null
   /** Of the wrapper, once it was asked for. */
   #ignored: Promise<number> | null = null
 
   /** @throws XTransformersError (`invalid_argument`) where the model is not one of this worker */
-  constructor(model: unknown, optimizer: EngineOptimizer, objective: RunObjective | null) {
+  constructor(model: unknown, optimizer: EngineOptimizer, { objective, ema }: EngineSettings) {
     const { connection } = optimizer[REMOTE]
     if (!(model instanceof RemoteModel) || model[REMOTE].connection !== connection) {
       const message = `Trainer: the model must be one of the worker that the optimizer is in, got ${describeValue(model)}`
@@ -58,6 +63,7 @@ export class RemoteEngine implements Engine {
     this.#objective = objective
     this.#connection = connection
     this.#ratios = ratiosOf(optimizer[RATES])
+    this.ema = ema && new RemoteEMA(connection, model, ema)
   }
 
   get lr(): number {
@@ -81,7 +87,9 @@ export class RemoteEngine implements Engine {
       ...{ ...clipping, shares, place },
     }
     const transfer = [...packed, ...(targets ? [targets] : [])].flatMap((part) => part.transfer)
-    return await this.#connection.request('trainStep', step, { transfer })
+    const result = await this.#connection.request('trainStep', step, { transfer })
+    await this.ema?.update()
+    return result
   }
 
   async #setRates(lr: number): Promise<void> {
@@ -122,14 +130,20 @@ export class RemoteEngine implements Engine {
     return await this.#connection.request('evaluate', params, { transfer: all })
   }
 
-  async save(model: string, optimizer: string): Promise<void> {
-    await this.#model.save(model)
-    await this.#optimizer.save(optimizer)
+  async useAverages(on: boolean): Promise<void> {
+    await (on ? this.ema?.apply() : this.ema?.restore())
   }
 
-  async load(model: string, optimizer: string): Promise<void> {
+  async save({ model, optimizer, ema }: EngineFiles): Promise<void> {
+    await this.#model.save(model)
+    await this.#optimizer.save(optimizer)
+    await this.ema?.save(ema)
+  }
+
+  async load({ model, optimizer, ema }: EngineFiles): Promise<void> {
     await this.#model.loadWeights(model)
     await this.#optimizer.load(optimizer)
+    await this.ema?.load(ema)
   }
 
   random() {

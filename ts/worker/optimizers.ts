@@ -9,7 +9,7 @@ import type {
   MuonOptions,
   SGDOptions,
 } from '../models/options.gen.js'
-import { ENGINE, type Engine, type RunObjective } from '../train/engine.js'
+import { ENGINE, type Engine, type EngineSettings } from '../train/engine.js'
 import type { StateSaveOptions } from '../train/saved-state.js'
 import type { Connection } from './client.js'
 import { RATES, RemoteEngine } from './engine.js'
@@ -136,8 +136,8 @@ export abstract class RemoteOptimizer<Options extends Rate = Rate> extends Remot
   }
 
   /** @internal */
-  [ENGINE](model: unknown, objective: RunObjective | null): Engine {
-    return new RemoteEngine(model, this as unknown as RemoteOptimizer, objective)
+  [ENGINE](model: unknown, settings: EngineSettings): Engine {
+    return new RemoteEngine(model, this as unknown as RemoteOptimizer, settings)
   }
 
   /** @internal */

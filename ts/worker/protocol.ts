@@ -101,6 +101,7 @@ export interface Operations {
     params: { object: Id; class: string; groups: WireGroup[]; options: Wire },
     result: null,
   ]
+  ema: [params: { object: Id; model: Id; options: Wire }, result: null]
   load: [params: { object: Id; source: unknown; options: Wire }, result: WireModel]
   /**
    * A method of a model or an optimizer. `unawaited`: nobody looks at its error, the next call on
