@@ -17,20 +17,23 @@ export type { DType } from './native/native.js'
 export type { RuntimeInfo } from './native/runtime.js'
 export type { Nested, TensorData, TypedArray } from './tensor/data.js'
 export type { Memory } from './tensor/memory.js'
+export type { EMAOptions } from './train/ema-options.js'
 export type { StepResult } from './train/step-options.js'
+export type { RemoteEMA } from './worker/ema.js'
 export type { Library, WorkerLoadOptions } from './worker/library.js'
 export * from './worker/model-types.gen.js'
 export type {
   Adam,
   AdamW,
   Lion,
+  Muon,
   RemoteGroup,
   RemoteOptimizer,
   RemoteParameters,
   SGD,
 } from './worker/optimizers.js'
 export type { Port } from './worker/protocol.js'
-export type { RemoteModel, WorkerWeightsOptions } from './worker/remote-model.js'
+export type { RemoteModel, RemoteMuonGroup, WorkerWeightsOptions } from './worker/remote-model.js'
 export type { WorkerSource } from './worker/source.js'
 export { type SpawnOptions, spawn, type WorkerModuleSource } from './worker/spawn.js'
 export { HostTensor, type HostTensorOptions, type TensorInput, tensor } from './worker/tensor.js'

@@ -3,10 +3,12 @@ import * as library from 'x-transformers'
 import {
   Adam,
   AdamW,
+  EMA,
   getDefaultDevice,
   info,
   Lion,
   Module,
+  Muon,
   manualSeed,
   ones,
   SGD,
@@ -59,6 +61,8 @@ const FUNCTIONS: Record<string, Arguments> = {
   top_a: () => [x(), { min_p_pow: 2, min_p_ratio: 0.02 }],
   clipGradNorm: () => [[ones([2], { requires_grad: true })], 1, { signal }],
   clipGradNormSync: () => [[ones([2], { requires_grad: true })], 1],
+  clipGradValue: () => [[ones([2], { requires_grad: true })], 1, { signal }],
+  clipGradValueSync: () => [[ones([2], { requires_grad: true })], 1],
   constant: () => [{ lr: 0.1 }],
   linearWarmup: () => [{ lr: 0.1, warmup_steps: 3 }],
   cosineWarmup: () => [{ lr: 0.1, warmup_steps: 3, total_steps: 9, min_lr: 0 }],
@@ -84,6 +88,7 @@ const CONSTRUCTORS: Record<string, Arguments> = {
   Module: () => [],
   Tensor: () => [1],
   XTransformersError: () => ['internal', 'a message', [], { cause: 1 }],
+  EMA: () => [new Own(), { decay: 0.9, warmup: true }],
   SGD: () => [[ones([2], { requires_grad: true })], { lr: 0.1, momentum: 0.9, nesterov: true }],
   Adam: () => [
     [{ params: [ones([2], { requires_grad: true })], lr: 0.1 }],
@@ -91,6 +96,10 @@ const CONSTRUCTORS: Record<string, Arguments> = {
   ],
   AdamW: () => [[ones([2], { requires_grad: true })], { lr: 0.1, weight_decay: 0.1 }],
   Lion: () => [[ones([2], { requires_grad: true })], { lr: 0.1, betas: [0.9, 0.99] }],
+  Muon: () => [
+    [{ params: [ones([2, 3], { requires_grad: true })], use_muon: true }],
+    { ns_coefficients: [3, -4, 2], adjust_lr_fn: 'original' },
+  ],
 }
 
 class Own extends Module {
@@ -110,10 +119,12 @@ const OBJECTS: Record<string, () => object> = {
   // biome-ignore format: as it is
   Tensor: () => tensor([[1, 2, 3], [4, 5, 6]], { requires_grad: true }),
   XTransformersError: () => new XTransformersError('internal', 'a message'),
+  EMA: () => new EMA(new Own()),
   SGD: optimizer(SGD as never),
   Adam: optimizer(Adam as never),
   AdamW: optimizer(AdamW),
   Lion: optimizer(Lion as never),
+  Muon: optimizer(Muon as never),
   ...Object.fromEntries(Object.entries(ZOO).map(([name, [make]]) => [name, make])),
 }
 
@@ -169,7 +180,7 @@ function methodArguments(name: string, method: string): Arguments {
       ? () => [ids(2, 5), ids(2, 6), { signal }]
       : () => [ids(2, 5), { signal }]
   const state: Arguments =
-    name in { SGD: 1, Adam: 1, AdamW: 1, Lion: 1 }
+    name in { SGD: 1, Adam: 1, AdamW: 1, Lion: 1, Muon: 1, EMA: 1 }
       ? () => [(OBJECTS[name] as () => AdamW)().stateDict()]
       : () => [new Map(), { strict: false, prefix: '' }]
   const table: Record<string, Arguments> = {
@@ -206,6 +217,7 @@ function methodArguments(name: string, method: string): Arguments {
     gather: () => [0, tensor([[0, 1, 1]], { dtype: 'i64' })],
     where: () => [x(), 0],
     matmul: () => [row(3, 2)],
+    copyTo: () => [new Own()],
     crossEntropy: () => [tensor([0, 1], { dtype: 'i64' }), { ignore_index: -100 }],
   }
   return (Object.hasOwn(table, method) ? table[method] : null) ?? UNKNOWN
@@ -222,8 +234,11 @@ async function expectUsable(name: string, object: object): Promise<void> {
   } else if (object instanceof Module) {
     const found = ((await ZOO[name]?.[1](object)) ?? (object.forward(x()) as Tensor)).dataSync()
     expect(Array.from(found, Number).every(Number.isFinite)).toBe(true)
-  } else if ([SGD, Adam, AdamW, Lion].some((Class) => object instanceof Class)) {
+  } else if ([SGD, Adam, AdamW, Lion, Muon].some((Class) => object instanceof Class)) {
     await (object as AdamW).step()
+  } else if (object instanceof EMA) {
+    if (object.applied) await object.restore()
+    await object.update()
   }
 }
 

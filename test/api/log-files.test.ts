@@ -44,7 +44,7 @@ const info = (step: number) => ({
   model: { class: 'Decoder', options: {} },
   ...{ num_parameters: 1, device: 'cpu', optimizer: { class: 'SGD', groups: [] }, step },
   ...{ version: '0', steps: 9, epochs: null, seconds: null, batch_size: null },
-  ...{ grad_accum: 1, clip: null },
+  ...{ grad_accum: 1, clip: null, clip_value: null },
 })
 
 const stepEvent = (step: number): StepEvent => ({

@@ -4,18 +4,22 @@ import {
   AdamW,
   clipGradNorm,
   clipGradNormSync,
+  clipGradValue,
+  clipGradValueSync,
   constant,
   cosineWarmup,
   inverseSqrt,
   Lion,
   linearDecay,
   linearWarmup,
+  Muon,
   ones,
   SGD,
   type Tensor,
   tensor,
   warmupStableDecay,
 } from 'x-transformers'
+import { decayGroups } from 'x-transformers/train'
 import { expectClose, ids, numbers, smallModel } from './helpers.js'
 
 const START = [1, -2, 0.5]
@@ -185,6 +189,62 @@ describe('an optimizer', () => {
     await expect(new Lion([resumed]).load(await new AdamW([resumed]).saveBytes())).rejects.toThrow(
       /that of AdamW, not the state of Lion/,
     )
+  })
+
+  it('of the kind Muon steps matrices, and all else with AdamW', async () => {
+    const [model, twin] = [smallModel(), smallModel()]
+    twin.loadStateDict(model.stateDict())
+    const [matrices, others] = model.muonParameters()
+    const optimizer = new Muon([
+      { ...matrices, lr: 0.02, weight_decay: 0 },
+      { ...others, lr: 0.01, eps: 1e-8, weight_decay: 0.01 },
+    ])
+    const adamw = new AdamW(twin.parameters(), { lr: 0.01 })
+    for (const of of [model, twin]) await (await of.forward(ids(2, 9))).backward()
+    await optimizer.step()
+    await adamw.step()
+    const [got, want] = [model.namedParameters(), twin.namedParameters()]
+    for (const [name, parameter] of got) {
+      const same = String(numbers(parameter)) === String(numbers(want.get(name) as Tensor))
+      expect(same, name).toBe(!matrices.params.includes(parameter))
+    }
+    // singular values of an update are about 1, so its norm is about the root of the rank
+    expect(optimizer.toString()).toContain('"use_muon":false')
+  })
+
+  it('of the kind Muon goes on from its state', async () => {
+    const [model, twin] = [smallModel(), smallModel()]
+    twin.loadStateDict(model.stateDict())
+    const make = (of: typeof model) => new Muon(decayGroups(of.muonParameters(), 0.3), { lr: 0.02 })
+    const step = async (of: typeof model, optimizer: Muon) => {
+      await (await of.forward(ids(2, 9))).backward()
+      await optimizer.step()
+      optimizer.zeroGrad()
+    }
+    const [own, first] = [make(model), make(twin)]
+    for (let i = 0; i < 4; i++) await step(model, own)
+    for (let i = 0; i < 2; i++) await step(twin, first)
+    const second = new Muon(decayGroups(twin.muonParameters(), 0), { lr: 9 })
+    await second.load(await first.saveBytes())
+    const settings = ({ params: _, ...group }: { params: unknown }) => group
+    expect(second.param_groups.map(settings)).toEqual(own.param_groups.map(settings))
+    for (let i = 0; i < 2; i++) await step(twin, second)
+    expect([...twin.stateDict().values()].map(numbers)).toEqual(
+      [...model.stateDict().values()].map(numbers),
+    )
+    const bytes = await first.saveBytes()
+    await expect(new AdamW(model.parameters()).load(bytes)).rejects.toThrow(/that of Muon/)
+  })
+
+  it('of the kind Muon refuses what is no matrix, and says what to do', async () => {
+    const model = smallModel()
+    expect(() => new Muon(model.parameters())).toThrow(/model\.muonParameters\(\)/)
+    expect(() => new Muon([parameter()])).toThrow(/shape \[3\]/)
+    const optimizer = new Muon([{ params: [parameter()], use_muon: false }])
+    Object.assign(optimizer.param_groups[0] as object, { use_muon: true })
+    await expect(optimizer.step()).rejects.toThrow(/model\.muonParameters\(\)/)
+    const wrong = { ns_coefficients: [1], ns_steps: 100, adjust_lr_fn: 'none', momentum: 1 }
+    expect(() => new Muon(model.muonParameters(), wrong as never)).toThrow(/adjust_lr_fn/)
   })
 
   it('continues exactly from a saved state', async () => {
@@ -362,6 +422,28 @@ describe('clipGradNorm', () => {
   it('requires a valid norm', async () => {
     await expect(clipGradNorm([parameter()], Number.NaN)).rejects.toThrow(/largest norm/)
     await expect(clipGradNorm([{} as Tensor], 1)).rejects.toThrow(/parameter 0/)
+  })
+})
+
+describe('clipGradValue', () => {
+  it('limits each element, and what was scaled before', async () => {
+    const [p, q] = [parameter(), parameter()]
+    p.grad = tensor(new Float64Array([3, -0.5, -4]))
+    await clipGradValue([p, q], 1)
+    expect(numbers(p.grad as Tensor)).toEqual([1, -0.5, -1])
+    expect(q.grad).toBeNull()
+    p.grad = tensor(new Float64Array([3, Number.NaN, -4]))
+    clipGradValueSync(new Set([p]), 0.25)
+    expect(numbers(p.grad as Tensor)).toEqual([0.25, Number.NaN, -0.25])
+    p.grad = tensor(new Float64Array([3, 0, -4]))
+    await clipGradNorm([p], 2.5)
+    await clipGradValue([p], 1.75)
+    expectClose(numbers(p.grad as Tensor), [1.5, 0, -1.75])
+  })
+
+  it('requires a valid limit', async () => {
+    await expect(clipGradValue([parameter()], -1)).rejects.toThrow(/largest value/)
+    expect(() => clipGradValueSync([parameter()], 'a' as never)).toThrow(/largest value/)
   })
 })
 

@@ -126,6 +126,7 @@ describe('a report', () => {
         ...{ model: { class: 'Decoder', options: { dim: 8 } }, num_parameters: 1, device: 'cpu' },
         ...{ optimizer: { class: 'SGD', groups: [] }, step: 0, version: '0', steps: 1 },
         ...{ epochs: null, seconds: null, batch_size: null, grad_accum: 1, clip: null },
+        clip_value: null,
       })
       await logger.log(step(1))
       await logger.close?.()

@@ -8,6 +8,7 @@ import {
   Decoder,
   full,
   loadTensors,
+  Muon,
   SGD,
   type Tensor,
   TransformerWrapper,
@@ -19,7 +20,7 @@ import { bytesInUse, expectClose, numbers, smallModel } from './helpers.js'
 import { recorded, recordedJson } from './recorded.js'
 
 interface Row {
-  class: 'SGD' | 'Adam' | 'AdamW'
+  class: keyof typeof CLASSES
   shapes: number[][]
   groups: number[][]
   without: number[]
@@ -41,10 +42,10 @@ interface Training {
 }
 
 const training = () => recordedJson<Training>('training.json')
-const CLASSES = { SGD, Adam, AdamW }
-type Any = InstanceType<(typeof CLASSES)['SGD' | 'Adam' | 'AdamW']>
+const CLASSES = { SGD, Adam, AdamW, Muon }
+type Any = InstanceType<(typeof CLASSES)[keyof typeof CLASSES]>
 
-const NAMES = ['sgd', 'momentum', 'nesterov', 'adam', 'adamw']
+const NAMES = ['sgd', 'momentum', 'nesterov', 'adam', 'adamw', 'muon']
 /** Settings that differ from those of every file. */
 const OTHERS = { lr: 7, weight_decay: 0.9 }
 
@@ -57,12 +58,14 @@ function make(row: Row): { parameters: Tensor[]; optimizer: Any } {
   const groups = row.groups.map((places) => ({
     params: places.map((i) => parameters[i] as Tensor),
   }))
-  return { parameters, optimizer: new CLASSES[row.class](groups, OTHERS) }
+  const Class = CLASSES[row.class] as typeof AdamW
+  return { parameters, optimizer: new Class(groups, OTHERS) }
 }
 
 async function expectContinues(
   row: Row,
   { parameters, optimizer }: ReturnType<typeof make>,
+  tolerance = 1e-5,
 ): Promise<void> {
   for (const { gradients, weights } of row.steps) {
     for (const [i, parameter] of parameters.entries()) {
@@ -73,15 +76,20 @@ async function expectContinues(
     }
     await optimizer.step()
     for (const [i, parameter] of parameters.entries())
-      expectClose(numbers(parameter), weights[i] as number[], 1e-5)
+      expectClose(numbers(parameter), weights[i] as number[], tolerance)
   }
 }
 
 /** The settings of PyTorch that exist here too. */
 function expectSettings({ optimizer }: ReturnType<typeof make>, row: Row): void {
   for (const [i, { params: _, ...group }] of optimizer.param_groups.entries()) {
-    const want = Object.keys(group).map((name) => [name, row.settings[i]?.[name]])
-    expect(group).toEqual(Object.fromEntries(want))
+    // what PyTorch has not, keeps its value
+    const want = { use_muon: true, betas: [0.9, 0.999], ...row.settings[i] } as Record<
+      string,
+      unknown
+    >
+    const names = Object.keys(group)
+    expect(group).toEqual(Object.fromEntries(names.map((name) => [name, want[name]])))
   }
 }
 
@@ -117,6 +125,29 @@ describe('the state of PyTorch’s optimizer', () => {
       await expectContinues(row, made)
       expectSettings(made, row)
     }
+  })
+
+  it('continues a run of Muon with its roundings to bf16 as closely as these allow', async () => {
+    const made = make(await rowOf('muon-bf16'))
+    await made.optimizer.load(await recorded('optimizer-muon-bf16.pt'))
+    // PyTorch names no default here
+    expect(made.optimizer.param_groups[0]).toMatchObject({ adjust_lr_fn: 'original', lr: 0.1 })
+    // the sizes of steps are about 0.1, of which bf16 keeps some percent
+    await expectContinues(await rowOf('muon-bf16'), made, 0.02)
+  })
+
+  it('of Muon has no groups for AdamW', async () => {
+    const [p, q] = [[2, 3], [3]].map((shape) => full(shape, 1, { requires_grad: true }))
+    const groups = [{ params: [p as Tensor] }, { params: [q as Tensor], use_muon: false }]
+    const optimizer = new Muon(groups)
+    await expectError(optimizer.saveBytes({ format: 'torch' }), 'not_available', /safetensors/)
+    expect(() => optimizer.saveBytesSync({ format: 'torch' })).toThrow(/use_muon/)
+    const other = new SGD([p as Tensor], { momentum: 0.9 })
+    await expectError(
+      new Muon([p as Tensor]).load(await other.saveBytes({ format: 'torch' })),
+      'invalid_checkpoint',
+      /another optimizer than Muon/,
+    )
   })
 
   it('accepts numbers for tensors, tensors for numbers, and any parameter numbers', async () => {

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import {
   AdamW,
   clipGradNorm,
+  clipGradValue,
   Encoder,
   Module,
   manualSeed,
@@ -44,6 +45,31 @@ describe('trainStep', () => {
       expect(weights(model)).toEqual(weights(twin))
     }
     expect(model.parameters().map(({ grad }) => grad)).toEqual(model.parameters().map(() => null))
+  })
+
+  it('limits elements of the gradients, and then their norm', async () => {
+    for (const max_grad_norm of [undefined, Infinity, 0.05]) {
+      const [model, twin] = identicalModels(smallModel)
+      const [optimizer, own] = [model, twin].map((m) => new SGD(m.parameters(), { lr: 0.5 })) as [
+        SGD,
+        SGD,
+      ]
+      const batch = ids(2, 9)
+      const options = { max_grad_value: 0.01, max_grad_norm }
+      const { grad_norm } = await trainStep(model, optimizer, [[batch]], options)
+      await (await twin.forward(batch)).backward()
+      const norm = await clipGradNorm(twin.parameters(), Infinity)
+      expect(grad_norm).toBe(max_grad_norm === undefined ? null : norm)
+      await clipGradValue(twin.parameters(), 0.01)
+      if (max_grad_norm) await clipGradNorm(twin.parameters(), max_grad_norm)
+      await own.step()
+      expect(weights(model)).toEqual(weights(twin))
+    }
+    await expect(
+      trainStep(smallModel(), new SGD(smallModel().parameters()), [[ids(1, 4)]], {
+        max_grad_value: -1,
+      }),
+    ).rejects.toThrow(/max_grad_value must be a number from 0/)
   })
 
   it('averages the gradients of several batches', async () => {

@@ -97,6 +97,31 @@ describe('a Trainer', () => {
     expect(trainer.step).toBe(6)
   })
 
+  it('limits elements of the gradients, and their norm', async () => {
+    for (const clip of [{ value: 0.01 }, { value: 0.01, norm: 0.05 }, { norm: 0.05 }]) {
+      const [model, twin] = twins()
+      const batches = epoch()
+      const events = await eventsOf(
+        new Trainer(model, { data: batches, optimizer: sgd(model), steps: 2, clip }),
+      )
+      const own = sgd(twin)
+      const settings = { max_grad_norm: clip.norm ?? Infinity, max_grad_value: clip.value }
+      for (const [i, { grad_norm }] of stepsOf(events).entries()) {
+        const result = await trainStep(twin, own, [batches[i] as [Tensor]], settings)
+        expect(grad_norm).toBe(result.grad_norm)
+      }
+      expect(weights(model)).toEqual(weights(twin))
+    }
+    const options = (clip: object) => ({
+      data: epoch(),
+      optimizer: sgd(smallModel()),
+      steps: 1,
+      clip,
+    })
+    for (const clip of [{ value: -1 }, { norm: 0 }, { values: 1 }])
+      expect(() => new Trainer(smallModel(), options(clip))).toThrow(/clip/)
+  })
+
   it('averages the batches of a step by their tokens', async () => {
     const padding = { ignore_index: 10 }
     const [model, twin] = twins().map(({ net }) => new AutoregressiveWrapper(net, padding)) as [

@@ -1,21 +1,23 @@
 """Checkpoints of runs in PyTorch, and how the runs went on, for the tests of going on with them.
 
-usage:  python training.py [--out DIR]
+usage:  python training.py [--out DIR] [--only NAME ..]
 
-needs:  torch 2.7 or newer (CPU is enough), einops, x-transformers==1.9.2
+needs:  torch 2.9 or newer (CPU is enough), einops, x-transformers==1.9.2; only torch with --only, which records these
+        optimizers and leaves all else as it is
 
 See README.md for what each file is.
 """
 import argparse
 import copy
+import inspect
 import json
 import os
 
 import torch
-from torch.optim import SGD, Adam, AdamW, RAdam
-from x_transformers import AutoregressiveWrapper, Decoder, TransformerWrapper
+from torch.optim import SGD, Adafactor, Adam, AdamW, Muon, RAdam, _muon
 
 SHAPES = [(3, 4), (3,), (2, 3), (2,)]
+MATRICES = [(3, 4), (7, 3), (5, 5), (2, 6)]
 BEFORE, AFTER = 3, 3
 
 
@@ -23,26 +25,42 @@ def fill(shape, seed):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def gradients(step):
-    return [fill(shape, 100 * step + i) for i, shape in enumerate(SHAPES)]
+def gradients(step, shapes):
+    return [fill(shape, 100 * step + i) for i, shape in enumerate(shapes)]
+
+
+def exact(function):
+    """PyTorch's own Newton-Schulz iteration, but for the rounding to bf16."""
+    source = inspect.getsource(function)
+    assert source.count("torch.bfloat16") == 1
+    scope = dict(vars(_muon))
+    exec(source.replace("torch.bfloat16", "grad.dtype"), scope)
+    return scope[function.__name__]
+
+
+NEWTON_SCHULZ = _muon._zeropower_via_newtonschulz
 
 
 def settings(group):
     return {name: value for name, value in group.items() if name != "params"}
 
 
-# class, groups of [places, settings], places without a gradient
+# class, groups of [places, settings], places without a gradient, shapes where they are others
 CASES = {
     "sgd": (SGD, [([0, 1, 2, 3], {"lr": 0.1})], []),
     "momentum": (SGD, [([0, 1, 2, 3], {"lr": 0.1, "momentum": 0.9, "dampening": 0.2, "weight_decay": 0.05})], []),
     "nesterov": (SGD, [([3, 2, 1, 0], {"lr": 0.1, "momentum": 0.8, "nesterov": True})], [1]),
     "adam": (Adam, [([0, 1, 2, 3], {"lr": 0.1, "betas": (0.8, 0.9), "eps": 1e-3, "weight_decay": 0.2})], []),
+    "muon": (Muon, [([0, 1], {"lr": 0.1, "adjust_lr_fn": "original"}), ([2, 3], {"lr": 0.05, "weight_decay": 0.5, "momentum": 0.6, "nesterov": False, "ns_coefficients": (2.0, -1.5, 0.5), "ns_steps": 3, "eps": 0.1, "adjust_lr_fn": "match_rms_adamw"})], [], MATRICES),
+    "muon-bf16": (Muon, [([0, 1, 2, 3], {"lr": 0.1})], [2], MATRICES),
+    "adafactor": (Adafactor, [([0, 1], {}), ([2, 3, 4], {"lr": 0.5, "beta2_decay": -0.5, "eps": (1e-3, 1e-2), "d": 0.7, "weight_decay": 0.1})], [1], [*SHAPES, (2, 3, 4)]),
     "adamw": (AdamW, [([0, 2], {"lr": 0.1, "weight_decay": 0.5}), ([1, 3], {"lr": 0.05, "weight_decay": 0.0})], [3]),
 }
 
 
 def step(parameters, optimizer, number, without):
-    for i, (parameter, gradient) in enumerate(zip(parameters, gradients(number))):
+    shapes = [parameter.shape for parameter in parameters]
+    for i, (parameter, gradient) in enumerate(zip(parameters, gradients(number, shapes))):
         parameter.grad = None if i in without else gradient.clone()
     optimizer.step()
 
@@ -52,19 +70,20 @@ def lists(tensors):
 
 
 def run(name, path):
-    kind, groups, without = CASES[name]
-    parameters = [torch.nn.Parameter(fill(shape, i)) for i, shape in enumerate(SHAPES)]
+    kind, groups, without, shapes = (*CASES[name], SHAPES)[:4]
+    _muon._zeropower_via_newtonschulz = NEWTON_SCHULZ if name.endswith("bf16") else exact(NEWTON_SCHULZ)
+    parameters = [torch.nn.Parameter(fill(shape, i)) for i, shape in enumerate(shapes)]
     optimizer = kind([{"params": [parameters[i] for i in places], **own} for places, own in groups])
     for number in range(BEFORE):
         step(parameters, optimizer, number, without)
     torch.save(optimizer.state_dict(), path(f"optimizer-{name}.pt"))
-    row = {"class": kind.__name__, "shapes": SHAPES, "groups": [places for places, _ in groups], "without": without}
+    row = {"class": kind.__name__, "shapes": shapes, "groups": [places for places, _ in groups], "without": without}
     row["settings"] = [settings(group) for group in optimizer.param_groups]
     row["start"] = lists(parameters)
     row["steps"] = []
     for number in range(BEFORE, BEFORE + AFTER):
         step(parameters, optimizer, number, without)
-        row["steps"].append({"gradients": lists(gradients(number)), "weights": lists(parameters)})
+        row["steps"].append({"gradients": lists(gradients(number, shapes)), "weights": lists(parameters)})
     return row
 
 
@@ -101,6 +120,8 @@ TOKENS = (torch.arange(4 * 9).reshape(4, 9) * 7 + torch.arange(4).reshape(4, 1))
 
 def language_model(path):
     """A checkpoint as nanoGPT writes it, and how its run goes on."""
+    from x_transformers import AutoregressiveWrapper, Decoder, TransformerWrapper
+
     torch.manual_seed(3)
     model = AutoregressiveWrapper(TransformerWrapper(**OPTIONS, attn_layers=Decoder(**LAYERS)))
     parameters = list(model.net.parameters())
@@ -133,8 +154,16 @@ def language_model(path):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", default=os.path.dirname(os.path.abspath(__file__)))
-    out = parser.parse_args().out
-    path = lambda name: os.path.join(out, name)
+    parser.add_argument("--only", nargs="+", choices=CASES)
+    given = parser.parse_args()
+    path = lambda name: os.path.join(given.out, name)
+    if given.only:
+        with open(path("training.json")) as file:
+            recorded = json.load(file)
+        recorded["optimizers"].update({name: run(name, path) for name in given.only})
+        with open(path("training.json"), "w") as file:
+            file.write(json.dumps(recorded) + "\n")
+        return
     rows = {name: run(name, path) for name in CASES}
     variants(path)
     with open(path("training.json"), "w") as file:

@@ -58,8 +58,9 @@ describe('the entry for a worker', () => {
     const page = [...filesOf('ts/worker.ts', 'ts/worker/start.browser.ts').keys()]
     const others = page.filter((name) => !name.startsWith('ts/worker'))
     const small = [
-      ...['brand', 'checks', 'control', 'errors', 'native/json', 'promises', 'symbols'],
-      ...['tensor/data', 'tensor/dtype', 'train/engine', 'train/step-options'],
+      ...['brand', 'checks', 'control', 'errors', 'module/matrices'],
+      ...['native/json', 'promises', 'symbols'],
+      ...['tensor/data', 'tensor/dtype', 'train/ema-options', 'train/engine', 'train/step-options'],
       ...['train/token-count', 'version'],
     ].map((name) => `ts/${name}.ts`)
     expect(others.sort()).toEqual(['#worker', ...small])

@@ -40,6 +40,7 @@ const OBJECTS: Record<string, () => object> = {
   TransformerWrapper: net,
   AutoregressiveWrapper: gpt,
   AdamW: () => new x.AdamW(gpt(), { lr: 0.1 }),
+  EMA: () => new x.EMA(gpt()),
   Library: () => x,
 }
 
@@ -65,6 +66,7 @@ const METHODS: Record<string, Arguments> = {
   'AutoregressiveWrapper.stream': sampled,
   'AutoregressiveWrapper.score': () => [ids(), { signal }],
   'AdamW.load': () => [file],
+  'EMA.load': () => [file],
   'AdamW.setOptions': () => [{ lr: 0.1, eps: 1e-8 }, 0],
   'Library.load': () => [file.slice(), { transfer: false, ...reading }],
   'Library.manualSeed': () => [1],
@@ -101,6 +103,7 @@ describe('invalid arguments are an error or have no effect, on the page and in t
     AutoregressiveWrapper: () => [net(), { pad_value: 0 }],
     AdamW: () => [[{ model: gpt(), params: null, lr: 0.1 }], { lr: 0.1, betas: [0.9, 0.99] }],
     SGD: () => [gpt(), { lr: 0.1 }],
+    EMA: () => [gpt(), { decay: 0.9, warmup: true }],
   }
   it.each(Object.entries(classes))('in the constructor of %s', async (name, right) => {
     const Class = (

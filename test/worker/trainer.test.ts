@@ -146,6 +146,49 @@ describe('a Trainer of a model in a worker', () => {
     expect((got.at(-1) as DoneEvent).best).toEqual((want.at(-1) as DoneEvent).best)
   })
 
+  it('steps with Muon and limits gradients as the main library does, after a resume too', async () => {
+    main.manualSeed(5)
+    const own = new main.AutoregressiveWrapper(
+      new main.TransformerWrapper({ ...NET, attn_layers: new main.Decoder(LAYERS) }),
+    )
+    const data = LENGTHS.map((length) => [mainTokens(2, length)])
+    const [matrices, others] = own.muonParameters()
+    const optimizer = new main.Muon([
+      { ...matrices, lr: 0.02 },
+      { ...others, lr: 0.005 },
+    ])
+    const clip = { value: 0.05, norm: 0.5 }
+    const want = await eventsOf(new Trainer(own, settings({ data, optimizer, clip })))
+
+    const folder = await newFolder()
+    const got: TrainEvent[] = []
+    for (const [steps, seed] of [
+      [4, 5],
+      [9, 99],
+    ] as const) {
+      const x = await library()
+      x.manualSeed(seed)
+      const model = smallModel(x)
+      const [first, second] = await model.muonParameters()
+      const trainer = new Trainer(
+        model,
+        settings({
+          data: LENGTHS.map((length) => [ids(2, length)]),
+          optimizer: new x.Muon([
+            { ...first, lr: 0.02 },
+            { ...second, lr: 0.005 },
+          ]),
+          ...{ clip, steps, checkpoint: { folder, every: 9 }, resume: seed === 99 },
+        }),
+      )
+      got.push(...(await eventsOf(trainer)))
+      if (seed === 99)
+        expect(await weights(model)).toEqual([...own.stateDict().values()].map(mainNumbers))
+    }
+    const steps = (events: TrainEvent[]) => plain(events.filter(({ type }) => type === 'step'))
+    expect(steps(got)).toEqual(steps(want))
+  })
+
   it('keeps the ratios of the rates of groups, and takes an objective', async () => {
     const x = await library()
     const net = smallNet(x)

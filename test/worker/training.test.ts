@@ -74,6 +74,23 @@ describe('trainStep', () => {
     expect(await weights(model)).toEqual([...own.stateDict().values()].map(mainNumbers))
   })
 
+  it('limits elements of the gradients', async () => {
+    main.manualSeed(5)
+    const own = new main.AutoregressiveWrapper(mainNet())
+    const batches: [main.Tensor][] = [[mainTokens(2, 9)]]
+    const clipping = { max_grad_norm: 0.05, max_grad_value: 0.01 }
+    const ownOptimizer = new main.SGD(own.parameters(), { lr: 0.5 })
+    const want = await main.trainStep(own, ownOptimizer, batches, clipping)
+
+    const x = await library()
+    x.manualSeed(5)
+    const model = smallModel(x)
+    const optimizer = new x.SGD(model, { lr: 0.5 })
+    const got = await x.trainStep({ model, optimizer, batches: [[ids(2, 9)]], ...clipping })
+    expect(got).toEqual(want)
+    expect(await weights(model)).toEqual([...own.stateDict().values()].map(mainNumbers))
+  })
+
   it('accepts named arguments of forward', async () => {
     const x = await library()
     const model = smallModel(x)

@@ -14,7 +14,7 @@ import {
   refreshParents,
   requireLive,
 } from '../module/parents.js'
-import { ASSIGN, ENTRIES, FORGET, type Quantization } from '../module/submodule.js'
+import { ASSIGN, ENTRIES, FORGET, METADATA, type Quantization } from '../module/submodule.js'
 import { renderTree } from '../module/tree.js'
 import { jsonOf } from '../native/json.js'
 import type {
@@ -41,6 +41,7 @@ import {
   runOrQueue,
   scheduleSync,
 } from '../tensor/schedule.js'
+import { VERSION } from '../version.js'
 import { checkArguments, decode, type Encoded, encode, encodeCall } from './encode.js'
 import { type Signatures, VECTORS } from './signatures.js'
 
@@ -272,6 +273,12 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
   /** @internal */
   override [GATES](): Gates {
     return this[SELF].#gates
+  }
+
+  /** @internal As the native side writes it. */
+  override [METADATA](): Record<string, string> {
+    const { class: name, options } = this.described()
+    return { 'x-transformers': jsonOf({ class: name, options, version: VERSION }) }
   }
 
   /** @internal */

@@ -4621,6 +4621,78 @@ export interface LionOptions {
   weight_decay?: number | undefined
 }
 
+/**
+ * Options of Muon, and of the AdamW that steps the groups with `use_muon` false.
+ *
+ * @see https://kellerjordan.github.io/posts/muon/
+ */
+export interface MuonOptions {
+  /**
+   * Learning rate: of matrices before `adjust_lr_fn`; of AdamW as it is.
+   *
+   * @default 0.001
+   */
+  lr?: number | undefined
+  /**
+   * Decoupled weight decay: each step multiplies each weight by `1 - lr * weight_decay`.
+   *
+   * @default 0.1
+   */
+  weight_decay?: number | undefined
+  /**
+   * Momentum: share of the old running average of the gradient in the new one.
+   *
+   * @default 0.95
+   */
+  momentum?: number | undefined
+  /**
+   * Nesterov momentum.
+   *
+   * @default true
+   */
+  nesterov?: boolean | undefined
+  /**
+   * The three coefficients of the Newton–Schulz iteration.
+   *
+   * @default [3.4445, -4.775, 2.0315]
+   */
+  ns_coefficients?: readonly number[] | undefined
+  /**
+   * The least norm that a matrix is divided by; AdamW adds it to the denominator.
+   *
+   * @default 1e-7
+   */
+  eps?: number | undefined
+  /**
+   * Number of steps of the Newton–Schulz iteration.
+   *
+   * @default 5
+   */
+  ns_steps?: number | undefined
+  /**
+   * How the rate follows the shape of a matrix (rows, columns). `original`: `sqrt(max(1, rows /
+   * columns))` times; `match_rms_adamw`: `0.2 * sqrt(max(rows, columns))` times, so that rate and
+   * weight decay of AdamW can be used; `spectral_unclamped`: `sqrt(rows / columns)` times.
+   *
+   * @default 'original'
+   * @see https://arxiv.org/abs/2502.16982
+   */
+  adjust_lr_fn?: 'original' | 'match_rms_adamw' | 'spectral_unclamped' | undefined
+  /**
+   * Whether Muon steps the parameters of this group, which must be matrices; else AdamW.
+   *
+   * @default true
+   */
+  use_muon?: boolean | undefined
+  /**
+   * Where `use_muon` is false: decay rates of the running averages of the gradient and of its
+   * square, two numbers from 0 to below 1.
+   *
+   * @default [0.9, 0.999]
+   */
+  betas?: readonly number[] | undefined
+}
+
 /** Options of a constant learning rate. */
 export interface ConstantOptions {
   /** Learning rate. */

@@ -29,6 +29,7 @@ import {
 } from './entries.js'
 import { hookForward } from './forwards.js'
 import { noteModule, requireSeen } from './hidden.js'
+import { type MuonGroup, muonGroups } from './matrices.js'
 import { assignParameter, moveParameter, parameterEntry } from './parameters.js'
 import {
   addChild,
@@ -48,7 +49,7 @@ import {
   type LoadResult,
   type LoadStateOptions,
 } from './state.js'
-import { ASSIGN, ENTRIES, FORGET, isModule, type Quantization } from './submodule.js'
+import { ASSIGN, ENTRIES, FORGET, isModule, METADATA, type Quantization } from './submodule.js'
 import { renderTree } from './tree.js'
 
 /** Options of {@link Module.loadWeights}. */
@@ -135,6 +136,25 @@ export abstract class Module<Options = unknown> {
       named.set(name, source.tensor())
     }
     return named
+  }
+
+  /**
+   * The parameters in two groups for `Muon`: matrices between the layers, which Muon steps, and all
+   * others, which AdamW steps (`use_muon: false`): embeddings, positions, memory tokens, the layers
+   * at the input and the output, norms, biases.
+   *
+   * Matrices are told by shape and name. In a model of your own, what has a part like `embedding`,
+   * `pos`, `head`, `logits`, `wte` in its name is none of them; for other names, give `Muon` groups
+   * of your own.
+   *
+   * @example
+   * const optimizer = new Muon(model.muonParameters(), { lr: 0.02 })
+   * // or with a rate for each
+   * const [matrices, others] = model.muonParameters()
+   * new Muon([{ ...matrices, lr: 0.02 }, { ...others, lr: 1e-3 }])
+   */
+  muonParameters(): [matrices: MuonGroup<Tensor>, others: MuonGroup<Tensor>] {
+    return muonGroups(this.namedParameters(), ({ shape }) => shape)
   }
 
   /**
@@ -330,12 +350,12 @@ export abstract class Module<Options = unknown> {
 
   /** The weights as the bytes of a safetensors file. */
   async saveBytes(): Promise<Uint8Array> {
-    return await writeTensorBytes(checkNamed(this.stateDict()), metadataOf(this))
+    return await writeTensorBytes(checkNamed(this.stateDict()), this[METADATA]())
   }
 
   /** As {@link saveBytes}, at once. */
   saveBytesSync(): Uint8Array {
-    return writeTensorBytesSync(checkNamed(this.stateDict()), metadataOf(this))
+    return writeTensorBytesSync(checkNamed(this.stateDict()), this[METADATA]())
   }
 
   /**
@@ -434,6 +454,11 @@ export abstract class Module<Options = unknown> {
     return entries
   }
 
+  /** @internal */
+  [METADATA](): Record<string, string> {
+    return { format: 'pt', class: classNameOf(this) }
+  }
+
   /** @internal The gates of all weights. */
   [GATES](): Gates {
     const gates = ([, part]: Part) => (isModule(part) ? part[GATES]() : part[HANDLE].gates)
@@ -451,11 +476,6 @@ export abstract class Module<Options = unknown> {
     })
   }
 }
-
-const metadataOf = (module: Module): Record<string, string> => ({
-  format: 'pt',
-  class: classNameOf(module),
-})
 
 /** Runs `fn` with the children and own parameters of `module`, by dotted name. */
 function walk<T>(module: Module, fn: (parts: Part[]) => T): T {

@@ -10,6 +10,8 @@ export type Quantization = 'q8_0' | 'q4_0' | 'bf16'
 // Symbols, so that a user's own members never meet ours.
 export const ENTRIES: unique symbol = Symbol('x-transformers.entries')
 export const ASSIGN: unique symbol = Symbol('x-transformers.assign')
+/** What a file with the weights says of the model. */
+export const METADATA: unique symbol = Symbol('x-transformers.metadata')
 export const FORGET: unique symbol = Symbol('x-transformers.forget')
 
 /** What a model asks of those within it. */

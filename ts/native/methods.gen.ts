@@ -245,13 +245,24 @@ export interface NativeFunctions {
    */
   reader(settings: string): NativeReader
   /**
-   * An optimizer. `kind`: SGD, Adam, AdamW or Lion; `groups` is a JSON array with `{ "count",
+   * An optimizer. `kind`: SGD, Adam, AdamW, Lion or Muon; `groups` is a JSON array with `{ "count",
    * "settings" }` for each group.
    */
   optimizer(kind: string, parameters: NativeTensor[], groups: string): NativeOptimizer
   /** Scales the gradients so that their common norm is at most `max`. Returns the norm before. */
   clipGradNorm(parameters: NativeTensor[], max: number, abort: NativeAbortFlag): Promise<number>
   clipGradNormSync(parameters: NativeTensor[], max: number): number
+  /** Limits each element of the gradients to `-value` to `value`. */
+  clipGradValue(parameters: NativeTensor[], value: number, abort: NativeAbortFlag): Promise<void>
+  clipGradValueSync(parameters: NativeTensor[], value: number): void
+  /**
+   * Moves averages towards parameters, pair by pair: `average ← decay · average + (1 - decay) ·
+   * parameter`.
+   */
+  average(averages: NativeTensor[], parameters: NativeTensor[], decay: number): Promise<void>
+  averageSync(averages: NativeTensor[], parameters: NativeTensor[], decay: number): void
+  /** Exchanges the values of leaves, pair by pair. */
+  swapValues(some: NativeTensor[], others: NativeTensor[]): void
   /**
    * The bytes of a safetensors file of named tensors; `names`, an array, and `metadata`, an object
    * of strings, are JSON.

@@ -1,4 +1,5 @@
 /** What does the work of a run: a model and its optimizer, here or in a worker. */
+import type { Target } from '../io/sources.js'
 import type { CrossEntropyOptions } from '../tensor/operations.js'
 import type { RandomState } from '../tensor/random.js'
 import type { TrainBatch } from './batches.js'
@@ -24,6 +25,8 @@ export interface EngineStep {
   shares: readonly number[] | null
   lr: number
   max_grad_norm: number
+  /** The largest size of an element of the gradients; null: any. */
+  max_grad_value: number | null
   place: RunPlace
   /** Whether the norms of gradients are wanted for each layer. */
   grad_norms: boolean
@@ -36,8 +39,36 @@ export interface EngineResult extends StepResult {
   activation_norms: Record<string, number> | null
 }
 
+/** Where tensors of a run are kept. */
+export interface EngineFiles {
+  model: string
+  optimizer: string
+  ema: string
+}
+
+/** What an engine is told besides model and optimizer. */
+export interface EngineSettings {
+  objective: RunObjective | null
+  /** Absent: there are no averages of the weights. */
+  ema: { decay: number; warmup: boolean } | null
+}
+
+/** Averages of the weights, wherever they are. */
+export interface EngineAverages {
+  readonly decay: number
+  /** Copies them into the model for good. */
+  copyTo(): Promise<void> | void
+  /** Puts them in the place of the weights, until `restore`. */
+  apply(): Promise<void>
+  restore(): Promise<void>
+  /** Writes a model file with them. */
+  save(target: Target): Promise<void>
+}
+
 /** A model and its optimizer, as a run needs them. */
 export interface Engine {
+  /** The averages of the weights. */
+  readonly ema: EngineAverages | null
   /** The rate of the first group, which a run without a schedule keeps. */
   readonly lr: number
   /**
@@ -54,10 +85,12 @@ export interface Engine {
   countedTokens(batch: TrainBatch): Promise<number>
   /** The loss of a batch, without gradients. */
   evaluate(batch: TrainBatch): Promise<number>
-  /** Writes weights and optimizer to these names. */
-  save(model: string, optimizer: string): Promise<void>
+  /** Puts averages of the weights in their place, or the weights back, where there are averages. */
+  useAverages(on: boolean): Promise<void>
+  /** Writes weights, optimizer and, where there are, averages to these names. */
+  save(files: EngineFiles): Promise<void>
   /** Reads what `save` has written. */
-  load(model: string, optimizer: string): Promise<void>
+  load(files: EngineFiles): Promise<void>
   /** Where the random numbers are that the model draws. */
   random(): Promise<RandomState>
   setRandom(state: RandomState): Promise<void>
@@ -72,7 +105,7 @@ export const ENGINE: unique symbol = Symbol('x-transformers.engine')
 /** An optimizer that has its own way to train: one in a worker. */
 export interface EngineOptimizer {
   /** @throws XTransformersError (`invalid_argument`) where the model is not one of its worker */
-  [ENGINE](model: unknown, objective: RunObjective | null): Engine
+  [ENGINE](model: unknown, settings: EngineSettings): Engine
 }
 
 /** A model that such an optimizer trains. */

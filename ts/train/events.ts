@@ -34,7 +34,7 @@ export interface StepEvent {
 export interface EvaluationEvent {
   type: 'evaluation'
   step: number
-  /** The mean loss on the data of `eval`. */
+  /** The mean loss on the data of `eval`; with the option `ema`, that of the averaged weights. */
   loss: number
   /** Whether it is the lowest so far. */
   best: boolean
@@ -54,7 +54,10 @@ export interface SampleEvent {
 export interface CheckpointEvent {
   type: 'checkpoint'
   step: number
-  /** Its folder, which `resume` goes on from; `model.safetensors` in it has the model. */
+  /**
+   * Its folder, which `resume` goes on from; `model.safetensors` in it has the model, with the
+   * option `ema` `ema.safetensors` the model with averaged weights.
+   */
   path: string
   /** Whether it has the lowest loss of the evaluations so far. */
   best: boolean
@@ -87,6 +90,8 @@ export interface DoneEvent {
   tokens_per_second: number
   /** The folder of the last checkpoint; null where none was written. */
   checkpoint: string | null
+  /** The model with averaged weights in it, a file for `load`; null without `ema`. */
+  ema: string | null
 }
 
 /** What a {@link Trainer} tells. */

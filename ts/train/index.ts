@@ -12,8 +12,10 @@ export type {
   TrainBatch,
   TrainData,
 } from './batches.js'
-export { clipGradNorm, clipGradNormSync } from './clip.js'
+export { clipGradNorm, clipGradNormSync, clipGradValue, clipGradValueSync } from './clip.js'
 export { type DecayGroup, decayGroups } from './decay-groups.js'
+export { EMA, type EMAState } from './ema.js'
+export type { EMAOptions } from './ema-options.js'
 export type {
   CheckpointEvent,
   DoneEvent,
@@ -30,7 +32,7 @@ export { tensorboardLogger } from './log-files/tensorboard.js'
 export type { Logger } from './loggers.js'
 export type { NormOptions, SampleOptions } from './observe-options.js'
 export type { StateReadOptions } from './optimizer.js'
-export { Adam, AdamW, Lion, SGD } from './optimizers.js'
+export { Adam, AdamW, Lion, Muon, SGD } from './optimizers.js'
 export type { ModelInfo, RunInfo } from './run-info.js'
 export type {
   OptimizerState,
@@ -54,6 +56,7 @@ export type { StepResult } from './step-options.js'
 export { Trainer } from './trainer.js'
 export type {
   CheckpointOptions,
+  ClipOptions,
   EarlyStopOptions,
   EvalOptions,
   RunSchedule,

@@ -5,9 +5,12 @@ import { tidy } from '../tensor/memory.js'
 import { type RandomState, randomState, setRandomState } from '../tensor/random.js'
 import type { Tensor } from '../tensor/tensor.js'
 import type { TrainBatch } from './batches.js'
+import { EMA } from './ema.js'
 import {
   type Engine,
+  type EngineFiles,
   type EngineResult,
+  type EngineSettings,
   type EngineStep,
   IGNORED,
   type RunObjective,
@@ -29,39 +32,39 @@ export class LocalEngine implements Engine {
   readonly #optimizer: LocalOptimizer
   readonly #objective: RunObjective | null
   readonly #ratios: readonly number[]
+  /** The averages of the weights. */
+  readonly ema: EMA | null
 
-  constructor(model: Module, optimizer: LocalOptimizer, objective: RunObjective | null) {
+  constructor(model: Module, optimizer: LocalOptimizer, { objective, ema }: EngineSettings) {
     this.#model = model
     this.#optimizer = optimizer
     this.#objective = objective
     this.#ratios = ratiosOf(optimizer.param_groups.map(({ lr }) => lr))
+    this.ema = ema && new EMA(model, ema)
   }
 
   get lr(): number {
     return this.#optimizer.lr
   }
 
-  async step({
-    batches,
-    shares,
-    lr,
-    max_grad_norm,
-    ...measures
-  }: EngineStep): Promise<EngineResult> {
+  async step({ batches, shares, lr, place, grad_norms, ...clipping }: EngineStep) {
     for (const [i, group] of this.#optimizer.param_groups.entries())
       Object.assign(group, { lr: lr * (this.#ratios[i] as number) })
-    return await measuredStep(this.#model, measures, (before_update) =>
+    const measures = { place, grad_norms }
+    const result: EngineResult = await measuredStep(this.#model, measures, (before_update) =>
       inTurn(this.#optimizer, () =>
         runStep(this.#model as Forward, this.#optimizer, {
           batches: batches.map(asBatch),
           objective: this.#objective,
-          max_grad_norm,
+          ...clipping,
           shares,
           signal: undefined,
           before_update,
         }),
       ),
     )
+    await this.ema?.update()
+    return result
   }
 
   async describe(): Promise<ModelInfo> {
@@ -84,14 +87,20 @@ export class LocalEngine implements Engine {
     return await evaluateLoss(this.#model as Forward, asBatch(batch), this.#objective)
   }
 
-  async save(model: string, optimizer: string): Promise<void> {
-    await this.#model.save(model)
-    await this.#optimizer.save(optimizer)
+  async useAverages(on: boolean): Promise<void> {
+    await (on ? this.ema?.apply() : this.ema?.restore())
   }
 
-  async load(model: string, optimizer: string): Promise<void> {
+  async save({ model, optimizer, ema }: EngineFiles): Promise<void> {
+    await this.#model.save(model)
+    await this.#optimizer.save(optimizer)
+    await this.ema?.save(ema)
+  }
+
+  async load({ model, optimizer, ema }: EngineFiles): Promise<void> {
     await this.#model.loadWeights(model)
     await this.#optimizer.load(optimizer)
+    await this.ema?.load(ema)
   }
 
   async random(): Promise<RandomState> {

@@ -36,11 +36,12 @@ export async function* logged(
 }
 
 async function infoOf({ step }: Run, engine: Engine, options: CheckedOptions): Promise<RunInfo> {
-  const { steps, epochs, seconds, batch_size, grad_accum, max_grad_norm } = options
+  const { steps, epochs, seconds, batch_size, grad_accum, clip } = options
   const finite = (value: number) => (value === Infinity ? null : value)
   return {
     ...(await engine.describe()),
-    ...{ version: VERSION, step, batch_size, grad_accum, clip: finite(max_grad_norm) },
+    ...{ version: VERSION, step, batch_size, grad_accum, clip: finite(clip.max_grad_norm) },
+    clip_value: clip.max_grad_value,
     ...{ steps: finite(steps), epochs: finite(epochs), seconds: finite(seconds) },
   }
 }

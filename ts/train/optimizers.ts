@@ -1,4 +1,10 @@
-import type { AdamOptions, AdamWOptions, LionOptions, SGDOptions } from '../models/options.gen.js'
+import type {
+  AdamOptions,
+  AdamWOptions,
+  LionOptions,
+  MuonOptions,
+  SGDOptions,
+} from '../models/options.gen.js'
 import type { Tensor } from '../tensor/tensor.js'
 import type { ParamGroup } from './groups.js'
 import { Optimizer } from './optimizer.js'
@@ -70,5 +76,34 @@ export class Lion extends Optimizer<LionOptions> {
     options: LionOptions = {},
   ) {
     super('Lion', parameters, options)
+  }
+}
+
+/**
+ * Muon: the running average of the gradient of a matrix is made nearly orthogonal by Newton–Schulz
+ * iterations, so that a step is equally large in all directions. The defaults are those of PyTorch,
+ * which computes the iterations in bf16; here they are in the type of the parameter.
+ * <https://kellerjordan.github.io/posts/muon/>
+ *
+ * It is for matrices between layers. AdamW steps the groups with `use_muon: false`: one optimizer
+ * with one state, which saves, resumes and follows a schedule as any other, where two would have to
+ * be kept in step. In return the format of PyTorch, whose Muon has no such groups, is for states
+ * without them.
+ *
+ * @example
+ * const optimizer = new Muon(model.muonParameters(), { lr: 1e-3, adjust_lr_fn: 'match_rms_adamw' })
+ * // weight decay for matrices and embeddings alone
+ * new Muon(decayGroups(model.muonParameters(), 0.1), { lr: 1e-3 })
+ */
+export class Muon extends Optimizer<MuonOptions> {
+  /**
+   * @throws XTransformersError (`invalid_options`) with every problem of the options, and where a
+   *   parameter of a group with `use_muon` is no matrix
+   */
+  constructor(
+    parameters: Iterable<Tensor> | readonly ParamGroup<MuonOptions>[],
+    options: MuonOptions = {},
+  ) {
+    super('Muon', parameters, options)
   }
 }

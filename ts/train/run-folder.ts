@@ -1,8 +1,9 @@
 /**
  * The folder with the checkpoints of a run: `step-250/`, each with `model.safetensors`,
- * `optimizer.safetensors` and, last of all, `trainer.json`. A folder without the last one is of a
- * run that ended while it was written, and counts for nothing. So is one whose `trainer.json` was
- * removed, which is how the removal of a checkpoint begins.
+ * `optimizer.safetensors`, where there are averages of the weights `ema.safetensors`, and, last of
+ * all, `trainer.json`. A folder without the last one is of a run that ended while it was written,
+ * and counts for nothing. So is one whose `trainer.json` was removed, which is how the removal of a
+ * checkpoint begins.
  */
 import { files } from '#files'
 import { XTransformersError } from '../errors.js'
@@ -10,6 +11,7 @@ import { openSource, saveTo } from '../io/sources.js'
 import { Promises } from '../promises.js'
 import type { RandomState } from '../tensor/random.js'
 import type { BatchesState } from './batches.js'
+import type { EngineFiles } from './engine.js'
 
 /** The file that makes a checkpoint whole. */
 const STATE = 'trainer.json'
@@ -31,6 +33,8 @@ export interface RunState {
   best: { step: number; loss: number } | null
   /** Evaluations since the best one. */
   stale: number
+  /** Whether there are averages of the weights. */
+  ema: boolean
 }
 
 export class RunFolder {
@@ -44,6 +48,14 @@ export class RunFolder {
   path(step: number, file?: string): string {
     const separator = this.#folder.endsWith('/') || this.#folder.endsWith(':') ? '' : '/'
     return `${this.#folder}${separator}step-${step}${file ? `/${file}` : ''}`
+  }
+
+  /** The files of the tensors of a step. */
+  files(step: number): EngineFiles {
+    const [model, optimizer, ema] = ['model', 'optimizer', 'ema'].map((name) =>
+      this.path(step, `${name}.safetensors`),
+    ) as [string, string, string]
+    return { model, optimizer, ema }
   }
 
   /** The steps that have a folder, in their order, and whether its checkpoint is whole. */
@@ -75,10 +87,7 @@ export class RunFolder {
     // one of that step is replaced: without this file it is none in between
     await files.remove(this.path(step, STATE))
     await files.makeFolder(folder)
-    await writeTensors(
-      this.path(step, 'model.safetensors'),
-      this.path(step, 'optimizer.safetensors'),
-    )
+    await writeTensors(this.files(step))
     const text = `${JSON.stringify(state, null, 2)}\n`
     await saveTo(this.path(step, STATE), async () => new TextEncoder().encode(text))
     return folder
@@ -113,7 +122,7 @@ export class RunFolder {
 }
 
 /** Writes weights and optimizer to these paths. */
-export type WriteTensors = (model: string, optimizer: string) => Promise<void>
+export type WriteTensors = (files: EngineFiles) => Promise<void>
 
 const damaged = (path: string, cause?: unknown) =>
   new XTransformersError(

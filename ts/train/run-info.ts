@@ -24,5 +24,7 @@ export interface RunInfo extends ModelInfo {
   /** Null where the data comes in batches. */
   batch_size: number | null
   grad_accum: number
+  /** The largest norm of the gradients, and the largest size of their elements. */
   clip: number | null
+  clip_value: number | null
 }

@@ -48,6 +48,11 @@ export class Run {
     return this.#now.step
   }
 
+  /** What does the work. */
+  get engine(): Engine {
+    return this.#engine
+  }
+
   /** All that happens, which goes on while it is asked for. */
   async *events(hooks: RunHooks): AsyncGenerator<TrainEvent, void, undefined> {
     this.#hooks = hooks
@@ -91,7 +96,8 @@ export class Run {
 
   async #resume(folder: RunFolder, step: number): Promise<void> {
     const state = await folder.read(step)
-    await this.#engine.load(...tensorFiles(folder, step))
+    requireSameAverages(state, this.#options)
+    await this.#engine.load(folder.files(step))
     this.#options.data.restore(state.data)
     await this.#engine.setRandom(state.random)
     const { seconds, losses, eval_loss, evaluated, sampled, best, stale } = state
@@ -135,7 +141,7 @@ export class Run {
   }
 
   async #step(): Promise<StepEvent | null> {
-    const { data, schedule, max_grad_norm, norms } = this.#options
+    const { data, schedule, clip, norms } = this.#options
     const now = this.#now
     const start = performance.now()
     const share = this.#share()
@@ -147,7 +153,7 @@ export class Run {
       const place = { step: now.step, last_checkpoint: now.checkpoint }
       const due = (now.step + 1) % (norms?.every ?? 1) === 0
       const grad_norms = due && Boolean(norms?.gradients)
-      const settings = { batches, shares, lr, max_grad_norm, place, grad_norms }
+      const settings = { batches, shares, lr, place, grad_norms, ...clip }
       const result = await this.#engine.step(settings)
       const seconds = (performance.now() - start) / 1000
       now.add({ loss: result.loss, tokens, seconds })
@@ -221,12 +227,14 @@ export class Run {
       best: now.best,
       tokens_per_second: now.tokens_per_second,
       checkpoint: now.checkpoint,
+      ema: now.checkpoint && this.#options.ema ? `${now.checkpoint}/ema.safetensors` : null,
     }
   }
 
   /** Uses the model in eval mode, with random numbers that are not the run's. Null: an abort. */
   async #aside<T>(use: () => Promise<T> | T): Promise<T | null> {
     const random = await this.#engine.random()
+    await this.#engine.useAverages(true)
     this.#model.eval()
     try {
       return await use()
@@ -234,6 +242,7 @@ export class Run {
       if (this.#options.signal?.aborted) return null
       throw error
     } finally {
+      await this.#engine.useAverages(false)
       this.#model.train()
       await this.#engine.setRandom(random)
     }
@@ -280,9 +289,10 @@ export class Run {
       random: await this.#engine.random(),
       data: data.state(),
       ...{ losses, eval_loss, evaluated, sampled, best, stale },
+      ema: this.#options.ema !== null,
     }
     await this.#hooks?.before_checkpoint()
-    const path = await this.#folder.write(state, (...files) => this.#engine.save(...files))
+    const path = await this.#folder.write(state, (files) => this.#engine.save(files))
     this.#now.saved = step
     this.#now.checkpoint = path
     await this.#folder.prune(checkpoint.keep, [checkpoint.best ? best?.step : undefined])
@@ -290,7 +300,10 @@ export class Run {
   }
 }
 
-const tensorFiles = (folder: RunFolder, step: number): [model: string, optimizer: string] => [
-  folder.path(step, 'model.safetensors'),
-  folder.path(step, 'optimizer.safetensors'),
-]
+/** @throws XTransformersError (`invalid_checkpoint`) where only one of both runs has averages */
+function requireSameAverages(state: RunState, { ema }: CheckedOptions): void {
+  if (Boolean(state.ema) === (ema !== null)) return
+  const [had, advice] = state.ema ? ['had', 'give ema'] : ['had no', 'leave ema out']
+  const message = `the run of this checkpoint ${had} averages (ema): ${advice} to resume it`
+  throw new XTransformersError('invalid_checkpoint', message)
+}

@@ -122,6 +122,9 @@ const WITHOUT_EFFECT = [
 /** Those that change results where they are true. */
 const UNKNOWN_HERE = ['amsgrad', 'maximize']
 
+/** Settings of Muon that are about its groups for AdamW, which PyTorch's has not. */
+const OF_ADAMW_GROUPS = ['use_muon', 'betas']
+
 /** The settings of a group that are ours; the others are an error where they change results. */
 function ownSettings(kind: string, group: object, place: number): Record<string, unknown> {
   const own: Record<string, unknown> = {}
@@ -138,7 +141,8 @@ function ownSettings(kind: string, group: object, place: number): Record<string,
     }
     if ([...WITHOUT_EFFECT, ...UNKNOWN_HERE, 'decoupled_weight_decay', 'params'].includes(name))
       continue
-    own[name] = value
+    // PyTorch's Muon has null for its default
+    own[name] = name === 'adjust_lr_fn' ? (value ?? 'original') : value
   }
   return own
 }
@@ -194,9 +198,11 @@ function settingsIn(
 ): Record<string, unknown> {
   const own = ownSettings(kind, group, place)
   // by what their groups have not, the optimizers with other rules are told from ours
-  const needed = kind.startsWith('Adam') ? [...known, 'amsgrad'] : known
-  const missing = needed.filter((name) => !(name in group))
-  if (missing.length === 0) return Object.fromEntries(known.map((name) => [name, own[name]]))
+  const needed = kind === 'Muon' ? known.filter((name) => !OF_ADAMW_GROUPS.includes(name)) : known
+  const missing = [...needed, ...(kind === 'Adam' || kind === 'AdamW' ? ['amsgrad'] : [])].filter(
+    (name) => !(name in group),
+  )
+  if (missing.length === 0) return Object.fromEntries(needed.map((name) => [name, own[name]]))
   throw wrong(
     `this is the state of another optimizer than ${kind}: param_groups[${place}] has no ${missing.join(' and no ')}`,
   )

@@ -36,11 +36,23 @@ export function checkBatches(batches: unknown): readonly (readonly unknown[])[] 
   throw wrongStep('batches must be the arguments of forward for each batch: [[tokens]]')
 }
 
-/** @throws XTransformersError (`invalid_argument`) where it is no norm; null where there is none */
-export function checkMaxNorm(max: unknown): number | null {
-  if (max === undefined || max === null) return null
-  if (typeof max === 'number' && max >= 0) return max
-  throw wrongStep(`max_grad_norm must be a number from 0, got ${describeValue(max)}`)
+/** How gradients are limited; null: not at all. */
+export interface Clipping {
+  max_grad_norm: number | null
+  max_grad_value: number | null
+}
+
+/** @throws XTransformersError (`invalid_argument`) where one is no number from 0 */
+export function checkClipping(norm: unknown, value: unknown): Clipping {
+  const check = (max: unknown, name: string) => {
+    if (max === undefined || max === null) return null
+    if (typeof max === 'number' && max >= 0) return max
+    throw wrongStep(`${name} must be a number from 0, got ${describeValue(max)}`)
+  }
+  return {
+    max_grad_norm: check(norm, 'max_grad_norm'),
+    max_grad_value: check(value, 'max_grad_value'),
+  }
 }
 
 /**

@@ -9,12 +9,13 @@ import type { TensorHandle } from '../tensor/handle.js'
 import { tensorsIn } from '../tensor/memory.js'
 import type { CrossEntropyOptions } from '../tensor/operations.js'
 import { Tensor } from '../tensor/tensor.js'
-import { clipGradNorm } from './clip.js'
+import { clipGradNorm, clipGradValue } from './clip.js'
 import { Optimizer } from './optimizer.js'
 import {
   type CheckedObjective,
+  type Clipping,
   checkBatches,
-  checkMaxNorm,
+  checkClipping,
   checkObjective,
   checkWeights,
   type StepResult,
@@ -37,6 +38,11 @@ export interface TrainStepOptions extends CallControl {
    * Absent: they stay as they are.
    */
   max_grad_norm?: number | undefined
+  /**
+   * Limits each element of the gradients to this size, before their norm is limited. Absent: they
+   * stay.
+   */
+  max_grad_value?: number | undefined
   /**
    * How much each batch counts, such as its number of tokens: the step is then that of one batch
    * with all of them. Absent: all batches count the same.
@@ -61,15 +67,14 @@ export interface Batch {
 }
 
 /** A step whose arguments are checked. */
-export interface Step {
+export interface Step extends Clipping {
   batches: readonly Batch[]
   objective: Pick<CheckedObjective, 'kind' | 'options'> | null
-  max_grad_norm: number | null
   /** The share of each batch in the step; null: all have the same. */
   shares: readonly number[] | null
   /**
-   * Called before clipping, and before the optimizer changes the weights, with what the step will
-   * return; where it throws, they stay as they are.
+   * Where the norm is measured: called before clipping, and before the optimizer changes the
+   * weights, with what the step will return; where it throws, they stay as they are.
    */
   before_update?: (result: StepResult) => Promise<void> | void
   signal: AbortSignal | undefined
@@ -100,12 +105,8 @@ export async function trainStep<Model extends Module>(
   batches: readonly Parameters<Model['forward']>[],
   options: TrainStepOptions = {},
 ): Promise<StepResult> {
-  const { objective, max_grad_norm, weights, signal } = checkOptions(options, 'trainStep()', [
-    'objective',
-    'max_grad_norm',
-    'weights',
-    'signal',
-  ])
+  const checkedOptions = checkOptions(options, 'trainStep()', KEYS)
+  const { objective, max_grad_norm, max_grad_value, weights, signal } = checkedOptions
   if (!(model instanceof Module))
     throw wrongStep(`model must be a Module, got ${describeValue(model)}`)
   if (!(optimizer instanceof Optimizer)) {
@@ -120,12 +121,14 @@ export async function trainStep<Model extends Module>(
       free: () => {},
     })),
     objective: checked,
-    max_grad_norm: checkMaxNorm(max_grad_norm),
+    ...checkClipping(max_grad_norm, max_grad_value),
     shares: checkWeights(weights, list.length),
     signal: checkSignal(signal),
   }
   return await inTurn(optimizer, () => runStep(model as Forward, optimizer, step))
 }
+
+const KEYS = ['objective', 'max_grad_norm', 'max_grad_value', 'weights', 'signal']
 
 /** The last step of each optimizer: two at once would add to the same gradients. */
 const lastSteps = new WeakMap<object, Promise<StepResult>>()
@@ -144,7 +147,7 @@ export async function runStep(
   optimizer: StepOptimizer,
   step: Step,
 ): Promise<StepResult> {
-  const { batches, max_grad_norm: max, signal } = step
+  const { batches, signal } = step
   throwIfAborted(signal)
   optimizer.zeroGrad()
   try {
@@ -154,22 +157,30 @@ export async function runStep(
       loss += share * (await addGradients(model, batch, share, step))
     }
     const parameters = optimizer.param_groups.flatMap(({ params }) => params)
-    const clip = (norm: number) => clipGradNorm(parameters, norm, { signal })
-    if (step.before_update && max !== null) {
-      // measured first: clipping by a norm that is not finite would leave nothing to look at
-      const grad_norm = await clip(Infinity)
-      await step.before_update({ loss, grad_norm })
-      if (grad_norm + CLIP_EPSILON > max) await clip(max)
-      await optimizer.step({ signal })
-      return { loss, grad_norm }
-    }
-    const grad_norm = max === null ? null : await clip(max)
+    const grad_norm = await clipGradients(parameters, loss, step)
     await optimizer.step({ signal })
     return { loss, grad_norm }
   } finally {
     // their memory is free for the next forward
     optimizer.zeroGrad()
   }
+}
+
+/** Limits the gradients, and gives their norm before, where it is wanted. */
+async function clipGradients(
+  parameters: readonly Tensor[],
+  loss: number,
+  { max_grad_norm: max, max_grad_value: limit, before_update, signal }: Step,
+): Promise<number | null> {
+  const clip = (norm: number) => clipGradNorm(parameters, norm, { signal })
+  if (max !== null && limit === null && !before_update) return await clip(max)
+  // measured first: clipping by a norm that is not finite would leave nothing to look at
+  const grad_norm = max === null ? null : await clip(Infinity)
+  if (grad_norm !== null) await before_update?.({ loss, grad_norm })
+  if (limit !== null) await clipGradValue(parameters, limit, { signal })
+  // limits of elements have not made it larger
+  if (max !== null && Number(grad_norm) + CLIP_EPSILON > max) await clip(max)
+  return grad_norm
 }
 
 /** What PyTorch adds to a norm before it divides by it. */

@@ -6,7 +6,8 @@ import { DataLoader } from '../data/loader.js'
 import { XTransformersError } from '../errors.js'
 import type { CrossEntropyOptions } from '../tensor/operations.js'
 import { Batches, isUsedUp, type RepeatableData, type TrainData } from './batches.js'
-import type { RunObjective } from './engine.js'
+import { checkEMA, type EMAOptions } from './ema-options.js'
+import type { EngineSettings, RunObjective } from './engine.js'
 import type { LocalOptimizer } from './local-engine.js'
 import type { Logger } from './loggers.js'
 import {
@@ -63,6 +64,14 @@ export interface CheckpointOptions {
   best?: boolean | undefined
 }
 
+/** How gradients are limited. */
+export interface ClipOptions {
+  /** The largest norm of all gradients. */
+  norm?: number | undefined
+  /** The largest size of an element. */
+  value?: number | undefined
+}
+
 /** When a run ends that does not improve any more. */
 export interface EarlyStopOptions {
   /** The number of evaluations without a lower loss. */
@@ -107,8 +116,11 @@ export interface TrainerOptions {
    * @default 1
    */
   grad_accum?: number | undefined
-  /** The largest norm of all gradients; larger ones are scaled down. Absent: they stay. */
-  clip?: number | undefined
+  /**
+   * The largest norm of all gradients; larger ones are scaled down. Or with a largest size of their
+   * elements, which is applied first. Absent: they stay.
+   */
+  clip?: number | ClipOptions | undefined
   /** What makes a loss of what `forward` gives and the `target` of a batch. */
   objective?:
     | 'cross_entropy'
@@ -125,6 +137,11 @@ export interface TrainerOptions {
    * @default false
    */
   resume?: boolean | undefined
+  /**
+   * Averages of the weights, as those of `EMA`: a decay, or its options. Evaluations use them, and
+   * checkpoints hold them beside the weights.
+   */
+  ema?: number | EMAOptions | undefined
   early_stop?: EarlyStopOptions | undefined
   sample?: SampleOptions | undefined
   norms?: NormOptions | undefined
@@ -135,7 +152,7 @@ export interface TrainerOptions {
 }
 
 /** Options whose values are checked, with their defaults. */
-export interface CheckedOptions extends Observed {
+export interface CheckedOptions extends EngineSettings, Observed {
   data: Batches
   batch_size: number | null
   optimizer: unknown
@@ -144,8 +161,7 @@ export interface CheckedOptions extends Observed {
   seconds: number
   schedule: RunSchedule | null
   grad_accum: number
-  max_grad_norm: number
-  objective: RunObjective | null
+  clip: { max_grad_norm: number; max_grad_value: number | null }
   eval: { data: RepeatableData; every: number; batches: number } | null
   checkpoint: { folder: string; every: number | null; keep: number; best: boolean } | null
   resume: boolean
@@ -166,7 +182,7 @@ const KEYS = [
     'grad_accum',
     'clip',
   ],
-  ...['objective', 'eval', 'checkpoint', 'resume', 'early_stop', 'signal'],
+  ...['objective', 'eval', 'checkpoint', 'resume', 'ema', 'early_stop', 'signal'],
   ...['sample', 'norms', 'loggers'],
 ]
 
@@ -198,8 +214,9 @@ export function checkTrainer(given: TrainerOptions): CheckedOptions {
     seconds,
     schedule: options.schedule ?? null,
     grad_accum: positive(options.grad_accum, 'grad_accum', true, 1),
-    max_grad_norm: positive(options.clip, 'clip', false, Infinity),
+    clip: checkClip(options.clip),
     objective: checkRunObjective(options.objective),
+    ema: checkAverages(options.ema),
     eval: evaluation,
     checkpoint,
     resume,
@@ -207,6 +224,22 @@ export function checkTrainer(given: TrainerOptions): CheckedOptions {
     signal: checkSignal(options.signal),
     ...checkObserved(options),
   }
+}
+
+function checkClip(given: TrainerOptions['clip']): CheckedOptions['clip'] {
+  const alone = given === undefined || given === null || typeof given === 'number'
+  const { norm, value }: ClipOptions = alone
+    ? { norm: given ?? undefined }
+    : checkOptions(given, 'clip', ['norm', 'value'])
+  return {
+    max_grad_norm: positive(norm, alone ? 'clip' : 'clip.norm', false, Infinity),
+    max_grad_value: value ? positive(value, 'clip.value', false, 1) : null,
+  }
+}
+
+function checkAverages(given: TrainerOptions['ema']): CheckedOptions['ema'] {
+  if (given === undefined || given === null) return null
+  return checkEMA(typeof given === 'number' ? { decay: given } : given, 'ema')
 }
 
 function checkRunObjective(objective: TrainerOptions['objective']): RunObjective | null {

@@ -1,6 +1,6 @@
 import { XTransformersError } from '../errors.js'
 import type { Module } from '../module/module.js'
-import type { EngineModel } from './engine.js'
+import type { Engine, EngineModel } from './engine.js'
 import type { DoneEvent, TrainEvent } from './events.js'
 import { logged } from './logged.js'
 import { Run } from './run.js'
@@ -39,6 +39,14 @@ export class Trainer implements AsyncIterable<TrainEvent> {
   /** The number of steps so far. */
   get step(): number {
     return this.#run.step
+  }
+
+  /**
+   * The averages of the weights, with the option `ema`: `trainer.ema.copyTo()` puts them into the
+   * model. An `EMA` of the worker for a model that is there.
+   */
+  get ema(): Engine['ema'] {
+    return this.#run.engine.ema
   }
 
   /**

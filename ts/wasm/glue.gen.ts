@@ -94,6 +94,9 @@ export interface MethodsGlue {
   reader(settings: string): Handle
   optimizer(kind: string, parameters: Uint32Array, groups: string): Handle
   clip_grad_norm(parameters: Uint32Array, max: number): number
+  clip_grad_value(parameters: Uint32Array, value: number): void
+  average(averages: Uint32Array, parameters: Uint32Array, decay: number): void
+  swap_values(some: Uint32Array, others: Uint32Array): void
   write_tensors(names: string, tensors: Uint32Array, metadata: string): Uint8Array
   write_optimizer(kind: string, names: string, tensors: Uint32Array, groups: string): Uint8Array
   resolve_options(name: string, options: string): string

@@ -320,6 +320,26 @@ export class WasmFunctions implements NativeFunctions {
     return this.instance.run((glue) => glue.clip_grad_norm(handles(parameters), max))
   }
 
+  clipGradValue(parameters: NativeTensor[], value: number, abort: NativeAbortFlag): Promise<void> {
+    return defer([...parameters], () => this.clipGradValueSync(parameters, value), abort)
+  }
+
+  clipGradValueSync(parameters: NativeTensor[], value: number): void {
+    this.instance.run((glue) => glue.clip_grad_value(handles(parameters), value))
+  }
+
+  average(averages: NativeTensor[], parameters: NativeTensor[], decay: number): Promise<void> {
+    return defer([...averages, ...parameters], () => this.averageSync(averages, parameters, decay))
+  }
+
+  averageSync(averages: NativeTensor[], parameters: NativeTensor[], decay: number): void {
+    this.instance.run((glue) => glue.average(handles(averages), handles(parameters), decay))
+  }
+
+  swapValues(some: NativeTensor[], others: NativeTensor[]): void {
+    this.instance.run((glue) => glue.swap_values(handles(some), handles(others)))
+  }
+
   writeTensors(names: string, tensors: NativeTensor[], metadata: string): Promise<Uint8Array> {
     return defer([...tensors], () => this.writeTensorsSync(names, tensors, metadata))
   }

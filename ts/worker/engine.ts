@@ -5,7 +5,9 @@ import type { Target } from '../io/sources.js'
 import type { TrainBatch } from '../train/batches.js'
 import {
   type Engine,
+  type EngineFiles,
   type EngineResult,
+  type EngineSettings,
   type EngineStep,
   IGNORED,
   type RunObjective,
@@ -14,6 +16,7 @@ import {
 import type { ModelInfo } from '../train/run-info.js'
 import { type Counting, countedTokens, countValues, tokensIn } from '../train/token-count.js'
 import type { Connection } from './client.js'
+import { RemoteEMA } from './ema.js'
 import type { WireObjective } from './protocol.js'
 import type { RemoteHandle } from './remote.js'
 import { RemoteModel } from './remote-model.js'
@@ -44,11 +47,13 @@ export class RemoteEngine implements Engine {
   readonly #objective: RunObjective | null
   readonly #connection: Connection
   readonly #ratios: readonly number[]
+  /** The averages of the weights. */
+  readonly ema: RemoteEMA | null
   /** Of the wrapper, once it was asked for. */
   #ignored: Promise<number> | null = null
 
   /** @throws XTransformersError (`invalid_argument`) where the model is not one of this worker */
-  constructor(model: unknown, optimizer: EngineOptimizer, objective: RunObjective | null) {
+  constructor(model: unknown, optimizer: EngineOptimizer, { objective, ema }: EngineSettings) {
     const { connection } = optimizer[REMOTE]
     if (!(model instanceof RemoteModel) || model[REMOTE].connection !== connection) {
       const message = `Trainer: the model must be one of the worker that the optimizer is in, got ${describeValue(model)}`
@@ -59,6 +64,7 @@ export class RemoteEngine implements Engine {
     this.#objective = objective
     this.#connection = connection
     this.#ratios = ratiosOf(optimizer[RATES])
+    this.ema = ema && new RemoteEMA(connection, model, ema)
   }
 
   get lr(): number {
@@ -82,7 +88,9 @@ export class RemoteEngine implements Engine {
       ...settings,
     }
     const transfer = [...packed, ...(targets ? [targets] : [])].flatMap((part) => part.transfer)
-    return await this.#connection.request('runStep', step, { transfer })
+    const result = await this.#connection.request('runStep', step, { transfer })
+    await this.ema?.update()
+    return result
   }
 
   describe(): Promise<ModelInfo> {
@@ -128,14 +136,20 @@ export class RemoteEngine implements Engine {
     return await this.#connection.request('evaluate', params, { transfer: all })
   }
 
-  async save(model: string, optimizer: string): Promise<void> {
-    await this.#model.save(model)
-    await this.#optimizer.save(optimizer)
+  async useAverages(on: boolean): Promise<void> {
+    await (on ? this.ema?.apply() : this.ema?.restore())
   }
 
-  async load(model: string, optimizer: string): Promise<void> {
+  async save({ model, optimizer, ema }: EngineFiles): Promise<void> {
+    await this.#model.save(model)
+    await this.#optimizer.save(optimizer)
+    await this.ema?.save(ema)
+  }
+
+  async load({ model, optimizer, ema }: EngineFiles): Promise<void> {
     await this.#model.loadWeights(model)
     await this.#optimizer.load(optimizer)
+    await this.ema?.load(ema)
   }
 
   random() {

@@ -5,8 +5,10 @@ import type * as Main from '../models/index.js'
 import type * as kinds from '../models/kinds.js'
 import type { RuntimeInfo } from '../native/runtime.js'
 import type { Memory } from '../tensor/memory.js'
+import type { EMAOptions } from '../train/ema-options.js'
 import type { StepResult } from '../train/step-options.js'
 import type { Connection } from './client.js'
+import { RemoteEMA } from './ema.js'
 import * as models from './models.gen.js'
 import * as optimizers from './optimizers.js'
 import type { LearningRates, WireModel } from './protocol.js'
@@ -40,6 +42,7 @@ const OPTIMIZERS = {
   Adam: optimizers.Adam,
   AdamW: optimizers.AdamW,
   Lion: optimizers.Lion,
+  Muon: optimizers.Muon,
 }
 
 type Models = typeof MODELS
@@ -72,6 +75,12 @@ export type LibraryClasses = {
     of: optimizers.RemoteParameters<OptionsOf<InstanceType<Optimizers[Name]>>>,
     options?: OptionsOf<InstanceType<Optimizers[Name]>>,
   ) => InstanceType<Optimizers[Name]>
+} & {
+  /** As `EMA` of the main library, for a model of this worker. */
+  readonly EMA: new (
+    model: RemoteModel,
+    options?: EMAOptions,
+  ) => RemoteEMA
 }
 
 /**
@@ -101,6 +110,12 @@ export function libraryOf(connection: Connection, rates: LearningRates): Library
     }
     Object.defineProperty(calls, name, { value: named(Bound, name), enumerable: true })
   }
+  const Averages = class extends RemoteEMA {
+    constructor(model: RemoteModel, options?: EMAOptions) {
+      super(connection, model, options)
+    }
+  }
+  Object.defineProperty(calls, 'EMA', { value: named(Averages, 'EMA'), enumerable: true })
   return calls as Library
 }
 

@@ -2,8 +2,14 @@ import { BRAND, type Brand, brand } from '../brand.js'
 import { checkIterable, checkOptions, isRecord } from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import type { Target } from '../io/sources.js'
-import type { AdamOptions, AdamWOptions, LionOptions, SGDOptions } from '../models/options.gen.js'
-import { ENGINE, type Engine, type RunObjective } from '../train/engine.js'
+import type {
+  AdamOptions,
+  AdamWOptions,
+  LionOptions,
+  MuonOptions,
+  SGDOptions,
+} from '../models/options.gen.js'
+import { ENGINE, type Engine, type EngineSettings } from '../train/engine.js'
 import type { StateSaveOptions } from '../train/saved-state.js'
 import type { Connection } from './client.js'
 import { RATES, RemoteEngine } from './engine.js'
@@ -130,8 +136,8 @@ export abstract class RemoteOptimizer<Options extends Rate = Rate> extends Remot
   }
 
   /** @internal */
-  [ENGINE](model: unknown, objective: RunObjective | null): Engine {
-    return new RemoteEngine(model, this as unknown as RemoteOptimizer, objective)
+  [ENGINE](model: unknown, settings: EngineSettings): Engine {
+    return new RemoteEngine(model, this as unknown as RemoteOptimizer, settings)
   }
 
   /** @internal */
@@ -151,6 +157,9 @@ export class AdamW extends RemoteOptimizer<AdamWOptions> {}
 
 /** Lion, in a worker. */
 export class Lion extends RemoteOptimizer<LionOptions> {}
+
+/** Muon, with AdamW for the groups that it is not for, in a worker. */
+export class Muon extends RemoteOptimizer<MuonOptions> {}
 
 function groupsOf<Options>(of: RemoteParameters<Options>): readonly RemoteGroup<Options>[] {
   if (of instanceof RemoteModel) return [{ model: of } as RemoteGroup<Options>]

@@ -80,6 +80,7 @@ export interface WireStep {
   batches: Wire[][]
   objective: WireObjective | null
   max_grad_norm: number | null
+  max_grad_value: number | null
   /** The share of each batch in the step; null: all have the same. */
   shares: readonly number[] | null
 }
@@ -106,6 +107,7 @@ export interface Operations {
     params: { object: Id; class: string; groups: WireGroup[]; options: Wire },
     result: null,
   ]
+  ema: [params: { object: Id; model: Id; options: Wire }, result: null]
   load: [params: { object: Id; source: unknown; options: Wire }, result: WireModel]
   /**
    * A method of a model or an optimizer. `unawaited`: nobody looks at its error, the next call on

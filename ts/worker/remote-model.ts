@@ -4,6 +4,7 @@ import { checkReading, checkSignal, type ReadOptions } from '../control.js'
 import type { Target } from '../io/sources.js'
 import type { ModelDescription } from '../models/describe.js'
 import type { Cacheable } from '../models/stepwise.js'
+import { type MuonGroup, muonGroups } from '../module/matrices.js'
 import type { LoadWeightsOptions, Module } from '../module/module.js'
 import type { LoadResult, LoadStateOptions } from '../module/state.js'
 import type { Quantization } from '../module/submodule.js'
@@ -26,6 +27,9 @@ export interface WorkerWeightsOptions extends LoadWeightsOptions {
    */
   transfer?: boolean | undefined
 }
+
+/** Parameters of a model in a worker that one of the two rules of Muon steps. */
+export type RemoteMuonGroup = MuonGroup<string> & { model: RemoteModel }
 
 /** A loaded model: a constructor that gets this in place of arguments takes it over. */
 export class LoadedRemote {
@@ -116,6 +120,27 @@ export abstract class RemoteModel extends RemoteObject {
   /** Number of single weights, each counted once. Draws no values. */
   numParameters(): Promise<number> {
     return callRemote(this[REMOTE], 'numParameters', [])
+  }
+
+  /**
+   * The parameters in two groups for `Muon`, as `muonParameters` of the main library gives them, by
+   * their names. Draws no values.
+   *
+   * @example
+   * const optimizer = new x.Muon(await model.muonParameters(), { lr: 1e-3 })
+   */
+  async muonParameters(): Promise<[matrices: RemoteMuonGroup, others: RemoteMuonGroup]> {
+    const { parameters } = await this.describe()
+    const [matrices, others] = muonGroups(
+      parameters.map((parameter) => [parameter.name, parameter] as const),
+      ({ shape }) => shape,
+    )
+    const named = ({ params, use_muon }: typeof matrices): RemoteMuonGroup => ({
+      model: this,
+      params: params.map(({ name }) => name),
+      use_muon,
+    })
+    return [named(matrices), named(others)]
   }
 
   /**

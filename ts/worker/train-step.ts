@@ -4,7 +4,7 @@ import type { CrossEntropyOptions } from '../tensor/operations.js'
 import {
   type CheckedObjective,
   checkBatches,
-  checkMaxNorm,
+  checkClipping,
   checkObjective,
   checkWeights,
   wrongStep,
@@ -42,6 +42,11 @@ export interface TrainStep<Model extends Trainable = Trainable> {
    */
   max_grad_norm?: number | undefined
   /**
+   * Limits each element of the gradients to this size, before their norm is limited. Absent: they
+   * stay.
+   */
+  max_grad_value?: number | undefined
+  /**
    * How much each batch counts, such as its number of tokens. Absent: all batches count the same.
    */
   weights?: readonly number[] | undefined
@@ -55,18 +60,15 @@ export interface TrainStep<Model extends Trainable = Trainable> {
 /** A model with a `forward`. */
 export type Trainable = RemoteModel & { readonly forward: (...args: never[]) => Promise<unknown> }
 
-const KEYS = ['model', 'optimizer', 'batches', 'objective', 'max_grad_norm', 'weights', 'signal']
+const KEYS = [
+  ...['model', 'optimizer', 'batches', 'objective', 'max_grad_norm', 'max_grad_value'],
+  ...['weights', 'signal'],
+]
 
 /** @throws XTransformersError (`invalid_argument`) */
 export function packStep(step: TrainStep, connection: Connection): Packed<WireStep> {
-  const {
-    model,
-    optimizer,
-    batches,
-    objective,
-    max_grad_norm: max,
-    weights,
-  } = checkOptions(step, 'trainStep()', KEYS)
+  const { model, optimizer, batches, objective, max_grad_norm, max_grad_value, weights } =
+    checkOptions(step, 'trainStep()', KEYS)
   if (!(model instanceof RemoteModel))
     throw wrongStep(`model must be a model of this worker, got ${describeValue(model)}`)
   if (!(optimizer instanceof RemoteOptimizer))
@@ -74,7 +76,7 @@ export function packStep(step: TrainStep, connection: Connection): Packed<WireSt
   if (model[REMOTE].connection !== connection || optimizer[REMOTE].connection !== connection)
     throw wrongStep('model and optimizer must be of this worker')
   const list = checkBatches(batches)
-  const max_grad_norm = checkMaxNorm(max)
+  const clipping = checkClipping(max_grad_norm, max_grad_value)
   const shares = checkWeights(weights, list.length)
   const packed = list.map((batch, i) => packArguments(batch, connection, `batches[${i}]`))
   const checked = checkObjective(objective, list.length)
@@ -85,7 +87,7 @@ export function packStep(step: TrainStep, connection: Connection): Packed<WireSt
       optimizer: optimizer[REMOTE].id,
       batches: packed.map(({ value }) => value),
       objective: targets?.value ?? null,
-      max_grad_norm,
+      ...clipping,
       shares,
     },
     transfer: [...packed, ...(targets ? [targets] : [])].flatMap(({ transfer }) => transfer),

@@ -45,6 +45,13 @@ impl Gradient {
         self.factor *= factor;
     }
 
+    /// Limits each element to `-limit` to `limit`.
+    pub fn clamp(&mut self, limit: f64) -> Result<()> {
+        let array = elementwise::clamp(self.materialize()?, limit)?;
+        *self = Self { array, factor: 1.0, is_own: true };
+        Ok(())
+    }
+
     /// Adds `more`: in place if the array is not shared, else into a new array.
     pub fn add(&mut self, more: &Array) -> Result<()> {
         self.materialize()?;

@@ -16,6 +16,14 @@ impl BytesByDevice {
         }
     }
 
+    /// Notes a need of `bytes` on `device`, of several that follow each other: the largest counts.
+    pub fn add_in_turn(&mut self, device: &Device, bytes: u64) {
+        match self.0.iter_mut().find(|(known, _)| known.same_device(device)) {
+            Some((_, all)) => all.iter_mut().for_each(|largest| *largest = bytes.max(*largest)),
+            None => self.add(device, bytes),
+        }
+    }
+
     /// Returns an error if the memory of a device does not suffice for all of its arrays together,
     /// for `what`.
     pub fn check_sum(&self, what: &str) -> Result<()> {

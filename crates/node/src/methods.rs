@@ -729,7 +729,7 @@ pub fn reader(env: Env, settings: String) -> napi::Result<NativeReader> {
     report(env, now(|| declared::library::reader(&settings))).map(NativeReader::new)
 }
 
-/// An optimizer. `kind`: SGD, Adam, AdamW or Lion; `groups` is a JSON array with `{ "count",
+/// An optimizer. `kind`: SGD, Adam, AdamW, Lion or Muon; `groups` is a JSON array with `{ "count",
 /// "settings" }` for each group.
 #[napi]
 pub fn optimizer(
@@ -767,6 +767,75 @@ pub fn clip_grad_norm_sync(
         env,
         now_shared(|| declared::library::clip_grad_norm(&parameters, max, &AbortFlag::default())),
     )
+}
+
+/// Limits each element of the gradients to `-value` to `value`.
+#[napi(ts_return_type = "Promise<void>")]
+pub fn clip_grad_value(
+    parameters: Vec<ClassInstance<NativeTensor>>,
+    value: f64,
+    abort: &NativeAbortFlag,
+) -> napi::Result<Work<(), ()>> {
+    let parameters = tensors_of(&parameters)?;
+    let run =
+        move |abort: &AbortFlag| declared::library::clip_grad_value(&parameters, value, abort);
+    Ok(in_background(abort.flag(), run, |()| ()))
+}
+
+/// Limits each element of the gradients to `-value` to `value`.
+#[napi]
+pub fn clip_grad_value_sync(
+    env: Env,
+    parameters: Vec<ClassInstance<NativeTensor>>,
+    value: f64,
+) -> napi::Result<()> {
+    let parameters = tensors_of(&parameters)?;
+    report(
+        env,
+        now_shared(|| {
+            declared::library::clip_grad_value(&parameters, value, &AbortFlag::default())
+        }),
+    )
+}
+
+/// Moves averages towards parameters, pair by pair: `average ← decay · average + (1 - decay) ·
+/// parameter`.
+#[napi(ts_return_type = "Promise<void>")]
+pub fn average(
+    averages: Vec<ClassInstance<NativeTensor>>,
+    parameters: Vec<ClassInstance<NativeTensor>>,
+    decay: f64,
+) -> napi::Result<Work<(), ()>> {
+    let averages = tensors_of(&averages)?;
+    let parameters = tensors_of(&parameters)?;
+    let run = move |_: &AbortFlag| declared::library::average(&averages, &parameters, decay);
+    Ok(in_background(AbortFlag::default(), run, |()| ()))
+}
+
+/// Moves averages towards parameters, pair by pair: `average ← decay · average + (1 - decay) ·
+/// parameter`.
+#[napi]
+pub fn average_sync(
+    env: Env,
+    averages: Vec<ClassInstance<NativeTensor>>,
+    parameters: Vec<ClassInstance<NativeTensor>>,
+    decay: f64,
+) -> napi::Result<()> {
+    let averages = tensors_of(&averages)?;
+    let parameters = tensors_of(&parameters)?;
+    report(env, now_shared(|| declared::library::average(&averages, &parameters, decay)))
+}
+
+/// Exchanges the values of leaves, pair by pair.
+#[napi]
+pub fn swap_values(
+    env: Env,
+    some: Vec<ClassInstance<NativeTensor>>,
+    others: Vec<ClassInstance<NativeTensor>>,
+) -> napi::Result<()> {
+    let some = tensors_of(&some)?;
+    let others = tensors_of(&others)?;
+    report(env, now(|| declared::library::swap_values(&some, &others)))
 }
 
 /// The bytes of a safetensors file of named tensors; `names`, an array, and `metadata`, an object

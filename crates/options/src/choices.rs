@@ -64,6 +64,18 @@ choice! {
 }
 
 choice! {
+    /// How the learning rate of Muon follows the shape of a matrix.
+    AdjustLr as Text {
+        /// `sqrt(max(1, rows / columns))` times.
+        Original = "original",
+        /// `0.2 * sqrt(max(rows, columns))` times.
+        MatchRmsAdamW = "match_rms_adamw",
+        /// `sqrt(rows / columns)` times.
+        SpectralUnclamped = "spectral_unclamped",
+    }
+}
+
+choice! {
     /// A filter of the logits before sampling.
     Filter as Filter {
         /// Keeps the largest logits.

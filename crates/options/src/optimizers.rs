@@ -1,6 +1,6 @@
 //! Options of the optimizers, with PyTorch's defaults.
 
-use crate::{options, NonNegative, Problems};
+use crate::{options, AdjustLr, NonNegative, Problems};
 
 options! {
     /// Options of stochastic gradient descent with momentum.
@@ -88,6 +88,54 @@ options! {
 impl LionOptions {
     fn conflicts(&self, prefix: &str, problems: &mut Problems) {
         check_betas(&self.betas, prefix, problems);
+    }
+}
+
+options! {
+    /// Options of Muon, and of the AdamW that steps the groups with `use_muon` false.
+    /// <https://kellerjordan.github.io/posts/muon/>
+    pub struct MuonOptions {
+        /// Learning rate: of matrices before `adjust_lr_fn`; of AdamW as it is.
+        lr: NonNegative = NonNegative(1e-3),
+        /// Decoupled weight decay: each step multiplies each weight by `1 - lr * weight_decay`.
+        weight_decay: NonNegative = NonNegative(0.1),
+        /// Momentum: share of the old running average of the gradient in the new one.
+        momentum: NonNegative = NonNegative(0.95),
+        /// Nesterov momentum.
+        nesterov: bool = true,
+        /// The three coefficients of the Newton–Schulz iteration.
+        ns_coefficients: Vec<f64> = vec![3.4445, -4.775, 2.0315],
+        /// The least norm that a matrix is divided by; AdamW adds it to the denominator.
+        eps: NonNegative = NonNegative(1e-7),
+        /// Number of steps of the Newton–Schulz iteration.
+        ns_steps: usize = 5,
+        /// How the rate follows the shape of a matrix (rows, columns). `original`:
+        /// `sqrt(max(1, rows / columns))` times; `match_rms_adamw`: `0.2 * sqrt(max(rows, columns))`
+        /// times, so that rate and weight decay of AdamW can be used (<https://arxiv.org/abs/2502.16982>);
+        /// `spectral_unclamped`: `sqrt(rows / columns)` times.
+        adjust_lr_fn: AdjustLr = AdjustLr::Original,
+        /// Whether Muon steps the parameters of this group, which must be matrices; else AdamW.
+        use_muon: bool = true,
+        /// Where `use_muon` is false: decay rates of the running averages of the gradient and of
+        /// its square, two numbers from 0 to below 1.
+        betas: Vec<f64> = vec![0.9, 0.999],
+    }
+    groups {}
+    checks conflicts
+}
+
+/// More steps than this are a slip: five are enough.
+const MAX_NS_STEPS: usize = 99;
+
+impl MuonOptions {
+    fn conflicts(&self, prefix: &str, problems: &mut Problems) {
+        check_betas(&self.betas, prefix, problems);
+        let mut require = |ok, name: &str, text: &str| {
+            problems.require(ok, &format!("{prefix}{name}"), text);
+        };
+        require(self.momentum.0 < 1.0, "momentum", "must be a number from 0 to below 1");
+        require(self.ns_coefficients.len() == 3, "ns_coefficients", "must be three numbers");
+        require(self.ns_steps <= MAX_NS_STEPS, "ns_steps", "must be below 100");
     }
 }
 

@@ -227,6 +227,7 @@ fn training() -> Vec<OptionSet> {
         OptionSet::of::<AdamOptions>("AdamOptions").table("Adam"),
         OptionSet::of::<AdamWOptions>("AdamWOptions").table("AdamW"),
         OptionSet::of::<LionOptions>("LionOptions").table("Lion"),
+        OptionSet::of::<MuonOptions>("MuonOptions").table("Muon"),
         OptionSet::of::<ConstantOptions>("ConstantOptions")
             .of_functions(&["constant"])
             .table("constant"),

@@ -451,7 +451,7 @@ pub fn reader(settings: String) -> Thrown<Handle> {
     now(|| declared::library::reader(&settings)).map(|x| READERS.insert(x))
 }
 
-/// An optimizer. `kind`: SGD, Adam, AdamW or Lion; `groups` is a JSON array with `{ "count",
+/// An optimizer. `kind`: SGD, Adam, AdamW, Lion or Muon; `groups` is a JSON array with `{ "count",
 /// "settings" }` for each group.
 #[wasm_bindgen]
 pub fn optimizer(kind: String, parameters: &[Handle], groups: String) -> Thrown<Handle> {
@@ -464,6 +464,30 @@ pub fn optimizer(kind: String, parameters: &[Handle], groups: String) -> Thrown<
 pub fn clip_grad_norm(parameters: &[Handle], max: f64) -> Thrown<f64> {
     let parameters = handles::tensors(parameters)?;
     now(|| declared::library::clip_grad_norm(&parameters, max, &AbortFlag::default()))
+}
+
+/// Limits each element of the gradients to `-value` to `value`.
+#[wasm_bindgen]
+pub fn clip_grad_value(parameters: &[Handle], value: f64) -> Thrown<()> {
+    let parameters = handles::tensors(parameters)?;
+    now(|| declared::library::clip_grad_value(&parameters, value, &AbortFlag::default()))
+}
+
+/// Moves averages towards parameters, pair by pair: `average ← decay · average + (1 - decay) ·
+/// parameter`.
+#[wasm_bindgen]
+pub fn average(averages: &[Handle], parameters: &[Handle], decay: f64) -> Thrown<()> {
+    let averages = handles::tensors(averages)?;
+    let parameters = handles::tensors(parameters)?;
+    now(|| declared::library::average(&averages, &parameters, decay))
+}
+
+/// Exchanges the values of leaves, pair by pair.
+#[wasm_bindgen]
+pub fn swap_values(some: &[Handle], others: &[Handle]) -> Thrown<()> {
+    let some = handles::tensors(some)?;
+    let others = handles::tensors(others)?;
+    now(|| declared::library::swap_values(&some, &others))
 }
 
 /// The bytes of a safetensors file of named tensors; `names`, an array, and `metadata`, an object

@@ -9,6 +9,7 @@ import { resolveGroups } from '../../models/options.js'
 import { Stepwise } from '../../models/stepwise.js'
 import type { LoadStateOptions } from '../../module/state.js'
 import { noGrad } from '../../tensor/grad-mode.js'
+import type { EMA } from '../../train/ema.js'
 import type { StateSaveOptions } from '../../train/saved-state.js'
 import type { Call } from './call.js'
 import { sourceOf } from './objects.js'
@@ -91,6 +92,17 @@ export const OPTIMIZER_METHODS: Record<
     await optimizer.load(sourceOf(source), options as { key?: string })
     return optimizer.lr
   },
+}
+
+export const EMA_METHODS: Record<string, Method<EMA>> = {
+  updates: (ema) => ema.updates,
+  update: (ema) => ema.update(),
+  apply: (ema) => ema.apply(),
+  restore: (ema) => ema.restore(),
+  copyTo: (ema) => ema.copyTo(),
+  saveBytes: (ema) => ema.saveBytes(),
+  save: (ema, [target]) => ema.save(target as Target),
+  load: (ema, [source]) => ema.load(sourceOf(source)),
 }
 
 function setOptions(optimizer: AnyOptimizer, kind: string, given: object, group: unknown): void {

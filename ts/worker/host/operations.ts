@@ -7,10 +7,12 @@ import type { NativeModel } from '../../models/native-model.js'
 import { info } from '../../native/runtime.js'
 import { memory } from '../../tensor/memory.js'
 import { manualSeed, randomState, setRandomState } from '../../tensor/random.js'
+import { EMA } from '../../train/ema.js'
+import type { EMAOptions } from '../../train/ema-options.js'
 import type { Operation, Params, Request, Result } from '../protocol.js'
 import type { Packed } from '../transfer.js'
 import type { Call } from './call.js'
-import { modelMethod, OPTIMIZER_METHODS } from './methods.js'
+import { EMA_METHODS, modelMethod, OPTIMIZER_METHODS } from './methods.js'
 import { classOf, make, makeOptimizer, register, sourceOf } from './objects.js'
 import { describeRun, runEvaluation, runMeasuredStep, runTrainStep } from './train.js'
 import { Tensors } from './values.js'
@@ -50,6 +52,10 @@ async function callMethod(
     const result = await modelMethod(method)(entry.model, args, call)
     return tensors.pack(tensors.keep(result))
   }
+  if ('averages' in entry) {
+    const run = classOf<(typeof EMA_METHODS)[string]>(EMA_METHODS, method)
+    return tensors.pack(await run(entry.averages, args, call))
+  }
   try {
     const run = classOf<(typeof OPTIMIZER_METHODS)[string]>(OPTIMIZER_METHODS, method)
     return tensors.pack(await run(unawaited ? entry : table.optimizer(object), args, call))
@@ -85,6 +91,13 @@ const HANDLERS: { [K in Operation]: Handler<K> } = {
       object,
       make(table, object, () => makeOptimizer(params, table)),
       kind,
+    )
+    return plain(null)
+  }),
+  ema: inOrder(({ object, model, options }, _, { table }) => {
+    table.addAverages(
+      object,
+      make(table, object, () => new EMA(table.model(model), options as EMAOptions)),
     )
     return plain(null)
   }),

@@ -1,6 +1,7 @@
 import { XTransformersError } from '../../errors.js'
 import type { NativeModel } from '../../models/native-model.js'
 import { FORGET } from '../../module/submodule.js'
+import type { EMA } from '../../train/ema.js'
 import type { Optimizer } from '../../train/optimizer.js'
 import type { Id } from '../protocol.js'
 
@@ -20,7 +21,11 @@ interface OptimizerEntry {
   failure: unknown
 }
 
-type Entry = ModelEntry | OptimizerEntry | { error: unknown }
+interface AveragesEntry {
+  averages: EMA
+}
+
+type Entry = ModelEntry | OptimizerEntry | AveragesEntry | { error: unknown }
 
 /** The models and optimizers of the page, by their numbers. */
 export class Table {
@@ -40,6 +45,10 @@ export class Table {
     this.#entries.set(id, { optimizer, kind, failure: null })
   }
 
+  addAverages(id: Id, averages: EMA): void {
+    this.#entries.set(id, { averages })
+  }
+
   /** Every later call on it fails in the same way. */
   addFailure(id: Id, error: unknown): void {
     this.#entries.set(id, { error })
@@ -48,18 +57,17 @@ export class Table {
   model(id: Id): NativeModel {
     const entry = this.entry(id)
     if ('model' in entry) return entry.model
-    throw new XTransformersError(
-      'invalid_argument',
-      'an optimizer was given where a model is needed',
-    )
+    const what = 'averages' in entry ? 'an EMA' : 'an optimizer'
+    throw new XTransformersError('invalid_argument', `${what} was given where a model is needed`)
   }
 
   optimizer(id: Id): OptimizerEntry {
     const entry = this.entry(id)
     if (!('optimizer' in entry)) {
+      const what = 'averages' in entry ? 'an EMA' : 'a model'
       throw new XTransformersError(
         'invalid_argument',
-        'a model was given where an optimizer is needed',
+        `${what} was given where an optimizer is needed`,
       )
     }
     const { failure } = entry
@@ -69,7 +77,7 @@ export class Table {
   }
 
   /** @throws what its construction threw; XTransformersError (`disposed`) after `dispose()` */
-  entry(id: Id): ModelEntry | OptimizerEntry {
+  entry(id: Id): ModelEntry | OptimizerEntry | AveragesEntry {
     const entry = this.#entries.get(id)
     if (!entry)
       throw new XTransformersError('disposed', 'this was disposed and cannot be used any more')
@@ -85,6 +93,8 @@ export class Table {
       if (!entry || 'error' in entry) continue
       if ('optimizer' in entry) {
         entry.optimizer.dispose()
+      } else if ('averages' in entry) {
+        entry.averages.dispose()
       } else {
         // of a loaded model the page keeps all while it has a part
         if (lost && entry.inner.length === 0) entry.model[FORGET]()

@@ -33,7 +33,7 @@ export function runTrainStep(
   signal: AbortSignal,
   before_update?: Step['before_update'],
 ): Promise<StepResult> {
-  const { objective, max_grad_norm, shares } = step
+  const { objective, max_grad_norm, max_grad_value, shares } = step
   const model = table.model(step.model)
   const batches = step.batches.map((batch, i) =>
     batchOf(model, batch, objective?.targets[i], tensors),
@@ -42,6 +42,7 @@ export function runTrainStep(
     batches,
     objective: objectiveOf(objective),
     max_grad_norm,
+    max_grad_value,
     shares,
     signal,
     ...(before_update && { before_update }),

@@ -41,6 +41,11 @@ impl Leaf {
         }
     }
 
+    /// Limits each element of the gradient to `-limit` to `limit`.
+    pub fn clamp_grad(&self, limit: f64) -> Result<()> {
+        lock(&self.grad).as_mut().map_or(Ok(()), |grad| grad.clamp(limit))
+    }
+
     /// Sets the gradient, or clears it with `None`.
     ///
     /// # Errors

@@ -114,7 +114,7 @@ struct Group {
     settings: Json,
 }
 
-/// An optimizer. `kind`: SGD, Adam, AdamW or Lion; `groups` is a JSON array with `{ "count",
+/// An optimizer. `kind`: SGD, Adam, AdamW, Lion or Muon; `groups` is a JSON array with `{ "count",
 /// "settings" }` for each group.
 pub fn optimizer(kind: &str, parameters: &[Tensor], groups: &str) -> Result<Arc<Optimizer>> {
     let (counts, settings): (Vec<_>, Vec<_>) =
@@ -128,6 +128,22 @@ pub fn optimizer(kind: &str, parameters: &[Tensor], groups: &str) -> Result<Arc<
 /// Scales the gradients so that their common norm is at most `max`. Returns the norm before.
 pub fn clip_grad_norm(parameters: &[Tensor], max: f64, abort: &AbortFlag) -> Heavy<f64> {
     training::clip_grad_norm(&leaves(parameters)?, max, &|| abort.is_set())
+}
+
+/// Limits each element of the gradients to `-value` to `value`.
+pub fn clip_grad_value(parameters: &[Tensor], value: f64, abort: &AbortFlag) -> Heavy<()> {
+    training::clip_grad_value(&leaves(parameters)?, value, &|| abort.is_set())
+}
+
+/// Moves averages towards parameters, pair by pair: `average ← decay · average + (1 - decay) ·
+/// parameter`.
+pub fn average(averages: &[Tensor], parameters: &[Tensor], decay: f64) -> Heavy<()> {
+    training::average(&leaves(averages)?, &leaves(parameters)?, decay)
+}
+
+/// Exchanges the values of leaves, pair by pair.
+pub fn swap_values(some: &[Tensor], others: &[Tensor]) -> Result<()> {
+    training::swap_values(&leaves(some)?, &leaves(others)?)
 }
 
 /// The bytes of a safetensors file of named tensors; `names`, an array, and `metadata`, an object

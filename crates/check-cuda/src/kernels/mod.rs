@@ -68,6 +68,7 @@ pub const CASES: &[Case] = &[
     case("absolute value and sign", ALL, 0.0, pointwise::absolute),
     case("binary", ALL, ROUNDED, pointwise::binary),
     case("affine", ALL, ROUNDED, pointwise::affine),
+    case("lerp and clamp", FLOATS, ROUNDED, pointwise::lerp),
     case("activation", FLOATS, 3e-6, pointwise::activation),
     case("glu", FLOATS, 3e-6, pointwise::glu),
     case("gru", FLOATS, 3e-6, pointwise::gru),
@@ -101,5 +102,6 @@ pub const CASES: &[Case] = &[
     case("linear_cross_entropy", FLOATS, SUMS, losses::linear_cross_entropy),
     case("optimizers in place", WIDE, SUMS, optimizers::in_place),
     case("optimizers", FLOATS, SUMS, optimizers::out_of_place),
+    case("muon", FLOATS, SUMS, optimizers::muon),
     case("sum of squares", FLOATS, SUMS, optimizers::sum_of_squares),
 ];

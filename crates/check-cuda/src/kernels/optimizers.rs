@@ -3,7 +3,7 @@
 use super::inputs::Inputs;
 use crate::error::Result;
 use xt_core::Array;
-use xt_kernels::ops::optimizer::{self, Adam, Lion, Sgd, Step, Update};
+use xt_kernels::ops::optimizer::{self, Adam, AdjustLr, Lion, Muon, Sgd, Step, Update};
 
 /// More than one launch takes.
 const PARAMETERS: u64 = 70;
@@ -71,6 +71,27 @@ pub fn out_of_place(of: &Inputs) -> Result<Vec<Array>> {
         let (weight, step) = optimizer::update_out_of_place(&update)?;
         all.push(weight);
         all.extend(state(&step));
+    }
+    Ok(all)
+}
+
+pub fn muon(of: &Inputs) -> Result<Vec<Array>> {
+    let settings = Muon {
+        lr: 0.1,
+        weight_decay: 0.1,
+        momentum: 0.9,
+        nesterov: true,
+        // they converge: the published ones make rounding errors larger from step to step
+        coefficients: [1.5, -0.5, 0.0],
+        eps: 1e-7,
+        steps: 3,
+        adjust: AdjustLr::Original,
+    };
+    let mut all = Vec::new();
+    for dims in [[of.size(400, 13), of.size(1500, 37)], [of.size(1500, 37), of.size(400, 13)]] {
+        let arrays = [of.normal(&dims, 1)?, of.normal(&dims, 2)?, of.normal(&dims, 3)?];
+        let (weight, buffer) = optimizer::muon(arrays.each_ref(), 0.5, &settings)?;
+        all.extend([weight, buffer]);
     }
     Ok(all)
 }

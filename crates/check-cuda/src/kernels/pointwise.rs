@@ -37,6 +37,11 @@ pub fn unary(of: &Inputs) -> Result<Vec<Array>> {
     Ok(all)
 }
 
+pub fn lerp(of: &Inputs) -> Result<Vec<Array>> {
+    let (a, b) = (of.normal(&dims(of), 1)?, of.normal(&dims(of), 2)?);
+    Ok(vec![elementwise::lerp(&a, &b, 0.25)?, elementwise::clamp(&a, 0.5)?])
+}
+
 pub fn absolute(of: &Inputs) -> Result<Vec<Array>> {
     let x = of.any(&dims(of), 100, 1)?;
     Ok(vec![elementwise::unary(&x, Unary::Abs)?, elementwise::unary(&x, Unary::Sign)?])

@@ -20,6 +20,9 @@ const COMMON: [(&str, Option<bool>); 3] =
 /// Further such settings of Adam and AdamW.
 const OF_ADAM: [(&str, Option<bool>); 2] = [("amsgrad", Some(false)), ("capturable", Some(false))];
 
+/// Settings of Muon that are about its groups for AdamW.
+const OF_ADAMW_GROUPS: [&str; 2] = ["use_muon", "betas"];
+
 /// Bytes reserved for the header of a record and the padding before its content.
 const RECORD: usize = 256;
 
@@ -35,11 +38,11 @@ pub fn write_optimizer(
 ) -> Result<Vec<u8>> {
     let mut state: BTreeMap<i64, Vec<(Node, Node)>> = BTreeMap::new();
     let mut arrays = Vec::new();
+    require_known_in_python(kind, groups)?;
     for (name, tensor) in named {
         let unknown = || Error::Internal(format!("`{name}` is no state of an optimizer"));
         let (index, field) = name.split_once('.').ok_or_else(unknown)?;
-        // in Python they do not save a step count
-        if matches!(kind, OptimizerKind::Sgd | OptimizerKind::Lion) && field == "step" {
+        if !kind.counts_steps() && field == "step" {
             continue;
         }
         let array =
@@ -66,6 +69,20 @@ pub fn write_optimizer(
     write(&pickle(&root), &arrays)
 }
 
+/// Returns an error for groups that PyTorch's optimizer of this kind does not have.
+fn require_known_in_python(kind: OptimizerKind, groups: &Json) -> Result<()> {
+    let of_adamw = |group: &Json| group.get("use_muon") == Some(&Json::Bool(false));
+    let has_some = groups.as_array().is_some_and(|groups| groups.iter().any(of_adamw));
+    if kind != OptimizerKind::Muon || !has_some {
+        return Ok(());
+    }
+    Err(Error::Unsupported(
+        "PyTorch's Muon has no groups for AdamW (`use_muon: false`): save this state as safetensors, \
+         without a name that ends in .pt, .pth, .bin or .ckpt"
+            .into(),
+    ))
+}
+
 /// Writes the records in PyTorch's order.
 fn write(pickle: &[u8], arrays: &[Array]) -> Result<Vec<u8>> {
     let bytes =
@@ -86,11 +103,13 @@ fn write(pickle: &[u8], arrays: &[Array]) -> Result<Vec<u8>> {
 /// The settings of a group.
 fn group(kind: OptimizerKind, settings: &Json) -> Node {
     let text = |name: &str| Node::Text(name.into());
-    let own = settings.as_object().into_iter().flatten();
+    let is_known =
+        |name: &String| kind != OptimizerKind::Muon || !OF_ADAMW_GROUPS.contains(&name.as_str());
+    let own = settings.as_object().into_iter().flatten().filter(|(name, _)| is_known(name));
     let mut pairs: Vec<(Node, Node)> =
         own.map(|(name, value)| (text(name), setting(name, value))).collect();
-    if kind == OptimizerKind::Lion {
-        return Node::Dict(pairs); // lion-pytorch has no other settings
+    if matches!(kind, OptimizerKind::Lion | OptimizerKind::Muon) {
+        return Node::Dict(pairs); // lion-pytorch and PyTorch's Muon have no other settings
     }
     let adam = OF_ADAM.iter().filter(|_| kind != OptimizerKind::Sgd);
     let more = COMMON.iter().chain(adam).chain(&[("fused", None)]);

@@ -1,4 +1,4 @@
-//! Clipping of gradients by their global norm.
+//! Clipping of gradients by their global norm, and by value.
 //!
 //! Source: On the difficulty of training recurrent neural networks,
 //! <https://arxiv.org/abs/1211.5063>.
@@ -11,7 +11,7 @@ use xt_kernels::ops::optimizer::sum_of_squares;
 /// norm before.
 ///
 /// If the norm is NaN, all gradients become NaN; if it is infinite, finite elements become 0 and
-/// infinite ones NaN.
+/// infinite ones NaN. An infinite `max` changes nothing.
 pub fn clip_grad_norm(leaves: &[Arc<Leaf>], max: f64, aborted: &dyn Fn() -> bool) -> Result<f64> {
     let mut squares = 0.0;
     // gradients with a deferred factor contribute the square of that factor
@@ -27,6 +27,9 @@ pub fn clip_grad_norm(leaves: &[Arc<Leaf>], max: f64, aborted: &dyn Fn() -> bool
         squares += alike[0].1.powi(2) * sum_of_squares(&arrays)?;
     }
     let norm = squares.sqrt();
+    if max == f64::INFINITY {
+        return Ok(norm); // the norm alone is wanted
+    }
     // the epsilon is PyTorch's
     let factor = max / (norm + 1e-6);
     // false if the factor is NaN, as in PyTorch: NaN spreads to all gradients
@@ -35,4 +38,16 @@ pub fn clip_grad_norm(leaves: &[Arc<Leaf>], max: f64, aborted: &dyn Fn() -> bool
         leaves.iter().for_each(|leaf| leaf.scale_grad(factor));
     }
     Ok(norm)
+}
+
+/// Limits each element of the gradients to `-value` to `value`. NaN stays NaN. After an error or an
+/// abort a part of the gradients may be limited.
+pub fn clip_grad_value(leaves: &[Arc<Leaf>], value: f64, aborted: &dyn Fn() -> bool) -> Result<()> {
+    for leaf in leaves {
+        if aborted() {
+            return Err(xt_autograd::Error::Aborted.into());
+        }
+        leaf.clamp_grad(value)?;
+    }
+    Ok(())
 }

@@ -1,7 +1,9 @@
-//! Optimizers and gradient clipping.
+//! Optimizers, gradient clipping, and averages of weights.
 
+mod average;
 mod clip;
 mod optimizer;
 
-pub use clip::clip_grad_norm;
+pub use average::{average, swap_values};
+pub use clip::{clip_grad_norm, clip_grad_value};
 pub use optimizer::{Optimizer, OptimizerKind};

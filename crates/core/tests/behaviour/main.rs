@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod average;
 mod beams;
 mod cached_generation;
 mod checkpoint;
@@ -22,6 +23,7 @@ mod initial_values;
 mod masked_generation;
 mod masked_losses;
 mod modes;
+mod muon;
 mod names;
 mod optimizers;
 mod options;

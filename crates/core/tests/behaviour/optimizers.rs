@@ -4,7 +4,7 @@ use crate::common::{array_values, close, float};
 use crate::device::device;
 use serde_json::{json, Value as Json};
 use std::sync::Arc;
-use xt_core::training::{clip_grad_norm, Optimizer, OptimizerKind};
+use xt_core::training::{clip_grad_norm, clip_grad_value, Optimizer, OptimizerKind};
 use xt_core::{checkpoint, Array, Error, Leaf, Rng, Tensor};
 
 const SIZES: [usize; 2] = [5, 3];
@@ -263,4 +263,28 @@ fn clipping_scales_all_gradients_by_their_common_norm() {
     assert_eq!(got(), all);
     leaves.iter().for_each(|l| l.set_grad(None).unwrap());
     assert_eq!(clip_grad_norm(&leaves, 0.1, &|| false).unwrap(), 0.0);
+}
+
+#[test]
+fn gradients_are_clipped_by_value() {
+    let leaves = leaves();
+    let set = |factor: f64| {
+        leaves[0].set_grad(Some(f64s(&[3.0, -0.5, -3.0, 0.0, 0.75]))).unwrap();
+        leaves[0].scale_grad(factor);
+    };
+    let got = || array_values(&leaves[0].grad().unwrap().unwrap());
+    set(1.0);
+    clip_grad_value(&leaves, 1.0, &|| false).unwrap();
+    assert_eq!(got(), [1.0, -0.5, -1.0, 0.0, 0.75]);
+    // what was scaled is limited after that
+    set(0.5);
+    let before = leaves[0].grad().unwrap().unwrap();
+    clip_grad_value(&leaves, 0.3, &|| false).unwrap();
+    assert_eq!(got(), [0.3, -0.25, -0.3, 0.0, 0.3]);
+    // and an array that was handed out stays
+    assert_eq!(array_values(&before), [1.5, -0.25, -1.5, 0.0, 0.375]);
+    clip_grad_value(&leaves, f64::INFINITY, &|| false).unwrap();
+    assert_eq!(got(), [0.3, -0.25, -0.3, 0.0, 0.3]);
+    assert!(leaves[1].grad().unwrap().is_none());
+    assert_eq!(clip_grad_value(&leaves, 0.1, &|| true).unwrap_err().code(), "aborted");
 }

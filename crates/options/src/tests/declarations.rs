@@ -84,7 +84,8 @@ fn assert_defaults<T: Options>(expected: Value) {
     }
 }
 
-/// From the signatures of AttentionLayers, Attention and FeedForward in Python.
+/// From the signatures of AttentionLayers, Attention and FeedForward in Python; at the end those
+/// that Python does not have.
 #[test]
 fn defaults_of_the_layers_are_those_of_python() {
     // a string, since `json!` cannot take this many entries
@@ -108,7 +109,8 @@ fn defaults_of_the_layers_are_those_of_python() {
         "attn_zero_init_output": false, "attn_max_attend_past": null, "attn_qk_norm": false,
         "attn_qk_norm_groups": 1, "attn_qk_norm_scale": 10, "attn_qk_norm_dim_scale": false,
         "attn_one_kv_head": false, "attn_shared_kv": false, "attn_value_dim_head": null,
-        "attn_tensor_product": false
+        "attn_tensor_product": false,
+        "gradient_checkpointing": false
     }"#;
     assert_defaults::<LayersOptions>(serde_json::from_str(layers).unwrap());
 }
@@ -177,6 +179,11 @@ fn defaults_of_sampling_and_of_the_optimizers_are_those_of_python() {
         json!({ "lr": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01 }),
     );
     assert_defaults::<LionOptions>(json!({ "lr": 1e-4, "betas": [0.9, 0.99], "weight_decay": 0 }));
+    assert_defaults::<MuonOptions>(json!({
+        "lr": 1e-3, "weight_decay": 0.1, "momentum": 0.95, "nesterov": true,
+        "ns_coefficients": [3.4445, -4.775, 2.0315], "eps": 1e-7, "ns_steps": 5,
+        "adjust_lr_fn": "original", "use_muon": true, "betas": [0.9, 0.999],
+    }));
 }
 
 #[test]

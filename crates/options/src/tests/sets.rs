@@ -15,6 +15,7 @@ fn classes_calls_and_functions_find_their_options() {
         ("SGD", "SGDOptions"),
         ("AdamW", "AdamWOptions"),
         ("Lion", "LionOptions"),
+        ("Muon", "MuonOptions"),
         ("top_k", "TopKOptions"),
         ("top_p", "TopKOptions"),
         ("top_a", "TopAOptions"),

@@ -1,5 +1,7 @@
-//! SGD, Adam and AdamW, with the options of PyTorch, and Lion; with a state that can be saved.
+//! SGD, Adam, AdamW and Muon, with the options of PyTorch, and Lion; with a state that can be
+//! saved.
 
+mod composed;
 mod settings;
 mod state_dict;
 mod update;
@@ -20,6 +22,8 @@ pub enum OptimizerKind {
     AdamW,
     /// Lion: the sign of a running mean of the gradient.
     Lion,
+    /// Muon for matrices, AdamW for the groups of other parameters.
+    Muon,
 }
 
 impl OptimizerKind {
@@ -30,6 +34,7 @@ impl OptimizerKind {
             "Adam" => Ok(Self::Adam),
             "AdamW" => Ok(Self::AdamW),
             "Lion" => Ok(Self::Lion),
+            "Muon" => Ok(Self::Muon),
             _ => Err(Error::Internal(format!("there is no optimizer {name}"))),
         }
     }
@@ -41,7 +46,13 @@ impl OptimizerKind {
             Self::Adam => "Adam",
             Self::AdamW => "AdamW",
             Self::Lion => "Lion",
+            Self::Muon => "Muon",
         }
+    }
+
+    /// Whether the format of PyTorch has a count of steps: in Python the others do not save one.
+    pub fn counts_steps(self) -> bool {
+        matches!(self, Self::Adam | Self::AdamW)
     }
 }
 
@@ -55,7 +66,7 @@ struct State {
     pub exp_avg: Option<Array>,
     /// Adam: running average of the squared gradient, in the shape of the parameter.
     pub exp_avg_sq: Option<Array>,
-    /// SGD: the momentum buffer, in the shape of the parameter.
+    /// SGD and Muon: the momentum buffer, in the shape of the parameter.
     pub momentum_buffer: Option<Array>,
 }
 

@@ -1,11 +1,14 @@
 //! The settings of the groups of an optimizer.
 
 use super::{Optimizer, OptimizerKind};
-use crate::{Error, Result};
+use crate::{Error, Leaf, Result};
 use serde_json::Value as Json;
+use std::sync::Arc;
 use xt_kernels::ops::optimizer as kernels;
-use xt_options::optimizers::{AdamOptions, AdamWOptions, LionOptions, MomentOptions, SgdOptions};
-use xt_options::{NonNegative, Options};
+use xt_options::optimizers::{
+    AdamOptions, AdamWOptions, LionOptions, MomentOptions, MuonOptions, SgdOptions,
+};
+use xt_options::{AdjustLr, NonNegative, Options, Problems};
 
 /// The settings of one group; `first` and `step` are set per parameter.
 pub enum GroupSettings {
@@ -15,6 +18,8 @@ pub enum GroupSettings {
     Adam(kernels::Adam),
     /// Of Lion.
     Lion(kernels::Lion),
+    /// Of a group of matrices of Muon.
+    Muon(kernels::Muon),
 }
 
 impl GroupSettings {
@@ -22,7 +27,7 @@ impl GroupSettings {
     pub fn state_arrays(&self) -> u64 {
         match self {
             GroupSettings::Sgd(settings) if settings.momentum == 0.0 => 0,
-            GroupSettings::Sgd(_) | GroupSettings::Lion(_) => 1,
+            GroupSettings::Sgd(_) | GroupSettings::Lion(_) | GroupSettings::Muon(_) => 1,
             GroupSettings::Adam(_) => 2,
         }
     }
@@ -36,15 +41,35 @@ impl Optimizer {
             .enumerate()
             .map(|(i, g)| self.settings(i, g))
             .collect::<Result<Vec<_>>>()?;
+        self.check_matrices(&settings)?;
         match settings.len() == self.groups.len() {
             true => Ok(settings),
             false => Err(Error::Internal("settings for another number of groups".into())),
         }
     }
 
+    /// Returns an error if Muon is to step what is no matrix.
+    fn check_matrices(&self, settings: &[GroupSettings]) -> Result<()> {
+        let is_muon = |group: usize| matches!(settings.get(group), Some(GroupSettings::Muon(_)));
+        let wrong =
+            |(leaf, group): &(&Arc<Leaf>, usize)| is_muon(*group) && leaf.shape().len() != 2;
+        let Some((leaf, group)) = self.leaves.iter().zip(self.group_of()).find(wrong) else {
+            return Ok(());
+        };
+        let mut problems = Problems::default();
+        problems.add(
+            format!("param_groups[{group}].params"),
+            format!(
+                "Muon steps matrices, and one has the shape {:?}: new Muon(model.muonParameters()) \
+                 steps the hidden matrices of a model with Muon and all else with AdamW",
+                leaf.shape()
+            ),
+        );
+        Err(Error::Options { class: self.kind.name().into(), problems })
+    }
+
     /// Parses the settings of a group.
     fn settings(&self, group: usize, json: &Json) -> Result<GroupSettings> {
-        let beta = |betas: &[f64], i: usize| betas.get(i).copied().unwrap_or_default();
         let adam = |o: MomentOptions, weight_decay: NonNegative, decoupled| {
             GroupSettings::Adam(kernels::Adam {
                 lr: o.lr.0,
@@ -86,6 +111,7 @@ impl Optimizer {
                     weight_decay: weight_decay.0,
                 })
             }
+            OptimizerKind::Muon => muon(self.parse(group, json)?),
         })
     }
 
@@ -104,4 +130,39 @@ impl Optimizer {
     pub fn check(&self, groups: &[Json]) -> Result<()> {
         groups.iter().enumerate().try_for_each(|(i, g)| self.settings(i, g).map(|_| ()))
     }
+}
+
+/// One of two betas; they were checked.
+fn beta(betas: &[f64], i: usize) -> f64 {
+    betas.get(i).copied().unwrap_or_default()
+}
+
+/// The settings of a group of Muon: of matrices, or of what AdamW steps.
+fn muon(o: MuonOptions) -> GroupSettings {
+    if !o.use_muon {
+        return GroupSettings::Adam(kernels::Adam {
+            lr: o.lr.0,
+            beta1: beta(&o.betas, 0),
+            beta2: beta(&o.betas, 1),
+            eps: o.eps.0,
+            weight_decay: o.weight_decay.0,
+            decoupled: true,
+            step: 0,
+        });
+    }
+    let coefficient = |i: usize| o.ns_coefficients.get(i).copied().unwrap_or_default();
+    GroupSettings::Muon(kernels::Muon {
+        lr: o.lr.0,
+        weight_decay: o.weight_decay.0,
+        momentum: o.momentum.0,
+        nesterov: o.nesterov,
+        coefficients: [coefficient(0), coefficient(1), coefficient(2)],
+        eps: o.eps.0,
+        steps: o.ns_steps,
+        adjust: match o.adjust_lr_fn {
+            AdjustLr::Original => kernels::AdjustLr::Original,
+            AdjustLr::MatchRmsAdamW => kernels::AdjustLr::MatchRmsAdamW,
+            AdjustLr::SpectralUnclamped => kernels::AdjustLr::SpectralUnclamped,
+        },
+    })
 }

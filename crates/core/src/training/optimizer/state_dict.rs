@@ -54,6 +54,7 @@ impl Optimizer {
             OptimizerKind::Sgd => &["step", "momentum_buffer"],
             OptimizerKind::Adam | OptimizerKind::AdamW => &["step", "exp_avg", "exp_avg_sq"],
             OptimizerKind::Lion => &["step", "exp_avg"],
+            OptimizerKind::Muon => &["step", "momentum_buffer", "exp_avg", "exp_avg_sq"],
         };
         let place = name
             .split_once('.')
@@ -84,8 +85,8 @@ impl Optimizer {
 
     /// Returns an error if the state of a parameter is incomplete.
     fn check_whole(&self, index: usize, own: &mut State) -> Result<()> {
-        if matches!(self.kind, OptimizerKind::Sgd | OptimizerKind::Lion) {
-            // in Python they do not save a step count
+        let of_adamw = own.exp_avg.is_some() && self.kind == OptimizerKind::Muon;
+        if !self.kind.counts_steps() && !of_adamw {
             let there = own.momentum_buffer.is_some() || own.exp_avg.is_some();
             own.step = own.step.max(u64::from(there));
             return Ok(());

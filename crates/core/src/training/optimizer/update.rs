@@ -1,6 +1,7 @@
 //! A step of an optimizer: all updates are prepared before the first is applied. And the memory
 //! that steps need.
 
+use super::composed::{Composed, Rule};
 use super::settings::GroupSettings;
 use super::{Optimizer, State};
 use crate::memory::BytesByDevice;
@@ -15,6 +16,8 @@ enum PlannedUpdate {
     /// To be computed when it is applied, updating the state in place. Only the new weights of a
     /// few parameters are allocated at a time.
     InPlace(Update),
+    /// To be computed when it is applied.
+    Composed(Composed),
 }
 
 /// Small parameters are updated in one batch of at most this many elements: on the CPU few, whose
@@ -77,6 +80,7 @@ impl Optimizer {
         aborted: &dyn Fn() -> bool,
     ) -> Result<Vec<(usize, PlannedUpdate)>> {
         let (mut planned, mut needed) = (Vec::new(), BytesByDevice::default());
+        let mut in_turn = BytesByDevice::default();
         for (index, group) in self.group_of().enumerate() {
             if aborted() {
                 return Err(xt_autograd::Error::Aborted.into());
@@ -88,11 +92,19 @@ impl Optimizer {
             }
             if let Some((grad, factor)) = leaf.grad_and_factor().filter(|_| leaf.requires_grad()) {
                 let plan = self.plan(index, (grad, factor), &settings[group])?;
-                if matches!(plan, PlannedUpdate::InPlace(_)) {
-                    needed.add(&leaf.device(), leaf.bytes());
+                match &plan {
+                    PlannedUpdate::InPlace(_) => needed.add(&leaf.device(), leaf.bytes()),
+                    PlannedUpdate::Composed(of) => {
+                        needed.add(&leaf.device(), leaf.bytes());
+                        in_turn.add_in_turn(&leaf.device(), of.working_bytes());
+                    }
+                    PlannedUpdate::Computed(..) => {}
                 }
                 planned.push((index, plan));
             }
+        }
+        for (device, bytes) in in_turn.each() {
+            bytes.iter().for_each(|bytes| needed.add(device, *bytes));
         }
         // checks all of them together: old weights that are referenced elsewhere are not freed
         // during the step
@@ -108,6 +120,11 @@ impl Optimizer {
         for (index, plan) in planned {
             match plan {
                 PlannedUpdate::Computed(weight, step) => self.put(index, weight, step)?,
+                PlannedUpdate::Composed(of) => {
+                    let (weight, state) = of.compute(self.state[index].step + 1)?;
+                    self.leaves[index].set(weight)?;
+                    self.state[index] = state;
+                }
                 PlannedUpdate::InPlace(update) => {
                     let (dtype, device) = (update.weight.dtype(), update.weight.device());
                     let fits = |(_, other): &(usize, Update)| {
@@ -161,6 +178,11 @@ impl Optimizer {
             }
         };
         let step = match settings {
+            GroupSettings::Muon(s) => {
+                let buffer = existing_or_zeros(&old.momentum_buffer)?;
+                let rule = Rule::Muon(*s, buffer);
+                return Ok(PlannedUpdate::Composed(Composed { weight, grad, factor, rule }));
+            }
             GroupSettings::Sgd(s) => {
                 let settings = kernels::Sgd { first: old.momentum_buffer.is_none(), ..*s };
                 Step::Sgd {

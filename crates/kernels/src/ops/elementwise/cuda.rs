@@ -7,6 +7,7 @@ use std::sync::Arc;
 kernel_args! {
     BinaryArgs { y: u64, a: u64, b: u64, count: u64, axes: Axes<2>, op: u32 }
     UnaryArgs { y: u64, x: u64, count: u64, axes: Axes<1>, op: u32 }
+    LerpArgs { y: u64, a: u64, b: u64, count: u64, t: f64, axes: Axes<2> }
     AffineArgs { y: u64, x: u64, count: u64, scale: f64, offset: f64, axes: Axes<1> }
 }
 
@@ -55,5 +56,19 @@ pub(super) fn affine(x: &Array, scale: f64, offset: f64, gpu: &Arc<Gpu>) -> Resu
         axes: Axes::new(x.dims(), [x.stride()])?,
     };
     gpu.for_each(name("affine", x.dtype()), x.elem_count(), &args)?;
+    Ok(y.into())
+}
+
+pub(super) fn lerp(a: &Array, b: &Array, t: f64, gpu: &Arc<Gpu>) -> Result<Array> {
+    let y = CudaArray::uninit(gpu, a.dtype(), a.shape())?;
+    let args = LerpArgs {
+        y: y.address(),
+        a: a.address()?,
+        b: b.address()?,
+        count: a.elem_count() as u64,
+        t,
+        axes: Axes::new(a.dims(), [a.stride(), b.stride()])?,
+    };
+    gpu.for_each(name("lerp", a.dtype()), a.elem_count(), &args)?;
     Ok(y.into())
 }

@@ -23,6 +23,15 @@ struct UnaryArgs {
   u32 op;
 };
 
+struct LerpArgs {
+  void* y;
+  const void* a;
+  const void* b;
+  u64 count;
+  double t;
+  Axes<2> axes;
+};
+
 struct AffineArgs {
   void* y;  // contiguous
   const void* x;
@@ -119,10 +128,26 @@ DEVICE void affine(const AffineArgs& args) {
   }
 }
 
+/// a + t (b - a)
+template <typename T>
+DEVICE void lerp(const LerpArgs& args) {
+  typedef Number<T> N;
+  typedef typename N::Compute C;
+  T* y = static_cast<T*>(args.y);
+  const T* a = static_cast<const T*>(args.a);
+  const T* b = static_cast<const T*>(args.b);
+  FOR_EACH(i, args.count) {
+    Offsets<2> from = offsets(args.axes, args.count, i);
+    C start = N::load(a[from.at[0]]);
+    y[i] = N::store(start + C(args.t) * (N::load(b[from.at[1]]) - start));
+  }
+}
+
 #define BINARY(suffix, T) \
   KERNEL(binary_##suffix, BinaryArgs) { binary<T>(args); }
 #define REAL(suffix, T)                                 \
   KERNEL(unary_##suffix, UnaryArgs) { unary<T>(args); } \
+  KERNEL(lerp_##suffix, LerpArgs) { lerp<T>(args); }    \
   KERNEL(affine_##suffix, AffineArgs) { affine<T>(args); }
 #define INTEGER(suffix, T)                                      \
   KERNEL(unary_##suffix, UnaryArgs) { unary_integer<T>(args); } \

@@ -1,4 +1,6 @@
 use super::binary::{add, binary, Binary, BinaryKernel};
+use super::clamp;
+use super::lerp::Lerp;
 use super::unary::{unary, Affine, Unary, UnaryKernel};
 use crate::kernel::run;
 use crate::testing::{assert_matches_reference, device, lengths, normal, on_device, reference};
@@ -9,6 +11,7 @@ fn equals_the_reference() {
     assert_matches_reference::<BinaryKernel>(1e-6);
     assert_matches_reference::<UnaryKernel>(2e-6);
     assert_matches_reference::<Affine>(1e-6);
+    assert_matches_reference::<Lerp>(1e-6);
 }
 
 #[test]
@@ -16,6 +19,21 @@ fn what_does_not_fit_is_an_error() {
     let (a, b) = (on_device(&normal(&[7, 500], 1)), on_device(&normal(&[7], 1)));
     assert!(binary(&a, &b, Binary::Add).is_err());
     assert!(add(&a, &a.to_dtype(DType::F64).unwrap()).is_err());
+}
+
+#[test]
+fn values_are_clamped_and_nan_stays() {
+    for dtype in [DType::F32, DType::F64, DType::F16, DType::BF16] {
+        let of = |values: &[f64]| {
+            let array = Array::from_slice(values, values.len(), &Device::Cpu).unwrap();
+            on_device(&array.to_dtype(dtype).unwrap())
+        };
+        let got = clamp(&of(&[-3.0, -0.5, 0.0, 0.5, 2.0, f64::INFINITY, f64::NAN]), 0.5).unwrap();
+        let got: Vec<f64> = got.to_dtype(DType::F64).unwrap().to_vec1().unwrap();
+        assert_eq!(got[..6], [-0.5, -0.5, 0.0, 0.5, 0.5, 0.5]);
+        assert!(got[6].is_nan() && got.len() == 7);
+    }
+    assert!(clamp(&Array::new(&[1_i64], &device()).unwrap(), 1.0).is_err());
 }
 
 const BINARY: [Binary; 6] =

@@ -1,0 +1,44 @@
+//! Steps that are made of operations on whole arrays, one parameter after the other.
+
+use super::State;
+use crate::{Array, DType, Result};
+use xt_kernels::ops::optimizer::{muon, Muon};
+
+/// The step of a parameter, with its state.
+pub(super) enum Rule {
+    /// Muon, with the momentum buffer.
+    Muon(Muon, Array),
+}
+
+/// The update of a parameter, to be computed when it is applied.
+pub(super) struct Composed {
+    pub weight: Array,
+    pub grad: Array,
+    /// Factor by which the gradient is multiplied first.
+    pub factor: f64,
+    pub rule: Rule,
+}
+
+impl Composed {
+    /// The new weight, and the state after step number `step`.
+    pub fn compute(&self, step: u64) -> Result<(Array, State)> {
+        match &self.rule {
+            Rule::Muon(settings, buffer) => {
+                let arrays = [&self.weight, &self.grad, buffer];
+                let (weight, buffer) = muon(arrays, self.factor, settings)?;
+                Ok((weight, State { step, momentum_buffer: Some(buffer), ..State::default() }))
+            }
+        }
+    }
+
+    /// Bytes of the arrays that are there at the same time, at most, besides the new weight.
+    pub fn working_bytes(&self) -> u64 {
+        let arrays = match self.rule {
+            // buffer, direction, x, two matrices of at most its size, a product and a sum
+            Rule::Muon(..) => 7,
+        };
+        // half precision is computed in f32
+        let size = self.weight.dtype().size_in_bytes().max(DType::F32.size_in_bytes());
+        (self.weight.elem_count() as u64).saturating_mul(arrays * size as u64)
+    }
+}

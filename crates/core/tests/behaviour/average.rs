@@ -1,0 +1,73 @@
+//! Averages of weights.
+
+use crate::common::{array_values, close};
+use crate::device::device;
+use std::sync::Arc;
+use xt_core::training::{average, swap_values};
+use xt_core::{Array, DType, Leaf, Rng};
+
+fn leaf(count: usize, seed: u64) -> Arc<Leaf> {
+    let values = Rng::new(seed, 0).stream().normal(count);
+    Arc::new(Leaf::new(Array::from_vec(values, count, &device()).unwrap()))
+}
+
+fn values(leaf: &Leaf) -> Vec<f64> {
+    array_values(&leaf.values().unwrap())
+}
+
+#[test]
+fn averages_move_towards_the_weights() {
+    let (leaves, averages) = ([leaf(5, 1), leaf(0, 2)], [leaf(5, 3), leaf(0, 4)]);
+    let (mut want, weights) = (values(&averages[0]), values(&leaves[0]));
+    for _ in 0..3 {
+        average(&averages, &leaves, 0.9).unwrap();
+        want.iter_mut().zip(&weights).for_each(|(mean, w)| *mean = 0.9 * *mean + 0.1 * w);
+        close(&values(&averages[0]), &want, 1e-12);
+    }
+    assert_eq!(values(&leaves[0]), weights);
+}
+
+#[test]
+fn an_average_that_shares_its_values_leaves_the_weights_alone() {
+    let own = leaf(4, 1);
+    let mean = Arc::new(Leaf::new(own.values().unwrap()));
+    let before = values(&own);
+    own.set(leaf(4, 2).values().unwrap()).unwrap();
+    let after = values(&own);
+    average(&[mean.clone()], &[own.clone()], 0.5).unwrap();
+    assert_eq!(values(&own), after);
+    let want: Vec<f64> = before.iter().zip(&after).map(|(a, b)| (a + b) / 2.0).collect();
+    close(&values(&mean), &want, 1e-12);
+}
+
+#[test]
+fn values_are_exchanged_and_back() {
+    let (a, b) = ([leaf(3, 1), leaf(2, 2)], [leaf(3, 3), leaf(2, 4)]);
+    let all = |leaves: &[Arc<Leaf>]| leaves.iter().map(|leaf| values(leaf)).collect::<Vec<_>>();
+    let (of_a, of_b) = (all(&a), all(&b));
+    swap_values(&a, &b).unwrap();
+    assert_eq!((all(&a), all(&b)), (of_b.clone(), of_a.clone()));
+    swap_values(&a, &b).unwrap();
+    assert_eq!((all(&a), all(&b)), (of_a, of_b));
+}
+
+#[test]
+fn averages_follow_their_weights_to_another_type() {
+    let (own, mean) = (leaf(3, 1), leaf(3, 2));
+    own.move_to(&device(), DType::F32).unwrap();
+    average(&[mean.clone()], &[own], 0.5).unwrap();
+    assert_eq!(mean.dtype(), DType::F32);
+}
+
+#[test]
+fn what_does_not_fit_changes_nothing() {
+    let (a, b) = (leaf(3, 1), leaf(4, 2));
+    assert!(average(&[a.clone()], &[b.clone()], 0.5).is_err());
+    let gone = leaf(3, 4);
+    gone.release();
+    let before = values(&a);
+    for error in [average(&[a.clone()], &[gone.clone()], 0.5), swap_values(&[a.clone()], &[gone])] {
+        assert_eq!(error.unwrap_err().code(), "disposed");
+    }
+    assert_eq!(values(&a), before);
+}
