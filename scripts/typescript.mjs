@@ -13,6 +13,7 @@ import {
 import { dirname, join, relative } from 'node:path'
 import { bundle, bundleEdge } from './bundle.mjs'
 import { bin, Failure, hashOf, readText, root, run, say } from './lib.mjs'
+import { TRAINING_EXAMPLES } from './training-examples.mjs'
 
 const SOURCES = [
   'ts',
@@ -21,6 +22,7 @@ const SOURCES = [
   'scripts/parity.ts',
   'scripts/replay.ts',
   'test/parity',
+  ...TRAINING_EXAMPLES.map((name) => `examples/${name}/src`),
   'tsconfig.json',
   'tsconfig.esm.json',
   'tsconfig.cjs.json',
