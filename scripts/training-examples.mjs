@@ -7,7 +7,7 @@ import { Failure, root, run } from './lib.mjs'
 import { check } from './parts.mjs'
 import { colours } from './rust.mjs'
 
-export const TRAINING_EXAMPLES = ['vit-mnist']
+export const TRAINING_EXAMPLES = ['masked-language-model', 'vit-mnist', 'copy']
 
 /** The compiled program of an example. */
 export function exampleProgram(name) {
