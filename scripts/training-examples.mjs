@@ -7,7 +7,9 @@ import { Failure, root, run } from './lib.mjs'
 import { check } from './parts.mjs'
 import { colours } from './rust.mjs'
 
-export const TRAINING_EXAMPLES = ['masked-language-model', 'vit-mnist', 'copy']
+export const TRAINING_EXAMPLES = [
+  ...['char-gpt', 'masked-language-model', 'vit-mnist', 'copy', 'forecasting'],
+]
 
 /** The compiled program of an example. */
 export function exampleProgram(name) {

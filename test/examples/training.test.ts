@@ -31,7 +31,7 @@ describe.each(TRAINING_EXAMPLES)('examples/%s', (name) => {
     const { code, said } = await run(name, [])
     expect(said).toMatch(/the goal is/)
     expect(code, said).toBe(0)
-  })
+  }, 240_000)
 
   it('ends with an error where a model that has learned nothing misses the goal', async () => {
     const { code, said } = await run(name, ['--steps', '1'])
