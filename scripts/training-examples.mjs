@@ -8,7 +8,8 @@ import { check } from './parts.mjs'
 import { colours } from './rust.mjs'
 
 export const TRAINING_EXAMPLES = [
-  ...['char-gpt', 'masked-language-model', 'vit-mnist', 'copy', 'forecasting'],
+  ...['char-gpt', 'masked-language-model', 'vit-mnist', 'copy', 'captions'],
+  ...['forecasting'],
 ]
 
 /** The compiled program of an example. */
