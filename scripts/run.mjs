@@ -20,10 +20,11 @@ const [command, ...args] = process.argv.slice(2)
 const parts = command === 'replay' ? ['packages', 'addon', 'wasm', 'ts'] : undefined
 let file
 await main(async () => {
-  file =
-    command === 'example'
-      ? exampleProgram(args.shift())
-      : join(root, 'dist/commands', COMMANDS[command])
+  if (command === 'example') {
+    const name = args.shift()
+    file = exampleProgram(name)
+    process.chdir(join(root, 'examples', name)) // where it keeps its checkpoints
+  } else file = join(root, 'dist/commands', COMMANDS[command])
   await ensure(parts)
 })
 if (args.includes('--emulate')) {

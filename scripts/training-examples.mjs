@@ -16,7 +16,8 @@ export const TRAINING_EXAMPLES = [
 export function exampleProgram(name) {
   if (TRAINING_EXAMPLES.includes(name))
     return join(root, 'dist/commands/examples', name, 'src/main.js')
-  throw new Failure(`No example is named ${name}; there is: ${TRAINING_EXAMPLES.join(', ')}.`)
+  const wrong = name ? `No example is named ${name}` : 'Name an example'
+  throw new Failure(`${wrong}; there is: ${TRAINING_EXAMPLES.join(', ')}.`)
 }
 
 /** Runs an example at full size; it fails where it misses its goal. */
