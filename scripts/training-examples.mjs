@@ -9,7 +9,7 @@ import { colours } from './rust.mjs'
 
 export const TRAINING_EXAMPLES = [
   ...['char-gpt', 'masked-language-model', 'vit-mnist', 'copy', 'captions'],
-  ...['transformer-xl', 'forecasting'],
+  ...['transformer-xl', 'forecasting', 'pali'],
 ]
 
 /** The compiled program of an example. */
