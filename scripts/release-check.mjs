@@ -1,6 +1,6 @@
 // What takes too long for `npm test`, to be run before a release: all that can be done without
 // publishing. `npm run release:check -- NAME ...` runs the parts whose name contains one of the
-// names: `slow`, `cuda`, `crates`, `platforms`, `workflows`, `install`, `publish`.
+// names: `slow`, `examples`, `cuda`, `crates`, `platforms`, `workflows`, `install`, `publish`.
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { runnable } from './cross/runtimes.mjs'
@@ -17,6 +17,7 @@ import { documentation, examples, packages } from './release/crates.mjs'
 import { checkWorkflows } from './release/workflows.mjs'
 import { CARGO_TEST, colours, rustCounts } from './rust.mjs'
 import { slowFiles, WITH_SLOW } from './slow.mjs'
+import { TRAINING_EXAMPLES, wholeExample } from './training-examples.mjs'
 import { vitest } from './vitest.mjs'
 
 const SANITIZERS = [
@@ -104,8 +105,21 @@ const SLOW_PARTS = {
   'slow: vitest browser': () => slowTests('browser'),
 }
 
+/** The examples that train, at full size. */
+function exampleParts() {
+  const part = (name) => [
+    `examples: ${name}`,
+    async () => {
+      await ensure()
+      return wholeExample(name)
+    },
+  ]
+  return Object.fromEntries(TRAINING_EXAMPLES.map(part))
+}
+
 const PARTS = {
   ...SLOW_PARTS,
+  ...exampleParts(),
   'crates: documentation': documentation,
   'crates: examples': examples,
   'crates: packages': packages,

@@ -5,6 +5,7 @@ import { pathToFileURL } from 'node:url'
 import { emulatedDriver } from './cuda/emulator.mjs'
 import { ensure, main } from './ensure.mjs'
 import { root, run } from './lib.mjs'
+import { exampleProgram } from './training-examples.mjs'
 
 /** The compiled file of each command, in dist/commands. */
 const COMMANDS = {
@@ -16,8 +17,16 @@ const COMMANDS = {
 
 const [command, ...args] = process.argv.slice(2)
 // the others do not need WebAssembly, whose tools take minutes to build
-await main(() => ensure(command === 'replay' ? ['packages', 'addon', 'wasm', 'ts'] : undefined))
-const file = join(root, 'dist/commands', COMMANDS[command])
+const parts = command === 'replay' ? ['packages', 'addon', 'wasm', 'ts'] : undefined
+let file
+await main(async () => {
+  if (command === 'example') {
+    const name = args.shift()
+    file = exampleProgram(name)
+    process.chdir(join(root, 'examples', name)) // where it keeps its checkpoints
+  } else file = join(root, 'dist/commands', COMMANDS[command])
+  await ensure(parts)
+})
 if (args.includes('--emulate')) {
   // the driver is looked for where the loader has looked when the process started
   const { code } = await run(process.execPath, [file, ...args], {

@@ -14,6 +14,7 @@ import { dirname, join, relative } from 'node:path'
 import { bundle, bundleEdge } from './bundle.mjs'
 import { bin, Failure, hashOf, readText, root, run, say } from './lib.mjs'
 import { ensureReport } from './report.mjs'
+import { TRAINING_EXAMPLES } from './training-examples.mjs'
 
 const SOURCES = [
   'ts',
@@ -22,6 +23,7 @@ const SOURCES = [
   'scripts/parity.ts',
   'scripts/replay.ts',
   'test/parity',
+  ...TRAINING_EXAMPLES.map((name) => `examples/${name}/src`),
   'tsconfig.json',
   'tsconfig.esm.json',
   'tsconfig.cjs.json',

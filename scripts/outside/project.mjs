@@ -120,7 +120,7 @@ export class Project {
 
   /** A project of the repository, as git has it. */
   copy(from) {
-    const built = /\/(node_modules|dist|\.next|\.wrangler|model\.safetensors)$/
+    const built = /\/(node_modules|dist|run|\.next|\.wrangler|model\.safetensors)$/
     cpSync(join(root, from), this.folder, { recursive: true, filter: (path) => !built.test(path) })
     return this
   }
