@@ -83,7 +83,7 @@ const platformPackage = (platform) => `@x-transformers/${platform}`
  * The commands of the repository stay out.
  */
 function stageMain(folder) {
-  const { scripts, devDependencies, ...published } = manifest()
+  const { scripts, devDependencies, workspaces, ...published } = manifest()
   const optionalDependencies = Object.fromEntries(
     Object.keys(PLATFORMS).map((name) => [platformPackage(name), published.version]),
   )
