@@ -3,13 +3,11 @@ import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import type { TrainSettings } from '../commands/train.js'
 import { fileFailure, UsageError } from '../errors.js'
+import { FILES } from '../files.js'
 import { checkConfig } from './check.js'
 import { readPreset } from './presets.js'
 import type { Config } from './schema.js'
 import { applySetting } from './set.js'
-
-/** The file of a run that has its configuration. */
-export const CONFIG_FILE = 'config.json'
 
 type Raw = Record<string, unknown>
 
@@ -74,7 +72,7 @@ function applyOptions(raw: Raw, settings: TrainSettings): void {
 
 /** The configuration of a run that is to be resumed, where there is one. */
 const savedConfig = ({ resume, out }: TrainSettings): string | null => {
-  const path = out && join(out, CONFIG_FILE)
+  const path = out && join(out, FILES.config)
   return resume && path && existsSync(path) ? path : null
 }
 

@@ -1,4 +1,5 @@
 /** Changes of a configuration on the command line: `--set train.batch_size=32 depth=6`. */
+import { closest } from '../closest.js'
 import { UsageError } from '../errors.js'
 
 type Node = Record<string, unknown>
@@ -31,10 +32,17 @@ function startOf(config: Node, key: string, setting: string): Node {
     const list = found.map(({ path }) => `${path}.${key}`).join(', ')
     throw new UsageError(`--set ${setting}: ${key} stands at several places: ${list}`)
   }
+  const near = closest(key, namesIn(config))
   throw new UsageError(
-    `--set ${setting}: nothing is named ${key}; write the whole path, such as train.${key} or attn_layers.${key}`,
+    near
+      ? `--set ${setting}: nothing is named ${key}; did you mean ${near}?`
+      : `--set ${setting}: nothing is named ${key}; write the whole path, such as train.${key} or attn_layers.${key}`,
   )
 }
+
+/** Every key of a configuration. */
+const namesIn = (node: Node): string[] =>
+  Object.entries(node).flatMap(([name, value]) => [name, ...(isNode(value) ? namesIn(value) : [])])
 
 const TOP = ['seed', 'model', 'tokenizer', 'data', 'train', 'description']
 

@@ -37,6 +37,11 @@ export async function chat(path: string, settings: ChatSettings): Promise<void> 
 
 async function converse(lines: Interface, session: Session): Promise<void> {
   let answering: AbortController | null = null
+  // a prompt would open them again
+  let open = true
+  lines.once('close', () => {
+    open = false
+  })
   lines.on('SIGINT', () => (answering ? answering.abort() : lines.close()))
   lines.prompt()
   for await (const line of lines) {
@@ -47,7 +52,7 @@ async function converse(lines: Interface, session: Session): Promise<void> {
       await answer(line, session, answering.signal)
       answering = null
     }
-    lines.prompt()
+    if (open) lines.prompt()
   }
   lines.close()
 }

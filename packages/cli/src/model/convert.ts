@@ -11,9 +11,10 @@ import {
 import { writeTokens } from 'x-transformers/data'
 import type { ConvertSettings } from '../commands/convert.js'
 import { checkConfig } from '../config/check.js'
-import { CONFIG_FILE, readJson } from '../config/read.js'
+import { readJson } from '../config/read.js'
 import type { ModelConfig } from '../config/schema.js'
 import { Failure, UsageError } from '../errors.js'
+import { FILES } from '../files.js'
 import { count, table } from '../format.js'
 import { Output } from '../output.js'
 import { isLines, textsOfAll } from '../text/pieces.js'
@@ -66,7 +67,7 @@ async function writeConfig(from: string, to: string, output: Output): Promise<vo
   const { class: name, options } = describe(await load<Module>(fileOf(from)))
   const text = JSON.stringify({ model: { class: name, options } }, null, 2)
   writeFileSync(to, `${text}\n`)
-  output.result({ written: to }, `${to} has the configuration of a ${name}.`)
+  output.result({ written: to }, `${to} has the class and the options of ${name}.`)
 }
 
 async function writeWeights(
@@ -113,14 +114,14 @@ async function writeModel(
   const { class: name, num_parameters } = describe(model)
   output.result(
     { written: to, class: name, num_parameters },
-    `${to} has a ${name} with ${count(num_parameters)} parameters.`,
+    `${to} has ${name} with ${count(num_parameters)} parameters.`,
   )
 }
 
 /** The model of a configuration, or of a run; its sizes must all be there. */
 function modelIn(path: string): Module {
   const isFolder = existsSync(path) && statSync(path).isDirectory()
-  const file = isFolder ? join(path, CONFIG_FILE) : path
+  const file = isFolder ? join(path, FILES.config) : path
   const raw = readJson(file, 'the configuration') as ModelConfig | object
   return buildModel('class' in raw ? (raw as ModelConfig) : checkConfig(raw, file).model)
 }

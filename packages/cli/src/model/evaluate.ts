@@ -1,9 +1,10 @@
 import { join } from 'node:path'
 import type { EvalSettings } from '../commands/eval.js'
 import { checkConfig } from '../config/check.js'
-import { CONFIG_FILE, readJson } from '../config/read.js'
+import { readJson } from '../config/read.js'
 import type { Config } from '../config/schema.js'
 import { Interrupted, UsageError } from '../errors.js'
+import { FILES } from '../files.js'
 import { count } from '../format.js'
 import { Interrupt } from '../interrupt.js'
 import { Output } from '../output.js'
@@ -47,7 +48,7 @@ export async function evaluate(path: string, settings: EvalSettings): Promise<vo
 function configOf(model: string): Config | null {
   const run = runOf(model)
   if (run === null) return null
-  const path = join(run, CONFIG_FILE)
+  const path = join(run, FILES.config)
   return checkConfig(readJson(path, 'the configuration'), path)
 }
 

@@ -5,9 +5,10 @@ import { closest } from '../closest.js'
 import type { InspectSettings } from '../commands/inspect.js'
 import { checkConfig } from '../config/check.js'
 import { readPreset } from '../config/presets.js'
-import { CONFIG_FILE, readJson } from '../config/read.js'
+import { readJson } from '../config/read.js'
 import type { ModelConfig } from '../config/schema.js'
 import { UsageError } from '../errors.js'
+import { FILES } from '../files.js'
 import { bytes, count, short, table } from '../format.js'
 import { Output } from '../output.js'
 import { tokenizerOf } from '../text/tokenizer.js'
@@ -48,12 +49,12 @@ async function modelOf(path: string | undefined, { preset }: InspectSettings): P
   if (path === undefined) return await made(readPreset(preset as string), `the preset ${preset}`)
   if (path.endsWith('.json')) return await made(readJson(path, 'the configuration'), path)
   const isUntrained =
-    existsSync(path) && statSync(path).isDirectory() && existsSync(join(path, CONFIG_FILE))
+    existsSync(path) && statSync(path).isDirectory() && existsSync(join(path, FILES.config))
   try {
     return await load(modelFile(path))
   } catch (error) {
     if (!isUntrained) throw error
-    return await made(readJson(join(path, CONFIG_FILE), 'the configuration'), path)
+    return await made(readJson(join(path, FILES.config), 'the configuration'), path)
   }
 }
 

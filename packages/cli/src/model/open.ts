@@ -3,13 +3,10 @@ import { existsSync, readdirSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { load, type Module } from 'x-transformers'
 import type { Tokenizer } from 'x-transformers/tokenizers'
-import { CONFIG_FILE } from '../config/read.js'
 import { Failure } from '../errors.js'
+import { FILES } from '../files.js'
 import { tokenizerOf } from '../text/tokenizer.js'
 import { asLanguageModel, type LanguageModel } from './build.js'
-
-/** The file of a run, or of a checkpoint, that has the model. */
-export const MODEL_FILE = 'model.safetensors'
 
 /** The checkpoints in the folder of a run, the last one first. */
 function checkpointsIn(folder: string): string[] {
@@ -26,16 +23,16 @@ export function modelFile(path: string): string {
   if (!existsSync(path)) throw new Failure(`there is no model at ${path}`)
   if (!statSync(path).isDirectory()) return resolve(path)
   const folders = [path, ...checkpointsIn(path)]
-  const found = folders.map((folder) => join(folder, MODEL_FILE)).find(existsSync)
+  const found = folders.map((folder) => join(folder, FILES.model)).find(existsSync)
   if (found) return resolve(found)
-  throw new Failure(`${path} has no ${MODEL_FILE} and no checkpoint`)
+  throw new Failure(`${path} has no ${FILES.model} and no checkpoint`)
 }
 
 /** The folder of the run that a model is of; null where it is of none. */
 export function runOf(model: string): string | null {
   const file = resolve(model)
   const folders = [file, dirname(file), dirname(dirname(file))]
-  return folders.find((folder) => existsSync(join(folder, CONFIG_FILE))) ?? null
+  return folders.find((folder) => existsSync(join(folder, FILES.config))) ?? null
 }
 
 export interface Opened extends LanguageModel {

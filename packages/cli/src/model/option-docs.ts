@@ -10,7 +10,7 @@ export interface OptionDoc {
   text: string
 }
 
-const ROW = /^\| `(\w+)`(?: \.\.\. `(\w+)`)? \| (.*?) \| (.*?) \| (.*) \|$/
+const ROW = /^\| `\w+`/
 /** A row that stands for others: which, of which class. */
 const SAME = /^As `(\w+)` to `(\w+)` of (.+?)\.$/
 
@@ -53,8 +53,12 @@ function rowsOf(cells: string[], sets: Map<string, OptionDoc[]>): OptionDoc[] {
   const all = sets.get(of.split(', ')[0] as string) ?? []
   const [from, to] = [first, last].map((wanted) => all.findIndex((row) => row.name === wanted))
   const rows = all.slice(from, (to as number) + 1)
-  // there they may have a prefix less
   const own = plain(name).split(' ')[0] as string
-  const prefix = first.endsWith(own) ? first.slice(0, first.length - own.length) : ''
-  return rows.map((row) => ({ ...row, name: row.name.slice(prefix.length) }))
+  return rows.map((row) => ({ ...row, name: renamed(row.name, first, own) }))
 }
+
+/** A name as another class has it: with a prefix more, or one less. */
+const renamed = (name: string, first: string, own: string): string =>
+  own.length < first.length
+    ? name.slice(first.length - own.length)
+    : own.slice(0, own.length - first.length) + name

@@ -13,8 +13,7 @@ import {
 import { readJson } from '../config/read.js'
 import type { TokenizerConfig } from '../config/schema.js'
 import { UsageError } from '../errors.js'
-
-export const TOKENIZER_FILE = 'tokenizer.json'
+import { FILES } from '../files.js'
 
 /** Texts that a tokenizer is made of. */
 export type Texts = () => AsyncIterable<string>
@@ -80,12 +79,12 @@ export async function readTokenizer(path: string): Promise<Tokenizer> {
 /** Writes a tokenizer beside a model; one of byte pairs as Python's tokenizers read it. */
 export function writeTokenizer(tokenizer: Tokenizer, folder: string): void {
   const json = tokenizer instanceof BPETokenizer ? tokenizer.toTokenizerJSON() : tokenizer.toJSON()
-  writeFileSync(join(folder, TOKENIZER_FILE), `${JSON.stringify(json, null, 2)}\n`)
+  writeFileSync(join(folder, FILES.tokenizer), `${JSON.stringify(json, null, 2)}\n`)
 }
 
 /** The tokenizer beside a model, or that of the run that it is in; null where there is none. */
 export async function tokenizerOf(model: string): Promise<Tokenizer | null> {
   const folders = [model, dirname(model), dirname(dirname(model))]
-  const path = folders.map((folder) => join(folder, TOKENIZER_FILE)).find(existsSync)
+  const path = folders.map((folder) => join(folder, FILES.tokenizer)).find(existsSync)
   return path ? await readTokenizer(path) : null
 }

@@ -42,6 +42,8 @@ export interface Training {
   threads?: number
   /** What the run is called. */
   title?: string
+  /** What the file with the model is called, without its ending. */
+  name?: string
 }
 
 /** Trains as a configuration says. The library is loaded once nothing is left to complain about. */
@@ -60,7 +62,7 @@ export async function trainConfig(
   const folder = new RunFolder(out, settings)
   let view: View | null = null
   const interrupt = new Interrupt(
-    () => output.note('Ending after this step ... (again: at once)'),
+    () => (view ?? output).note('ending after this step (Ctrl-C again: at once)'),
     () => view?.stop(),
   )
   const { applyRuntime } = await import('../runtime.js')
@@ -86,7 +88,14 @@ export async function trainConfig(
   }
 }
 
-function describeResult({ steps, seconds, train_loss, val_loss, checkpoint }: Result): string {
+/** What a run has come to, for people. */
+export function describeResult({
+  steps,
+  seconds,
+  train_loss,
+  val_loss,
+  checkpoint,
+}: Omit<Result, 'best' | 'reason'>): string {
   const held = val_loss === null ? '' : `, on all of the held-out text ${val_loss.toFixed(4)}`
   return `\n${count(steps)} steps in ${duration(seconds)}: loss ${train_loss.toFixed(4)}${held}.\nThe model: ${checkpoint}`
 }

@@ -10,35 +10,33 @@ import {
 } from 'node:fs'
 import { join, resolve } from 'node:path'
 import type { DoneEvent } from 'x-transformers/train'
-import { CONFIG_FILE } from '../config/read.js'
 import type { Config } from '../config/schema.js'
 import { fileFailure, UsageError } from '../errors.js'
-import { MODEL_FILE } from '../model/open.js'
-import { TOKENIZER_FILE } from '../text/tokenizer.js'
-
-export const METRICS_FILE = 'metrics.jsonl'
-export const REPORT_FILE = 'report.html'
-
-const FILES = [CONFIG_FILE, TOKENIZER_FILE, MODEL_FILE, METRICS_FILE, REPORT_FILE]
+import { FILES } from '../files.js'
 
 export interface FolderSettings {
   resume?: boolean
   overwrite?: boolean
+  /** What the file with the model is called, without its ending. */
+  name?: string
 }
 
 export class RunFolder {
   readonly path: string
 
+  readonly #model: string
+  readonly #overwrite: boolean
+
   /**
    * @throws UsageError where an earlier run is in the folder, and it is said neither to go on with
    *   it nor to replace it
    */
-  constructor(path: string, { resume = false, overwrite = false }: FolderSettings) {
+  constructor(path: string, { resume = false, overwrite = false, name }: FolderSettings) {
     this.path = resolve(path)
+    this.#model = name === undefined ? FILES.model : `${name}.safetensors`
+    this.#overwrite = overwrite
     if (resume && overwrite) throw new UsageError('give --resume or --overwrite, not both')
-    const earlier = this.#checkpoints()
-    if (overwrite) for (const name of [...earlier, ...FILES]) this.#remove(name)
-    else if (!resume && earlier.length > 0)
+    if (!resume && !overwrite && this.#checkpoints().length > 0)
       throw new UsageError(
         `${path} has a run already: --resume goes on with it, --overwrite replaces it`,
       )
@@ -49,13 +47,21 @@ export class RunFolder {
     }
   }
 
+  /** Removes the run that is to be replaced; what the new one begins with was read before. */
+  clear(): void {
+    if (!this.#overwrite) return
+    const files = [...Object.values(FILES), this.#model]
+    for (const name of [...this.#checkpoints(), ...files])
+      rmSync(this.file(name), { recursive: true, force: true })
+  }
+
   file(name: string): string {
     return join(this.path, name)
   }
 
   /** Whether there is something to go on with. */
   get begun(): boolean {
-    return this.#checkpoints().length > 0
+    return !this.#overwrite && this.#checkpoints().length > 0
   }
 
   #checkpoints(): string[] {
@@ -63,13 +69,9 @@ export class RunFolder {
     return readdirSync(this.path).filter((name) => /^step-\d+$/.test(name))
   }
 
-  #remove(name: string): void {
-    rmSync(this.file(name), { recursive: true, force: true })
-  }
-
   /** Writes the configuration, whole or not at all. */
   writeConfig(config: Config): void {
-    const path = this.file(CONFIG_FILE)
+    const path = this.file(FILES.config)
     writeFileSync(`${path}.new`, `${JSON.stringify(config, null, 2)}\n`)
     renameSync(`${path}.new`, path)
   }
@@ -80,9 +82,9 @@ export class RunFolder {
    * @returns its path
    */
   publish({ best, steps }: Pick<DoneEvent, 'best' | 'steps'>): string {
-    const candidates = [best?.step, steps].map((step) => this.file(`step-${step}/${MODEL_FILE}`))
+    const candidates = [best?.step, steps].map((step) => this.file(`step-${step}/${FILES.model}`))
     const from = candidates.find(existsSync)
-    const path = this.file(MODEL_FILE)
+    const path = this.file(this.#model)
     if (from) {
       copyFileSync(from, `${path}.new`)
       renameSync(`${path}.new`, path)

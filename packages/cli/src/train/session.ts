@@ -4,18 +4,14 @@ import { type AutoregressiveWrapper, load, manualSeed } from 'x-transformers'
 import type { Tokenizer } from 'x-transformers/tokenizers'
 import type { Config, ModelConfig } from '../config/schema.js'
 import { Failure } from '../errors.js'
+import { FILES } from '../files.js'
 import { asLanguageModel, buildModel, completeModel } from '../model/build.js'
 import { modelFile } from '../model/open.js'
 import { textsOfAll } from '../text/pieces.js'
-import {
-  makeTokenizer,
-  readTokenizer,
-  TOKENIZER_FILE,
-  tokenizerOf,
-  writeTokenizer,
-} from '../text/tokenizer.js'
+import { makeTokenizer, readTokenizer, tokenizerOf, writeTokenizer } from '../text/tokenizer.js'
 import { type Corpus, readCorpus, stepsOf } from './data.js'
 import type { RunFolder } from './folder.js'
+import { makeOptimizer, makeSchedule } from './optimizer.js'
 
 export interface Session {
   /** With all that was decided. */
@@ -41,6 +37,7 @@ export async function prepare(
   folder: RunFolder,
   { init, signal, note }: Preparing,
 ): Promise<Session> {
+  checkParts(given)
   manualSeed(given.seed)
   const first = init === undefined || folder.begun ? null : await readModel(init)
   const tokenizer = await tokenizerFor(given, folder, init, signal)
@@ -54,9 +51,19 @@ export async function prepare(
   const train = { ...given.train, length, ...(steps !== undefined && { steps }) }
   const config = { ...given, model, train }
   const built = first ?? (buildModel(model) as AutoregressiveWrapper)
+  folder.clear()
   writeTokenizer(tokenizer, folder.path)
   folder.writeConfig(config)
   return { config, model: built, tokenizer, corpus, length }
+}
+
+/** Makes everything once that may be wrong, before data is read that may take long. */
+function checkParts({ model, train }: Config): void {
+  const parts = completeModel(model, { num_tokens: 2, length: train.length })
+  const tried = buildModel(parts)
+  const optimizer = makeOptimizer(tried, train)
+  makeSchedule(train, optimizer.lr)
+  for (const part of [optimizer, tried]) part.dispose()
 }
 
 const readModel = async (path: string) => asLanguageModel(await load(modelFile(path)), path).model
@@ -75,7 +82,7 @@ async function tokenizerFor(
   init: string | undefined,
   signal: AbortSignal,
 ): Promise<Tokenizer> {
-  const own = folder.file(TOKENIZER_FILE)
+  const own = folder.file(FILES.tokenizer)
   if (folder.begun && existsSync(own)) return await readTokenizer(own)
   if (init === undefined)
     return await makeTokenizer(tokenizer, () => textsOfAll(data.files, data), signal)

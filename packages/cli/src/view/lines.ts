@@ -1,10 +1,13 @@
 import type { TrainEvent } from 'x-transformers/train'
 import { count, duration } from '../format.js'
 import type { Output } from '../output.js'
+import { drawLosses } from './curve.js'
 import type { RunState } from './state.js'
 import type { View } from './view.js'
 
 const SECONDS_BETWEEN_LINES = 5
+
+const DRAWING = { width: 80, height: 10, colours: false }
 
 const fixed = (value: number | null) => (value === null ? '-' : value.toFixed(3))
 
@@ -13,6 +16,7 @@ export class LineView implements View {
   readonly #output: Output
   readonly #state: RunState
   #last = Number.NEGATIVE_INFINITY
+  #stopped = false
 
   constructor(output: Output, state: RunState) {
     this.#output = output
@@ -24,6 +28,10 @@ export class LineView implements View {
     else if (event.type === 'evaluation')
       this.#line(`step ${event.step}  validation ${fixed(event.loss)}${event.best ? '  best' : ''}`)
     else if (event.type === 'sample') this.#line(`sample at step ${event.step}:\n${event.text}\n`)
+  }
+
+  note(text: string): void {
+    this.#line(text)
   }
 
   #step(): void {
@@ -39,5 +47,11 @@ export class LineView implements View {
     this.#output.line(text)
   }
 
-  stop(): void {}
+  /** The losses as a curve, once. */
+  stop(): void {
+    const { losses, step } = this.#state
+    const curve = this.#stopped ? '' : drawLosses(losses.values, [], step, DRAWING)
+    if (curve) this.#line(`\nloss\n${curve}`)
+    this.#stopped = true
+  }
 }

@@ -28,6 +28,7 @@ export class ScreenView implements View {
   readonly #title: string
   readonly #update: ReturnType<typeof createLogUpdate>
   #timer: NodeJS.Timeout | null
+  #note = ''
 
   constructor(stream: NodeJS.WriteStream, state: RunState, title: string) {
     this.#stream = stream
@@ -37,6 +38,11 @@ export class ScreenView implements View {
     this.#timer = setInterval(() => this.#draw(), BETWEEN)
     // a run that fails is not kept alive by its picture
     this.#timer.unref()
+    this.#draw()
+  }
+
+  note(text: string): void {
+    this.#note = text
     this.#draw()
   }
 
@@ -55,8 +61,9 @@ export class ScreenView implements View {
 
   #draw(): void {
     const { columns = 80, rows = 24 } = this.#stream
+    const title = this.#note ? `${this.#title}: ${this.#note}` : this.#title
     // a line that fills the terminal would be broken by some
-    this.#update(render(this.#state, this.#title, { columns: columns - 1, rows: rows - 1 }))
+    this.#update(render(this.#state, title, { columns: columns - 1, rows: rows - 1 }))
   }
 }
 

@@ -7,6 +7,8 @@ import type { RunState } from './state.js'
 /** What a user sees of a run. */
 export interface View {
   hear(event: TrainEvent): void
+  /** Says something beside the run. */
+  note(text: string): void
   /** At the end, also after an error; may be called again. */
   stop(): void
 }
