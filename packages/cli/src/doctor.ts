@@ -101,7 +101,7 @@ function available(): number {
   return line ? Number(line) * 1024 : os.freemem()
 }
 
-/** A package keeps its description to itself, where it exports none: it is beside what it exports. */
+/** By the package's description, which it may not export: above what it does export. */
 function versionOf(name: string, require: NodeJS.Require): string | null {
   try {
     for (let folder = dirname(require.resolve(name)); ; folder = dirname(folder)) {
