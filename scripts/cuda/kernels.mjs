@@ -3,6 +3,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { cache, Failure, hashOf, onPath, root, run, say } from '../lib.mjs'
+import { fetchWheels } from '../pip.mjs'
 
 const WHEEL = 'nvidia-cuda-nvrtc-cu12==12.4.127'
 const SOURCES = 'crates/kernels/src'
@@ -31,19 +32,8 @@ async function nvrtc(python) {
   const found = libraryIn(folder)
   if (found) return found
   say(`Fetching ${WHEEL}, which compiles the CUDA kernels (25 MB, once) ...`)
-  const unfinished = `${folder}.${process.pid}`
-  rmSync(unfinished, { recursive: true, force: true })
-  mkdirSync(unfinished, { recursive: true })
-  const pip = ['-m', 'pip', 'install', '--no-deps', '--no-cache-dir', '--target', unfinished]
-  const quiet = ['--quiet', '--disable-pip-version-check', '--root-user-action=ignore']
-  const { code } = await run(python, [...pip, ...quiet, '--only-binary', ':all:', WHEEL])
-  if (code !== 0 || !libraryIn(unfinished)) {
-    rmSync(unfinished, { recursive: true, force: true })
-    return null
-  }
-  rmSync(folder, { recursive: true, force: true })
-  renameSync(unfinished, folder)
-  return libraryIn(folder)
+  const whole = (at) => libraryIn(at) !== null
+  return (await fetchWheels(python, folder, [WHEEL], whole)) ? libraryIn(folder) : null
 }
 
 /** The folder of the compiled kernels; null, with a message, where they cannot be compiled. */

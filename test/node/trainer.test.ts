@@ -12,6 +12,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { readMetrics } from 'x-transformers/train'
 
 const root = resolve(import.meta.dirname, '../..')
 const STEPS = 60
@@ -26,7 +27,7 @@ const FEW = 9
 const PROGRAM = `
 import fs, { appendFileSync } from 'node:fs'
 import { AdamW, AutoregressiveWrapper, cosineWarmup, Decoder, manualSeed, tensor, TransformerWrapper } from 'x-transformers'
-import { Trainer } from 'x-transformers/train'
+import { jsonlLogger, Trainer } from 'x-transformers/train'
 const [folder, losses, steps] = process.argv.slice(2)
 let left = Infinity
 for (const [of, names] of [[fs, ['open', 'write', 'rename', 'unlink']], [fs.promises, ['mkdir', 'rm']]])
@@ -51,6 +52,7 @@ const trainer = new Trainer(model, {
   eval: { data: data.slice(0, 2), every: 4 },
   checkpoint: { folder, every: 3 },
   resume: true,
+  loggers: [jsonlLogger(losses + '.jsonl')],
 })
 for await (const event of trainer) {
   if (event.type !== 'step') continue
@@ -119,6 +121,8 @@ it('gives the same losses when it is killed again and again', async () => {
   expect([...lossesOf('killed')].sort(([a], [b]) => a - b)).toEqual([...lossesOf('whole')])
   expect(lossesOf('whole').size).toBe(STEPS)
   checkFolder('killed')
+  expect(await metricsOf('killed')).toEqual(await metricsOf('whole'))
+  expect(await metricsOf('whole')).toHaveLength(STEPS + STEPS / 4 + 1)
   expect(modelOf('killed', STEPS).equals(modelOf('whole', STEPS))).toBe(true)
 })
 
@@ -129,6 +133,18 @@ function checkFolder(name: string): void {
   expect(left.length).toBeLessThanOrEqual(3)
   for (const step of left)
     expect(files(step)).toEqual(['model.safetensors', 'optimizer.safetensors', 'trainer.json'])
+}
+
+/** The lines of the metrics, of which each step and evaluation has one. */
+async function metricsOf(name: string): Promise<object[]> {
+  const path = join(folder, `${name}.txt.jsonl`)
+  // no line is cut off, whatever the end was
+  for (const line of readFileSync(path, 'utf8').split(/\n(?=.)/)) JSON.parse(line)
+  return (await readMetrics(path)).flatMap((line) => {
+    if (line.type === 'step') return { step: line.step, loss: line.loss }
+    if (line.type === 'evaluation') return { evaluation: line.step, loss: line.loss }
+    return line.type === 'done' ? { done: line.steps } : []
+  })
 }
 
 const modelOf = (name: string, step: number) =>
@@ -145,6 +161,7 @@ it('goes on wherever in a checkpoint it was killed', async () => {
       expect(await run(name, { steps: FEW })).toBe(true)
       expect([...lossesOf(name)].sort(([a], [b]) => a - b)).toEqual([...lossesOf('few')])
       expect(modelOf(name, FEW).equals(modelOf('few', FEW))).toBe(true)
+      expect(await metricsOf(name)).toEqual(await metricsOf('few'))
       checkFolder(name)
     }
   }

@@ -3,6 +3,7 @@ import { XTransformersError } from '../errors.js'
 import { bodyOf, fetched } from './fetch.js'
 import { fileError, reasonOf } from './file-errors.js'
 import { BlobInput, type Input } from './inputs.js'
+import { OpfsAppender } from './opfs-append.js'
 import type { Files } from './platform.js'
 import { handleSink } from './sinks.js'
 import { StreamInput } from './stream-input.js'
@@ -105,11 +106,12 @@ const atOnce = (call: string) =>
 const keysOf = (folder: FileSystemDirectoryHandle) =>
   (folder as unknown as { keys(): AsyncIterable<string> }).keys()
 
-/** The parts of the name of a folder to write to. */
-function writableFolder(name: string): string[] {
+/** The parts of the name of a folder, or of a file, to write to. */
+function writable(name: string, what: 'folder' | 'file' = 'folder'): string[] {
   if (name.startsWith(OPFS)) return partsOf(name)
+  const example = what === 'file' ? 'opfs:folder/name' : 'opfs:folder'
   throw fileError(
-    `a page cannot write to the folder ${JSON.stringify(name)}: name one in the origin private file system, "opfs:folder"`,
+    `a page cannot write to the ${what} ${JSON.stringify(name)}: name one in the origin private file system, "${example}"`,
   )
 }
 
@@ -155,14 +157,24 @@ export const files: Files = {
   writeSync() {
     throw atOnce('save()')
   },
+  async append(name) {
+    const parts = writable(name, 'file')
+    try {
+      const folder = await folderOf(parts, true)
+      const handle = await folder.getFileHandle(parts.at(-1) as string, { create: true })
+      return new OpfsAppender(handle, name, (await handle.getFile()).size)
+    } catch (error) {
+      throw opfsError(error, name, 'written')
+    }
+  },
   async makeFolder(name) {
-    const parts = writableFolder(name)
+    const parts = writable(name)
     await within(parts, true).catch((error) => {
       throw opfsError(error, name, 'made')
     })
   },
   async list(name) {
-    const parts = writableFolder(name)
+    const parts = writable(name)
     try {
       const names: string[] = []
       for await (const entry of keysOf(await within(parts, false))) names.push(entry)
@@ -173,7 +185,7 @@ export const files: Files = {
     }
   },
   async remove(name) {
-    const parts = writableFolder(name)
+    const parts = writable(name)
     try {
       const folder = await folderOf(parts, false)
       await folder.removeEntry(parts.at(-1) as string, { recursive: true })

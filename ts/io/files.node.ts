@@ -15,6 +15,7 @@ import { XTransformersError } from '../errors.js'
 import { bodyOf, fetched } from './fetch.js'
 import { allocate, fileError, truncated } from './file-errors.js'
 import { type Input, inMemory, MemoryInput, Meter, PlacedInput, type SyncInput } from './inputs.js'
+import { openAppender } from './node/append.js'
 import { runAsync, runSync } from './node/fs-tasks.js'
 import { absolute } from './node/paths.js'
 import { save, saveError } from './node/save.js'
@@ -262,6 +263,11 @@ export const files: Files = {
     refuseOpfs(path)
     refuseEmpty(path)
     writeNow(path, produce)
+  },
+  async append(path) {
+    refuseOpfs(path)
+    refuseEmpty(path)
+    return await openAppender(path)
   },
   async makeFolder(folder) {
     refuseOpfs(folder)

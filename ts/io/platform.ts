@@ -20,6 +20,16 @@ export interface Sink {
   abort(reason: unknown): Promise<void>
 }
 
+/** A file that grows at its end. What was appended stays where the process is killed. */
+export interface Appender {
+  /** In bytes. */
+  readonly size: number
+  /** Cuts it to so many bytes. */
+  truncate(size: number): Promise<void>
+  append(bytes: Uint8Array): Promise<void>
+  close(): Promise<void>
+}
+
 /**
  * What a platform finds by a name. Every error has the code `file`, or `invalid_argument` for names
  * that cannot be.
@@ -34,6 +44,8 @@ export interface Files {
   /** Checks the name, and touches nothing yet. */
   open(name: string): Sink
   writeSync(path: string, produce: () => Uint8Array): void
+  /** Opens a file to add to it; one that is not there is made, with the folders around it. */
+  append(name: string): Promise<Appender>
   /** Makes a folder, and those around it, where there is none. */
   makeFolder(folder: string): Promise<void>
   /** The names of what lies in a folder, in no order; null where there is no folder. */

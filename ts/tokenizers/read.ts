@@ -1,6 +1,7 @@
 import type { ReadOptions } from '../control.js'
 import { throwIfAborted } from '../control.js'
 import { XTransformersError } from '../errors.js'
+import { joined } from '../io/joined.js'
 import { openSource, type Source } from '../io/sources.js'
 
 /** Most bytes of a tokenizer's file; the largest ones have some tens of millions. */
@@ -38,16 +39,6 @@ export async function readBytes(source: Source, options: ReadOptions): Promise<U
   } finally {
     await input.close(failure)
   }
-}
-
-function joined(pieces: readonly Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0))
-  let at = 0
-  for (const piece of pieces) {
-    bytes.set(piece, at)
-    at += piece.length
-  }
-  return bytes
 }
 
 /** The text of a source, without a byte order mark. */

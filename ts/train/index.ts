@@ -25,6 +25,8 @@ export type {
 } from './events.js'
 export { gradNorms } from './grad-norms.js'
 export type { ParamGroup } from './groups.js'
+export { jsonlLogger, type MetricsLine, type RunLine, readMetrics } from './log-files/jsonl.js'
+export { tensorboardLogger } from './log-files/tensorboard.js'
 export type { Logger } from './loggers.js'
 export type { NormOptions, SampleOptions } from './observe-options.js'
 export type { StateReadOptions } from './optimizer.js'

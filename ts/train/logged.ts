@@ -2,7 +2,7 @@ import { VERSION } from '../version.js'
 import type { Engine } from './engine.js'
 import type { TrainEvent } from './events.js'
 import { Loggers } from './loggers.js'
-import type { Run } from './run.js'
+import type { Run, RunHooks } from './run.js'
 import type { RunInfo } from './run-info.js'
 import type { CheckedOptions } from './trainer-options.js'
 
@@ -12,12 +12,15 @@ export async function* logged(
   options: CheckedOptions,
 ): AsyncGenerator<TrainEvent, void, undefined> {
   const loggers = new Loggers(options.loggers)
-  const start = async (engine: Engine) => {
-    if (options.loggers.length > 0) await loggers.start(await infoOf(run, engine, options))
+  const hooks: RunHooks = {
+    async start(engine) {
+      if (options.loggers.length > 0) await loggers.start(await infoOf(run, engine, options))
+    },
+    before_checkpoint: () => loggers.flush(),
   }
   let failed = false
   try {
-    for await (const event of run.events(start)) {
+    for await (const event of run.events(hooks)) {
       await loggers.log(event)
       yield event
     }

@@ -15,6 +15,11 @@ export interface Logger {
   start?(run: RunInfo): void | Promise<void>
   /** For each event, before the caller of the run gets it. */
   log(event: TrainEvent): void | Promise<void>
+  /**
+   * Before a checkpoint is written: a run that goes on from it does not tell again what it has told
+   * so far.
+   */
+  flush?(): void | Promise<void>
   /** At the end of the run, also after an error, and where `start` was never called. */
   close?(): void | Promise<void>
 }
@@ -27,10 +32,6 @@ export class Loggers {
     this.#loggers = loggers
   }
 
-  get none(): boolean {
-    return this.#loggers.length === 0
-  }
-
   async start(run: RunInfo): Promise<void> {
     // one that changes it tells the others nothing else
     for (const logger of this.#loggers) await logger.start?.(structuredClone(run))
@@ -38,6 +39,10 @@ export class Loggers {
 
   async log(event: TrainEvent): Promise<void> {
     for (const logger of this.#loggers) await logger.log(event)
+  }
+
+  async flush(): Promise<void> {
+    for (const logger of this.#loggers) await logger.flush?.()
   }
 
   /** Closes all of them; the first error comes when that is done. */

@@ -25,6 +25,9 @@ export interface RunState {
   /** The losses of the last steps. */
   losses: number[]
   eval_loss: number | null
+  /** The steps of the last evaluation and of the last sample; -1: there was none. */
+  evaluated: number
+  sampled: number
   best: { step: number; loss: number } | null
   /** Evaluations since the best one. */
   stale: number
@@ -123,11 +126,11 @@ const damaged = (path: string, cause?: unknown) =>
 const isCount = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0
 
 function checkState(state: Partial<RunState> | null, path: string): RunState {
-  const { version, step, seconds, random, data, losses, stale } = state ?? {}
+  const { version, step, seconds, random, data, losses, stale, evaluated, sampled } = state ?? {}
   const whole =
     version === 1 &&
     [step, random?.seed, random?.calls, data?.epoch, data?.position, stale].every(isCount) &&
-    Number.isFinite(seconds) &&
+    [seconds, evaluated, sampled].every(Number.isFinite) &&
     Array.isArray(losses)
   if (whole) return state as RunState
   throw damaged(path)

@@ -19,11 +19,19 @@ import { Progress } from './progress.js'
 import { RunFolder, type RunState } from './run-folder.js'
 import type { CheckedOptions } from './trainer-options.js'
 
+/** Who takes part in a run. */
+export interface RunHooks {
+  /** Before the first step. */
+  start(engine: Engine): Promise<void>
+  before_checkpoint(): Promise<void>
+}
+
 export class Run {
   readonly #model: Module | EngineModel
   readonly #options: CheckedOptions
   readonly #engine: Engine
   readonly #folder: RunFolder | null
+  #hooks: RunHooks | null = null
   #start = 0
   readonly #now = new Progress()
 
@@ -40,13 +48,12 @@ export class Run {
     return this.#now.step
   }
 
-  /** All that happens, which goes on while it is asked for; `start` runs before the first step. */
-  async *events(
-    start: (engine: Engine) => Promise<void>,
-  ): AsyncGenerator<TrainEvent, void, undefined> {
+  /** All that happens, which goes on while it is asked for. */
+  async *events(hooks: RunHooks): AsyncGenerator<TrainEvent, void, undefined> {
+    this.#hooks = hooks
     try {
       await this.#prepare()
-      await start(this.#engine)
+      await hooks.start(this.#engine)
       yield* this.#steps()
     } finally {
       await this.#options.data.close()
@@ -87,10 +94,10 @@ export class Run {
     await this.#engine.load(...tensorFiles(folder, step))
     this.#options.data.restore(state.data)
     await this.#engine.setRandom(state.random)
-    const { seconds, losses, eval_loss, best, stale } = state
+    const { seconds, losses, eval_loss, evaluated, sampled, best, stale } = state
     Object.assign(this.#now, {
-      ...{ step, seconds_before: seconds, losses, eval_loss, best, stale },
-      ...{ evaluated: step, sampled: step, saved: step, checkpoint: folder.path(step) },
+      ...{ step, seconds_before: seconds, losses, eval_loss, evaluated, sampled, best, stale },
+      ...{ saved: step, checkpoint: folder.path(step) },
     })
   }
 
@@ -263,7 +270,7 @@ export class Run {
 
   async #checkpoint(): Promise<CheckpointEvent> {
     const { checkpoint, data } = this.#options
-    const { step, losses, eval_loss, best, stale } = this.#now
+    const { step, losses, eval_loss, evaluated, sampled, best, stale } = this.#now
     if (this.#folder === null || checkpoint === null)
       throw new XTransformersError('internal', 'there is no folder for checkpoints')
     const state: RunState = {
@@ -272,8 +279,9 @@ export class Run {
       seconds: this.#seconds(),
       random: await this.#engine.random(),
       data: data.state(),
-      ...{ losses, eval_loss, best, stale },
+      ...{ losses, eval_loss, evaluated, sampled, best, stale },
     }
+    await this.#hooks?.before_checkpoint()
     const path = await this.#folder.write(state, (...files) => this.#engine.save(...files))
     this.#now.saved = step
     this.#now.checkpoint = path

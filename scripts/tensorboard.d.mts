@@ -1,0 +1,1 @@
+export function tensorboard(): Promise<{ python: string; path: string } | null>

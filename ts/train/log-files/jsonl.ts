@@ -1,0 +1,110 @@
+import { refuse } from '../../checks.js'
+import { textLines } from '../../data/lines.js'
+import { XTransformersError } from '../../errors.js'
+import type { Source } from '../../io/sources.js'
+import type { TrainEvent } from '../events.js'
+import type { Logger } from '../loggers.js'
+import type { RunInfo } from '../run-info.js'
+import { LogFile } from './log-file.js'
+
+/** The line that a run begins with, and each time that it goes on. */
+export interface RunLine extends RunInfo {
+  type: 'run'
+  /** When, as `Date.prototype.toISOString` writes it. */
+  time: string
+}
+
+/** A line of a file of metrics. */
+export type MetricsLine = RunLine | TrainEvent
+
+/**
+ * Writes a run as JSON, a line for each event, and a {@link RunLine} before the first. A run that
+ * goes on adds to the file, without the lines behind the checkpoint that it goes on from; one that
+ * begins replaces what is there. Lines are on the disk a second later, and before each checkpoint;
+ * a process that is killed leaves whole ones.
+ *
+ * @param path a path (Node), or `opfs:folder/name` (browser); its folder is made
+ * @example
+ * new Trainer(model, { ...options, loggers: [jsonlLogger('runs/first/metrics.jsonl')] })
+ */
+export function jsonlLogger(path: string): Logger {
+  const name = checkPath(path, 'jsonlLogger')
+  let file: LogFile | null = null
+  const write = async (line: MetricsLine) =>
+    await file?.write(new TextEncoder().encode(`${JSON.stringify(line)}\n`))
+  return {
+    async start(run) {
+      file = await LogFile.open(name)
+      await file.cut(run.step === 0 ? 0 : lengthUntil(await file.read(), run.step))
+      await write({ type: 'run', time: new Date().toISOString(), ...run })
+      await file.flush()
+    },
+    async log(event) {
+      await write(event)
+      if (event.type !== 'step') await file?.flush()
+    },
+    async flush() {
+      await file?.flush()
+    },
+    async close() {
+      await file?.close()
+    },
+  }
+}
+
+/** @throws XTransformersError (`invalid_argument`) */
+export function checkPath(path: unknown, what: string): string {
+  if (typeof path === 'string' && path !== '') return path
+  throw refuse(`what ${what} takes`, 'the path to write to', path)
+}
+
+const NEWLINE = 0x0a
+
+/** The lines of a file, with their ends; what has no end is of a process that was killed. */
+function* linesOf(bytes: Uint8Array): Generator<{ text: string; end: number }> {
+  const decoder = new TextDecoder()
+  for (let start = 0; ; ) {
+    const end = bytes.indexOf(NEWLINE, start) + 1
+    if (end === 0) return
+    yield { text: decoder.decode(bytes.subarray(start, end - 1)), end }
+    start = end
+  }
+}
+
+/** The length of the lines up to the checkpoint of a step, whose own line may be missing. */
+function lengthUntil(bytes: Uint8Array, step: number): number {
+  let length = 0
+  for (const { text, end } of linesOf(bytes)) {
+    const line = parsed(text)
+    if (line === null || line.type === 'done' || line.step > step) break
+    length = end
+    if (line.type === 'checkpoint' && line.step === step) break
+  }
+  return length
+}
+
+function parsed(text: string): MetricsLine | null {
+  try {
+    const line = JSON.parse(text) as MetricsLine | null
+    return typeof line?.type === 'string' ? line : null
+  } catch {
+    return null
+  }
+}
+
+/**
+ * Reads what {@link jsonlLogger} has written; a last line that was cut off is left out.
+ *
+ * @throws XTransformersError (`file`); (`invalid_argument`) where a line is another one
+ */
+export async function readMetrics(source: Source): Promise<MetricsLine[]> {
+  const texts: string[] = []
+  for await (const text of textLines(source)) texts.push(text)
+  return texts.flatMap((text, i) => {
+    const line = parsed(text)
+    if (line) return line
+    if (i + 1 === texts.length) return []
+    const message = `line ${i + 1} of the metrics is none of jsonlLogger: ${text.slice(0, 80)}`
+    throw new XTransformersError('invalid_argument', message)
+  })
+}
