@@ -36,7 +36,7 @@ describe('train', () => {
       reason: 'finished',
     })
     expect(json(stdout).val_loss).toBeLessThan(Math.log(30))
-    const files = ['config.json', 'model.safetensors', 'step-30', 'tokenizer.json']
+    const files = ['config.json', 'metrics.jsonl', 'model.safetensors', 'step-30', 'tokenizer.json']
     expect(readdirSync(at('whole'))).toEqual(expect.arrayContaining(files))
     const config = JSON.parse(readFileSync(at('whole/config.json'), 'utf8'))
     const { num_tokens, max_seq_len } = config.model.options.net.options
@@ -69,6 +69,16 @@ describe('train', () => {
       best: whole.best,
       steps: 400,
     })
+    // each step once, although some were computed twice
+    const losses = (name: string) =>
+      readFileSync(at(`${name}/metrics.jsonl`), 'utf8')
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line))
+        .filter(({ type }) => type === 'step')
+        .map(({ step, loss }) => [step, loss])
+    expect(losses('killed')).toEqual(losses('unbroken'))
+    expect(losses('killed')).toHaveLength(400)
     const model = (name: string) => readFileSync(at(`${name}/model.safetensors`))
     expect(model('killed').equals(model('unbroken'))).toBe(true)
   })
@@ -77,7 +87,8 @@ describe('train', () => {
     for (const presses of [1, 2]) {
       const out = `stopped-${presses}`
       const { child, ended } = start([CLI, ...small(out, ['--steps', '1000000'])])
-      while (!existsSync(at(`${out}/step-250/trainer.json`))) await sleep(5)
+      const begun = () => child.exitCode !== null || existsSync(at(`${out}/step-250/trainer.json`))
+      while (!begun()) await sleep(5)
       child.kill('SIGINT')
       // npm passes the signal on a second time: what comes at once is the same key press
       await sleep(presses === 2 ? 450 : 0)

@@ -7,4 +7,6 @@ export const FILES = {
   model: 'model.safetensors',
   metrics: 'metrics.jsonl',
   report: 'report.html',
+  /** The folder with TensorBoard's files. */
+  tensorboard: 'tensorboard',
 } as const

@@ -74,6 +74,10 @@ const SampleSchema = v.strictObject({
   temperature: v.optional(fromZero, 0.8),
 })
 
+const ClipSchema = v.strictObject({ norm: v.optional(positive), value: v.optional(positive) })
+
+const NormsSchema = v.strictObject({ every: v.optional(count, 50) })
+
 const TrainSchema = v.strictObject({
   steps: v.optional(count),
   epochs: v.optional(count),
@@ -85,7 +89,10 @@ const TrainSchema = v.strictObject({
     'random: rows begin anywhere; consecutive: each token once in an epoch',
   ),
   grad_accum: v.optional(count, 1),
-  clip: v.optional(v.nullable(positive)),
+  clip: about(
+    v.optional(v.nullable(v.union([positive, ClipSchema]))),
+    'the largest norm of all gradients, or { norm, value }',
+  ),
   optimizer: v.optional(v.looseObject({ class: v.optional(text, 'AdamW') }), { class: 'AdamW' }),
   decay: about(
     v.optional(v.picklist(['matrices', 'all']), 'matrices'),
@@ -96,6 +103,11 @@ const TrainSchema = v.strictObject({
   checkpoint: v.optional(CheckpointSchema, {}),
   early_stop: v.optional(v.strictObject({ patience: count, min_delta: v.optional(fromZero, 0) })),
   sample: v.optional(v.nullable(SampleSchema), {}),
+  norms: about(
+    v.optional(v.nullable(NormsSchema), {}),
+    'gradient norms of each layer, for the report',
+  ),
+  tensorboard: about(v.optional(v.boolean(), false), 'whether TensorBoard can read the run too'),
 })
 
 export const ConfigSchema = v.strictObject({

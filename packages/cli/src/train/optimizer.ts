@@ -30,14 +30,26 @@ function at<T>(path: string, make: () => T): T {
 }
 
 export function makeOptimizer(model: Module, { optimizer, decay }: TrainConfig): Optimizer {
-  const { class: name, ...options } = optimizer
+  const { class: name, others, ...options } = optimizer
   const Class = exported[name]
   if (!isOptimizer(Class))
     throw unknownName('optimizer (train.optimizer.class)', name, namesOf(isOptimizer))
   const { weight_decay } = options
   const apart = decay === 'matrices' && typeof weight_decay === 'number' && weight_decay > 0
-  const parameters = apart ? decayGroups(model, weight_decay) : model.parameters()
-  return at('train.optimizer', () => new Class(parameters, options))
+  return at('train.optimizer', () => {
+    const groups = name === 'Muon' ? muonGroups(model, others) : model
+    if (apart) return new Class(decayGroups(groups as Module, weight_decay), options)
+    return new Class(groups === model ? model.parameters() : groups, options)
+  })
+}
+
+/**
+ * The matrices between layers, which Muon steps, and the rest, which AdamW steps with settings of
+ * its own: `others` of the configuration.
+ */
+function muonGroups(model: Module, others: unknown): object[] {
+  const [matrices, rest] = (model as Module & { muonParameters(): object[] }).muonParameters()
+  return [{ ...matrices }, { ...rest, ...(others as object | undefined) }]
 }
 
 /** The functions that make a schedule, by the names that the library has for them. */

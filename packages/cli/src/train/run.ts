@@ -1,8 +1,15 @@
 /** A run from its first step to its last: the trainer, what the user sees, and what is kept. */
-
-import type { SampleOptions } from 'x-transformers/train'
-import { type DoneEvent, Trainer, type TrainerOptions } from 'x-transformers/train'
+import {
+  type DoneEvent,
+  jsonlLogger,
+  type Logger,
+  type SampleOptions,
+  Trainer,
+  type TrainerOptions,
+  tensorboardLogger,
+} from 'x-transformers/train'
 import { Interrupted } from '../errors.js'
+import { FILES } from '../files.js'
 import type { Interrupt } from '../interrupt.js'
 import { writeText } from '../model/write.js'
 import type { Output } from '../output.js'
@@ -55,16 +62,25 @@ function trainerOptions(session: Session, { folder, interrupt, resume }: Running
     epochs: train.windows === 'random' ? undefined : train.epochs,
     seconds: train.seconds,
     grad_accum: train.grad_accum,
-    clip: train.clip ?? undefined,
+    clip: (train.clip ?? undefined) as TrainerOptions['clip'],
     eval: validation
       ? { data: makeEvaluation(validation, length, config), every: train.eval.every }
       : undefined,
     sample: sampleOptions(session),
     checkpoint: { folder: folder.path, every, keep, best },
+    norms: train.norms ?? undefined,
+    loggers: loggersOf(session, folder),
     early_stop: train.early_stop,
     resume,
     signal: interrupt.signal,
   }
+}
+
+/** Who writes the run down. */
+function loggersOf({ config }: Session, folder: RunFolder): Logger[] {
+  const metrics = jsonlLogger(folder.file(FILES.metrics))
+  if (!config.train.tensorboard) return [metrics]
+  return [metrics, tensorboardLogger(folder.file(FILES.tensorboard))]
 }
 
 function sampleOptions(session: Session): SampleOptions | undefined {
