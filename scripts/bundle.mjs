@@ -58,6 +58,9 @@ const plainRequires = (text) => text.replaceAll('__require(', 'require(')
 /** `train/index`, an entry within a folder. */
 const isPart = (entry) => entry.includes('/')
 
+/** Entries of their own: the others are not to have what is in them, such as a whole page. */
+const LARGE = ['report/index']
+
 /**
  * Each of these entries counts as one that imports the library and the others of them. What two or
  * more entries have in common, esbuild writes into one file for each set of entries: so there are
@@ -68,7 +71,10 @@ const together = (parts, main) => ({
   setup({ onResolve, onLoad }) {
     onResolve({ filter: /^together:/ }, ({ path }) => ({ path, namespace: 'together' }))
     onLoad({ filter: /./, namespace: 'together' }, ({ path }) => {
-      const all = [main, ...parts].map((entry) => `import './${entry}.ts'\n`).join('')
+      const all = [main, ...parts]
+        .filter((entry) => !LARGE.includes(entry))
+        .map((entry) => `import './${entry}.ts'\n`)
+        .join('')
       const contents = `${all}export * from './${path.slice('together:'.length)}.ts'\n`
       return { contents, resolveDir: join(root, 'ts'), loader: 'ts' }
     })

@@ -9,6 +9,7 @@ import { ensure, main } from './ensure.mjs'
 import { bin, Failure, root, run, say } from './lib.mjs'
 import { ensurePackages } from './packages.mjs'
 import { check, runParts, tee } from './parts.mjs'
+import { ensureReport } from './report.mjs'
 import { builtPrograms, CARGO_TEST, colours, rustCounts } from './rust.mjs'
 import { vitest } from './vitest.mjs'
 
@@ -132,6 +133,7 @@ function typescriptParts({ biome, tsc, vitest: tests, pages }) {
 await main(async () => {
   const { values } = parseArgs({ options: { base: { type: 'string', default: 'HEAD' } } })
   await ensurePackages()
+  await ensureReport()
   const files = await changedFiles(values.base)
   if (!files.length) return say(`Nothing has changed since ${values.base}.`)
   const crates = await allCrates()

@@ -10,6 +10,7 @@ import { bin } from './lib.mjs'
 import { ensurePackages } from './packages.mjs'
 import { check, runParts, tee, wantedParts } from './parts.mjs'
 import { lintWorkflows } from './release/workflows.mjs'
+import { ensureReport } from './report.mjs'
 import { CARGO_TEST, rustCounts } from './rust.mjs'
 import { NOTE } from './slow.mjs'
 import { vitest } from './vitest.mjs'
@@ -55,6 +56,7 @@ const PARTS = {
 await main(async () => {
   const names = wantedParts(PARTS, process.argv.slice(2))
   await ensurePackages()
+  await ensureReport()
   await checkRust()
   await useKernels()
   const needsBuild = names.some((name) => name.startsWith('vitest')) && !names.includes('build')

@@ -13,6 +13,7 @@ import {
 import { dirname, join, relative } from 'node:path'
 import { bundle, bundleCommand, bundleEdge } from './bundle.mjs'
 import { bin, Failure, hashOf, readText, root, run, say } from './lib.mjs'
+import { ensureReport } from './report.mjs'
 
 const SOURCES = [
   'ts',
@@ -42,6 +43,7 @@ const ENTRIES = {
   train: 'train/index',
   data: 'data/index',
   tokenizers: 'tokenizers/index',
+  report: 'report/index',
 }
 
 /** Those within a folder of ts/. */
@@ -178,6 +180,7 @@ async function writeCommand() {
 }
 
 export async function ensureTypeScript() {
+  await ensureReport()
   const stamp = dist('.stamp')
   const modules = existsSync(PKG) ? readdirSync(PKG).map((name) => join('ts/wasm/pkg', name)) : []
   const hash = hashOf([...SOURCES, ...modules])

@@ -30,6 +30,7 @@ const LAYERS = [
   'tokenizers',
   'data',
   'train',
+  'report',
   'index.ts',
   'worker',
   'index.browser.ts',
