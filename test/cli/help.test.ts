@@ -2,7 +2,17 @@
 import { describe, expect, it } from 'vitest'
 import { x } from './command.js'
 
-const COMMANDS = ['train', 'generate', 'chat', 'serve', 'eval', 'inspect', 'convert', 'doctor']
+const COMMANDS = [
+  'train',
+  'generate',
+  'chat',
+  'serve',
+  'eval',
+  'inspect',
+  'report',
+  'convert',
+  'doctor',
+]
 
 describe('x-transformers', () => {
   it('lists its commands and exit codes, and each has a help with examples', async () => {

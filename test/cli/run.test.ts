@@ -36,7 +36,8 @@ describe('train', () => {
       reason: 'finished',
     })
     expect(json(stdout).val_loss).toBeLessThan(Math.log(30))
-    const files = ['config.json', 'metrics.jsonl', 'model.safetensors', 'step-30', 'tokenizer.json']
+    const own = ['metrics.jsonl', 'report.html', 'model.safetensors', 'step-30']
+    const files = ['config.json', 'tokenizer.json', ...own]
     expect(readdirSync(at('whole'))).toEqual(expect.arrayContaining(files))
     const config = JSON.parse(readFileSync(at('whole/config.json'), 'utf8'))
     const { num_tokens, max_seq_len } = config.model.options.net.options
@@ -130,7 +131,7 @@ describe('train', () => {
       ['train.step=3', 'train.step: is not known here; did you mean steps?'],
       ['train.batch_size=two', 'train.batch_size: must be a number, got "two"'],
       ['train.eval.evry=2', 'train.eval.evry: is not known here; did you mean every?'],
-      ['optimizer.class=AdamV', 'did you mean AdamW?'],
+      ['optimizer.class=AdamX', 'did you mean AdamW?'],
       ['optimizer.beta=1', 'train.optimizer: AdamW'],
       ['schedule.name=cosine', 'there is no schedule (train.schedule.name) named cosine'],
       ['model.class=Decodr', 'model'],

@@ -143,6 +143,18 @@ describe('inspect', () => {
   })
 })
 
+describe('report', () => {
+  it('shows runs on one page, and says which of them have no metrics', async () => {
+    const out = at('compare.html')
+    const { code, stdout, stderr } = await x(['report', run, run, '--out', out, '--json'])
+    expect(code, stderr).toBe(0)
+    expect(json(stdout)).toMatchObject({ written: out, runs: [{ name: 'run' }, { name: 'run' }] })
+    expect(readFileSync(out, 'utf8')).toMatch(/^<!doctype html>/i)
+    const none = await x(['report', place.folder])
+    expect([none.code, none.stderr]).toEqual([1, expect.stringContaining('no metrics')])
+  })
+})
+
 describe('convert', () => {
   it('lists names, and writes weights of another type, and the configuration', async () => {
     const names = json((await x(['convert', run, '--json'])).stdout)

@@ -5,6 +5,8 @@ export const FILES = {
   tokenizer: 'tokenizer.json',
   /** The model of a run, or of a checkpoint. */
   model: 'model.safetensors',
+  /** The model of a checkpoint with averaged weights. */
+  averages: 'ema.safetensors',
   metrics: 'metrics.jsonl',
   report: 'report.html',
   /** The folder with TensorBoard's files. */

@@ -6,6 +6,7 @@ import { addDoctor } from './commands/doctor.js'
 import { addEval } from './commands/eval.js'
 import { addGenerate } from './commands/generate.js'
 import { addInspect } from './commands/inspect.js'
+import { addReport } from './commands/report.js'
 import { addServe } from './commands/serve.js'
 import { addTrain } from './commands/train.js'
 import { packageVersion } from './root.js'
@@ -29,7 +30,16 @@ export function makeProgram(): Command {
     .addHelpText('after', EXIT_CODES)
     // errors are thrown, so that what they end with is decided in one place
     .exitOverride()
-  const adders = [addTrain, addGenerate, addChat, addServe, addEval, addInspect, addConvert]
+  const adders = [
+    addTrain,
+    addGenerate,
+    addChat,
+    addServe,
+    addEval,
+    addInspect,
+    addReport,
+    addConvert,
+  ]
   for (const add of [...adders, addDoctor]) add(program)
   for (const command of program.commands)
     command

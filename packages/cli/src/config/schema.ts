@@ -107,6 +107,16 @@ const TrainSchema = v.strictObject({
     v.optional(v.nullable(NormsSchema), {}),
     'gradient norms of each layer, for the report',
   ),
+  ema: about(
+    v.optional(
+      v.union([
+        share,
+        v.strictObject({ decay: v.optional(share), warmup: v.optional(v.boolean()) }),
+      ]),
+    ),
+    'averages of the weights: evaluations and the model of the run use them',
+  ),
+  report: about(v.optional(v.boolean(), true), 'whether report.html is written'),
   tensorboard: about(v.optional(v.boolean(), false), 'whether TensorBoard can read the run too'),
 })
 

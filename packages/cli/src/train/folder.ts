@@ -79,10 +79,12 @@ export class RunFolder {
   /**
    * Puts the model of the best checkpoint, or of the last one, into the folder itself.
    *
+   * @param averaged whether that is the one with averaged weights
    * @returns its path
    */
-  publish({ best, steps }: Pick<DoneEvent, 'best' | 'steps'>): string {
-    const candidates = [best?.step, steps].map((step) => this.file(`step-${step}/${FILES.model}`))
+  publish({ best, steps }: Pick<DoneEvent, 'best' | 'steps'>, averaged: boolean): string {
+    const name = averaged ? FILES.averages : FILES.model
+    const candidates = [best?.step, steps].map((step) => this.file(`step-${step}/${name}`))
     const from = candidates.find(existsSync)
     const path = this.file(this.#model)
     if (from) {

@@ -19,6 +19,7 @@ import { makeView, type View } from '../view/view.js'
 import { makeEvaluation, makeLoader } from './data.js'
 import type { RunFolder } from './folder.js'
 import { makeOptimizer, makeSchedule } from './optimizer.js'
+import { reportOf } from './report.js'
 import type { Session } from './session.js'
 
 /** What a run has come to. */
@@ -48,7 +49,8 @@ export interface Running {
 }
 
 /** What of the configuration is the trainer's. */
-function trainerOptions(session: Session, { folder, interrupt, resume }: Running): TrainerOptions {
+function trainerOptions(session: Session, running: Running): TrainerOptions {
+  const { folder, interrupt, resume } = running
   const { config, model, corpus, length } = session
   const { train } = config
   const { every, keep, best } = train.checkpoint
@@ -69,18 +71,25 @@ function trainerOptions(session: Session, { folder, interrupt, resume }: Running
     sample: sampleOptions(session),
     checkpoint: { folder: folder.path, every, keep, best },
     norms: train.norms ?? undefined,
-    loggers: loggersOf(session, folder),
+    loggers: loggersOf(session, running),
     early_stop: train.early_stop,
+    ...(train.ema !== undefined && { ema: train.ema }),
     resume,
     signal: interrupt.signal,
   }
 }
 
 /** Who writes the run down. */
-function loggersOf({ config }: Session, folder: RunFolder): Logger[] {
-  const metrics = jsonlLogger(folder.file(FILES.metrics))
-  if (!config.train.tensorboard) return [metrics]
-  return [metrics, tensorboardLogger(folder.file(FILES.tensorboard))]
+function loggersOf(session: Session, { folder, title }: Running): Logger[] {
+  const { report, tensorboard } = session.config.train
+  const [metrics, page, records] = [FILES.metrics, FILES.report, FILES.tensorboard].map((name) =>
+    folder.file(name),
+  ) as [string, string, string]
+  return [
+    jsonlLogger(metrics),
+    ...(report ? [reportOf(session, { metrics, report: page, name: title })] : []),
+    ...(tensorboard ? [tensorboardLogger(records)] : []),
+  ]
 }
 
 function sampleOptions(session: Session): SampleOptions | undefined {
@@ -94,11 +103,14 @@ function sampleOptions(session: Session): SampleOptions | undefined {
   return { every, make }
 }
 
+/** A trainer that averages weights. */
+type Averaging = { ema?: { copyTo(): void } | null }
+
 /** Trains to the end. */
 export async function runSession(session: Session, running: Running): Promise<Result> {
   const { folder, output, interrupt, title } = running
   const trainer = new Trainer(session.model, trainerOptions(session, running))
-  const state = new RunState(trainer.step, session.config.train.steps ?? null)
+  const state = new RunState(session.config.train.steps ?? null)
   const view = makeView(output, state, title)
   running.onView?.(view)
   const done = await trainer
@@ -107,7 +119,9 @@ export async function runSession(session: Session, running: Running): Promise<Re
       view.hear(event)
     })
     .finally(() => view.stop())
-  const checkpoint = folder.publish(done)
+  const checkpoint = folder.publish(done, session.config.train.ema !== undefined)
+  // what is measured is what is kept
+  ;(trainer as Averaging).ema?.copyTo()
   const val_loss = interrupt.requested ? null : await finalLoss(session, interrupt.signal)
   if (interrupt.requested || done.reason === 'aborted')
     throw new Interrupted(`\nStopped at step ${done.steps}, with a checkpoint in ${folder.path}.`)

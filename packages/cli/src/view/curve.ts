@@ -48,10 +48,13 @@ export function shrink(values: readonly number[], width: number): number[] {
   })
 }
 
-/** `count` values on straight lines between the points, over the steps from 0 to `steps`. */
-export function stretch(points: readonly Point[], count: number, steps: number): number[] {
+/** Steps from one to another. */
+export type Range = readonly [first: number, last: number]
+
+/** `count` values on straight lines between the points, over a range of steps. */
+export function stretch(points: readonly Point[], count: number, [first, last]: Range): number[] {
   return Array.from({ length: count }, (_, i) => {
-    const step = (i / Math.max(1, count - 1)) * steps
+    const step = first + (i / Math.max(1, count - 1)) * (last - first)
     const after = points.findIndex(([at]) => at >= step)
     const [x1, y1] = points.at(after) as Point
     const [x0, y0] = points[after - 1] ?? [x1, y1]
@@ -70,7 +73,7 @@ export interface Drawing {
 export function drawLosses(
   losses: readonly number[],
   validations: readonly Point[],
-  steps: number,
+  range: Range,
   { width, height, colours }: Drawing,
 ): string {
   const finite = losses.filter(Number.isFinite)
@@ -78,6 +81,6 @@ export function drawLosses(
   // the axis takes the rest
   const training = shrink(finite, Math.max(2, width - 14))
   const both = colours && validations.length > 0
-  const series = both ? [training, stretch(validations, training.length, steps)] : [training]
+  const series = both ? [training, stretch(validations, training.length, range)] : [training]
   return plot(series, { height, colors: colours ? [blue, yellow] : [] })
 }

@@ -49,8 +49,8 @@ export class LineView implements View {
 
   /** The losses as a curve, once. */
   stop(): void {
-    const { losses, step } = this.#state
-    const curve = this.#stopped ? '' : drawLosses(losses.values, [], step, DRAWING)
+    const { losses, first, step } = this.#state
+    const curve = this.#stopped ? '' : drawLosses(losses.values, [], [first, step], DRAWING)
     if (curve) this.#line(`\nloss\n${curve}`)
     this.#stopped = true
   }

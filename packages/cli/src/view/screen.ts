@@ -79,8 +79,8 @@ export function render(
   const sample = sampleLines(state, columns, Math.min(8, Math.floor(left / 2)))
   const height = Math.min(12, left - sample.length - 3)
   const drawing = { width: columns, height, colours: true }
-  const curve =
-    height < 3 ? '' : drawLosses(state.losses.values, state.validations, state.step, drawing)
+  const { losses, validations, first, step } = state
+  const curve = height < 3 ? '' : drawLosses(losses.values, validations, [first, step], drawing)
   const legend = state.validations.length ? 'loss: training (blue), held-out (yellow)' : 'loss'
   const middle = curve ? ['', legend, ...curve.split('\n')] : []
   return [...fitting, ...middle, ...sample].slice(0, rows).join('\n')

@@ -18,14 +18,12 @@ export class RunState {
   readonly validations: Point[] = []
   best: Point | null = null
   sample: { step: number; text: string } | null = null
-  /** The number of the step that this process began with. */
-  readonly first: number
+  /** The steps before those of this process. */
+  first = 0
   /** Of the whole run, where that is known. */
   readonly steps: number | null
 
-  constructor(first: number, steps: number | null) {
-    this.first = first
-    this.step = first
+  constructor(steps: number | null) {
     this.steps = steps
   }
 
@@ -33,9 +31,10 @@ export class RunState {
     if (event.type === 'step') {
       const { step, seconds, share, lr, grad_norm, tokens_per_second, loss } = event
       Object.assign(this, { step, seconds, share, lr, grad_norm, tokens_per_second })
+      if (Number.isNaN(this.loss)) [this.first, this.loss] = [step - 1, loss]
       this.losses.push(loss)
       const weight = Math.max(MEAN_WEIGHT, 1 / (step - this.first))
-      this.loss = Number.isNaN(this.loss) ? loss : this.loss + weight * (loss - this.loss)
+      this.loss += weight * (loss - this.loss)
     } else if (event.type === 'evaluation') {
       const point = [event.step, event.loss] as const
       this.validations.push(point)
