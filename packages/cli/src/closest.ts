@@ -4,5 +4,5 @@ import { distance, closest as nearest } from 'fastest-levenshtein'
 export function closest(name: string, known: readonly string[]): string | null {
   if (known.length === 0) return null
   const found = nearest(name, known)
-  return distance(name, found) <= Math.max(1, Math.floor(name.length / 3)) ? found : null
+  return distance(name, found) <= Math.ceil(name.length / 3) ? found : null
 }

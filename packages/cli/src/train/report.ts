@@ -6,7 +6,7 @@ import type { Session } from './session.js'
 /** So long after a report the next one is written, in milliseconds. */
 const WAIT = 30_000
 
-/** How many tokens the maps of attention show. */
+/** The most tokens that the maps of attention show. */
 const TOKENS = 48
 
 export interface ReportFiles {
@@ -44,10 +44,10 @@ export function reportOf(session: Session, { metrics, report, name }: ReportFile
 
 /** What the heads attend to in a text; null where there is none. */
 async function attentionOf(
-  { model, tokenizer }: Session,
+  { model, tokenizer, length }: Session,
   text: string,
 ): Promise<AttentionMaps | null> {
-  const ids = tokenizer.encode(text).slice(0, TOKENS)
+  const ids = tokenizer.encode(text).slice(0, Math.min(TOKENS, length))
   if (ids.length < 2) return null
   return await attentionMaps(
     model,
