@@ -3,7 +3,8 @@
 /** Paths of TypeScript and scripts that tests exercise. */
 const CODE = /\.(m?[jt]s|cjs)$/
 const BIOME = /\.(m?[jt]s|cjs|json|css|html)$/
-const TYPES = /^(ts|packages|apps|scripts|test)\/.*\.(m?ts)$|^(tsconfig.*|package|package-lock)\.json$/
+const TYPES =
+  /^(ts|packages|apps|scripts|test)\/.*\.(m?ts)$|^(tsconfig.*|package|package-lock)\.json$/
 const WORKSPACE = /^(Cargo\.(toml|lock)|clippy\.toml|\.cargo\/.*)$/
 
 /** Tests that read many files and take a second. */

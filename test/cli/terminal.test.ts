@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { screen } from '../../scripts/screen.mjs'
 import { CLI, SMALL, scratch } from './command.js'
 
 let place: ReturnType<typeof scratch>
@@ -74,6 +75,28 @@ describe('a run on a terminal', () => {
     expect(text).toContain('model.safetensors')
     // the cursor is shown again
     expect(output.lastIndexOf('\x1b[?25h')).toBeGreaterThan(output.lastIndexOf('\x1b[?25l'))
+  })
+
+  it('leaves one whole picture, whatever was drawn before', async () => {
+    const { output } = await onTerminal(small('whole', '1500'))
+    const rows = screen(output, 100).map((cells) =>
+      Array.from(cells, (cell) => cell?.text ?? ' ')
+        .join('')
+        .trimEnd(),
+    )
+    const top = rows.indexOf(join(place.folder, 'whole'))
+    expect(rows.slice(top, top + 7)).toEqual([
+      rows[top],
+      expect.stringMatching(/^█{40} 100 % {2}step 1,500 of 1,500/),
+      expect.stringMatching(/^loss \d\.\d{3} {2}validation \d/),
+      expect.stringMatching(/tokens\/s {2}rate .* memory /),
+      '',
+      expect.stringMatching(/^loss: training/),
+      expect.stringMatching(/\d [┤┼]/),
+    ])
+    const sample = rows.indexOf('sample at step 1,500')
+    expect(rows.slice(top + 6, sample - 1).filter((row) => !/[┤┼]/.test(row))).toEqual([])
+    expect(rows.filter((row) => row.includes('tokens/s'))).toHaveLength(1)
   })
 
   it('ends after a step where Ctrl-C is typed, and says so', async () => {

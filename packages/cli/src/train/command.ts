@@ -1,3 +1,4 @@
+import { relative } from 'node:path'
 import type { TrainSettings } from '../commands/train.js'
 import { presetNames, readPreset } from '../config/presets.js'
 import { readConfig } from '../config/read.js'
@@ -88,6 +89,12 @@ export async function trainConfig(
   }
 }
 
+/** A path as it is named from here, where that is shorter. */
+function shortest(path: string): string {
+  const from = relative(process.cwd(), path)
+  return from.length < path.length ? from : path
+}
+
 /** What a run has come to, for people. */
 export function describeResult({
   steps,
@@ -97,5 +104,5 @@ export function describeResult({
   checkpoint,
 }: Omit<Result, 'best' | 'reason'>): string {
   const held = val_loss === null ? '' : `, on all of the held-out text ${val_loss.toFixed(4)}`
-  return `\n${count(steps)} steps in ${duration(seconds)}: loss ${train_loss.toFixed(4)}${held}.\nThe model: ${checkpoint}`
+  return `\n${count(steps)} steps in ${duration(seconds)}: loss ${train_loss.toFixed(4)}${held}.\nThe model: ${shortest(checkpoint)}`
 }

@@ -83,7 +83,9 @@ export function render(
   const curve = height < 3 ? '' : drawLosses(losses.values, validations, [first, step], drawing)
   const legend = state.validations.length ? 'loss: training (blue), held-out (yellow)' : 'loss'
   const middle = curve ? ['', legend, ...curve.split('\n')] : []
-  return [...fitting, ...middle, ...sample].slice(0, rows).join('\n')
+  const lines = [...fitting, ...middle, ...sample].slice(0, rows)
+  // log-update loses an empty line with which a picture grows
+  return lines.map((line) => line || ' ').join('\n')
 }
 
 function progressLine({ share, step, steps, left }: RunState, columns: number): string {
