@@ -1,6 +1,6 @@
-// What a terminal shows at the end of a recording. It knows what a picture that is drawn in place and
-// coloured text use, and no more: the colours of the foreground, moves to a column or by some lines,
-// and clearing a line.
+// What a terminal shows at the end of a recording. It knows what a picture that is drawn in place
+// and coloured text use, and no more: the colours of the foreground, moves to a column or by some
+// lines, and clearing a line.
 
 /** The colour of text that has none of its own. */
 export const TEXT = '#c9d1d9'
