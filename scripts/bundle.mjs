@@ -1,8 +1,9 @@
 // What Node loads of the package, in as few files as can be: to find, read and wrap one for each
 // module takes longer than to run them all.
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, relative } from 'node:path'
 import { Failure, root } from './lib.mjs'
+import { licencesOf } from './licences.mjs'
 
 /** Neither minified nor mapped: a stack trace shows lines that can be read. */
 const SETTINGS = {
@@ -198,4 +199,49 @@ export async function bundleEdge(parts, folder) {
     })
     await writeOutputs(result, into, 'index.js')
   }
+}
+
+/**
+ * Modules of Node and of this package as `require` has them: where a subcommand imports them, they
+ * are loaded when it is called. `import` would load them all when the command starts. The library's
+ * classes are the same either way.
+ */
+const REQUIRED = {
+  name: 'required',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^(node:|x-transformers(\/|$))/ }, ({ path, namespace }) =>
+      namespace === 'required' ? { path, external: true } : { path, namespace: 'required' },
+    )
+    onLoad({ filter: /./, namespace: 'required' }, ({ path }) => ({
+      contents: `module.exports = require(${JSON.stringify(path)})`,
+      loader: 'js',
+    }))
+  },
+}
+
+/** What `require` is in an ES module. */
+const HEAD = `#!/usr/bin/env node
+import { createRequire } from 'node:module'
+const require = createRequire(import.meta.url)`
+
+/**
+ * Writes the command and all libraries that it uses into one file, and their licences beside it.
+ */
+export async function bundleCommand(folder) {
+  const esbuild = await import('esbuild')
+  const result = await esbuild.build({
+    ...SETTINGS,
+    entryPoints: [{ in: join(root, 'packages/cli/src/main.ts'), out: 'cli' }],
+    tsconfigRaw: {},
+    bundle: true,
+    plugins: [REQUIRED],
+    format: 'esm',
+    banner: { js: HEAD },
+    outExtension: { '.js': '.mjs' },
+    outdir: folder,
+    metafile: true,
+    absWorkingDir: root,
+  })
+  chmodSync(join(folder, 'cli.mjs'), 0o755)
+  writeFileSync(join(folder, 'cli.licences.txt'), licencesOf(Object.keys(result.metafile.inputs)))
 }

@@ -1,6 +1,6 @@
 // What the commands of package.json that are written in TypeScript share.
 import { resolve } from 'node:path'
-import { XTransformersError } from 'x-transformers'
+import { explain } from '../packages/cli/src/explain.js'
 
 /**
  * A path as the user means it: npm runs scripts in the package's folder, wherever it was called.
@@ -12,7 +12,6 @@ export async function command(body: () => Promise<void>): Promise<void> {
   try {
     await body()
   } catch (error) {
-    console.error(error instanceof XTransformersError ? error.message : error)
-    process.exitCode = 1
+    process.exitCode = explain(error)
   }
 }

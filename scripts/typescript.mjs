@@ -1,6 +1,6 @@
 // Compiles the TypeScript when it is missing or stale: dist/cjs for Node, dist/edge for edge
-// runtimes, dist/esm for everything else, dist/commands for the commands of package.json; and puts
-// the WebAssembly modules, where they were built, beside it.
+// runtimes, dist/esm for everything else, dist/cli.mjs, dist/commands for the commands of
+// package.json; and puts the WebAssembly modules, where they were built, beside it.
 import {
   cpSync,
   existsSync,
@@ -11,13 +11,14 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
-import { bundle, bundleEdge } from './bundle.mjs'
+import { bundle, bundleCommand, bundleEdge } from './bundle.mjs'
 import { bin, Failure, hashOf, readText, root, run, say } from './lib.mjs'
 import { ensureReport } from './report.mjs'
 import { TRAINING_EXAMPLES } from './training-examples.mjs'
 
 const SOURCES = [
   'ts',
+  'packages',
   'apps',
   'scripts/command.ts',
   'scripts/parity.ts',
@@ -32,6 +33,7 @@ const SOURCES = [
   'package.json',
   'package-lock.json',
   'scripts/bundle.mjs',
+  'scripts/licences.mjs',
   'scripts/typescript.mjs',
 ]
 
@@ -168,6 +170,17 @@ async function placeWasm() {
   await bundleEdge(PARTS, dist('edge'))
 }
 
+/** The command, its presets, and the schema of what it reads. */
+async function writeCommand() {
+  await bundleCommand(dist(''))
+  cpSync(join(root, 'packages/cli/presets'), dist('presets'), { recursive: true })
+  const { code, out } = await run(process.execPath, [dist('commands/packages/cli/schema.js')], {
+    stdout: 'capture',
+  })
+  if (code !== 0) throw new Failure('The schema of configurations could not be made.')
+  writeFileSync(dist('train.schema.json'), out)
+}
+
 export async function ensureTypeScript() {
   await ensureReport()
   const stamp = dist('.stamp')
@@ -182,5 +195,6 @@ export async function ensureTypeScript() {
   await writeEntries()
   await placeWasm()
   await compile('commands')
+  await writeCommand()
   writeFileSync(stamp, hash)
 }

@@ -1,11 +1,8 @@
 // The command of `npm run sample`: lets a trained model write.
 import { Command } from 'commander'
-import { type AutoregressiveWrapper, load, manualSeed } from 'x-transformers'
+import { positive, whole } from '../../packages/cli/src/arguments.js'
+import { generate } from '../../packages/cli/src/model/generate.js'
 import { command, userPath } from '../../scripts/command.js'
-import { positive, whole } from './arguments.js'
-import { INTERRUPTED, Interrupt } from './interrupt.js'
-import { sample } from './sampling.js'
-import { Vocabulary } from './vocabulary.js'
 
 const program = new Command('npm run sample --')
   .description('Writes text with a model that `npm start` has trained.')
@@ -22,14 +19,6 @@ const program = new Command('npm run sample --')
 type Options = { prompt: string; characters: number; temperature: number; seed?: number }
 
 await command(async () => {
-  const { seed, ...options } = program.parse().opts<Options>()
-  const checkpoint = userPath(program.processedArgs[0])
-  const interrupt = new Interrupt(() => process.stdout.write('\n'))
-  const model = (await load(checkpoint)) as AutoregressiveWrapper
-  const vocabulary = Vocabulary.load(checkpoint)
-  if (seed !== undefined) manualSeed(seed)
-  await sample(model, vocabulary, { ...options, signal: interrupt.signal }, (text) =>
-    process.stdout.write(text),
-  )
-  if (interrupt.requested) process.exitCode = INTERRUPTED
+  const { characters: tokens, ...options } = program.parse().opts<Options>()
+  await generate(userPath(program.processedArgs[0]), { ...options, tokens })
 })

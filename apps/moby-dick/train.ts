@@ -1,23 +1,19 @@
-// The command of `npm start`: trains a small character GPT on "Moby Dick" and lets it write.
-import { mkdirSync } from 'node:fs'
-import { dirname, join, relative } from 'node:path'
+// The command of `npm start`: x-transformers train with the book's preset, and a text at the end.
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join, relative } from 'node:path'
 import { Command } from 'commander'
-import {
-  AutoregressiveWrapper,
-  Decoder,
-  load,
-  manualSeed,
-  TransformerWrapper,
-} from 'x-transformers'
+import { positive, whole } from '../../packages/cli/src/arguments.js'
+import { checkConfig } from '../../packages/cli/src/config/check.js'
+import { readPreset } from '../../packages/cli/src/config/presets.js'
+import type { Config } from '../../packages/cli/src/config/schema.js'
+import { applySetting } from '../../packages/cli/src/config/set.js'
+import { Interrupted } from '../../packages/cli/src/errors.js'
+import { openWriter } from '../../packages/cli/src/model/open.js'
+import { writeText } from '../../packages/cli/src/model/write.js'
+import { Output } from '../../packages/cli/src/output.js'
+import { describeResult, trainConfig } from '../../packages/cli/src/train/command.js'
 import { command, userPath } from '../../scripts/command.js'
-import { positive, whole } from './arguments.js'
 import { readBook } from './book.js'
-import { Corpus } from './corpus.js'
-import { Display } from './display.js'
-import { INTERRUPTED, Interrupt } from './interrupt.js'
-import { sample } from './sampling.js'
-import { type Run, type TrainSettings, train, validate } from './trainer.js'
-import { Vocabulary } from './vocabulary.js'
 
 const program = new Command('npm start --')
   .description(
@@ -29,7 +25,7 @@ const program = new Command('npm start --')
     '--json',
     'end with one JSON object on standard output; everything else goes to standard error',
   )
-  .option('--out <dir>', 'folder for the checkpoint', 'checkpoints')
+  .option('--out <dir>', 'folder for the run and its checkpoint', 'checkpoints')
   .option('--resume <file>', 'go on from the weights of a checkpoint (the optimizer starts anew)')
   .option('--seed <n>', 'seed of everything random', whole(0), 42)
   .option('--dim <n>', 'width of the model', whole(1), 160)
@@ -60,23 +56,24 @@ type Options = {
   temperature: number
 }
 
-async function makeModel(options: Options, vocabulary: Vocabulary): Promise<AutoregressiveWrapper> {
-  if (options.resume) return (await load(userPath(options.resume))) as AutoregressiveWrapper
-  const { dim, depth, heads } = options
+const NAME = 'moby-dick'
+
+/** The preset, as the options change it. */
+function configOf(options: Options, book: string): Config {
+  const { dim, depth, heads, length, batch, lr, steps, minutes, seed } = options
   if (dim % heads) program.error('--dim must be a multiple of --heads')
-  return new AutoregressiveWrapper(
-    new TransformerWrapper({
-      num_tokens: vocabulary.size,
-      max_seq_len: options.length,
-      attn_layers: new Decoder({
-        dim,
-        depth,
-        heads,
-        attn_dim_head: dim / heads,
-        rotary_pos_emb: true,
-      }),
-    }),
-  )
+  const raw = readPreset(NAME)
+  const { seconds: _, ...train } = raw.train as Record<string, unknown>
+  raw.train = { ...train, ...(steps === undefined ? { seconds: minutes * 60 } : { steps }) }
+  const settings = {
+    ...{ seed, 'data.files': [book], 'train.batch_size': batch, 'train.length': length },
+    ...{ 'optimizer.lr': lr, 'schedule.min_lr': lr / 50, max_seq_len: length },
+    ...{ dim, depth, heads, attn_dim_head: dim / heads },
+    ...{ 'sample.prompt': options.prompt, 'sample.temperature': options.temperature },
+  }
+  for (const [key, value] of Object.entries(settings))
+    applySetting(raw, `${key}=${JSON.stringify(value)}`)
+  return checkConfig(raw, `the preset ${NAME}`)
 }
 
 /** How to call `npm run sample` for this checkpoint, from where the user is. */
@@ -85,74 +82,40 @@ function sampleAgain(checkpoint: string): string {
   return `npm run sample -- ${/^[\w./-]+$/.test(path) ? path : JSON.stringify(path)} --prompt "The whale"`
 }
 
-/** The curve, the loss on all of the held-out text, and a text of the model's own. */
-async function showResult(
-  model: AutoregressiveWrapper,
-  corpus: Corpus,
-  run: Run,
-  settings: Options & TrainSettings,
-  display: Display,
-  signal: AbortSignal,
-) {
-  const val_loss = await validate(model, corpus, settings)
-  display.curve(run)
-  display.line(`\n${run.step} steps in ${run.seconds.toFixed(1)} s: loss ${run.loss.toFixed(3)},`)
-  display.line(`on held-out text ${val_loss.toFixed(3)} nats per character.\n`)
-  const { prompt, sample: characters, temperature } = settings
-  const how = { prompt, characters, temperature, signal }
-  const text = await sample(model, corpus.vocabulary, how, (part) => display.write(part))
-  display.line()
-  return {
-    steps: run.step,
-    seconds: run.seconds,
-    train_loss: run.loss,
-    val_loss,
-    tokens_per_second: run.tokensPerSecond,
-    sample: text,
-  }
+/** A text of the trained model. */
+async function write(checkpoint: string, options: Options, output: Output): Promise<string> {
+  const { prompt, sample: tokens, temperature } = options
+  output.write(prompt)
+  if (tokens === 0) return prompt
+  const writer = await openWriter(checkpoint)
+  const { text } = await writeText(writer, { prompt, tokens, temperature }, (part) =>
+    output.write(part),
+  )
+  return prompt + text
 }
 
-const count = (value: number) => value.toLocaleString('en-US')
-
-async function main(): Promise<void> {
+await command(async () => {
   const options = program.parse().opts<Options>()
-  const settings: Options & TrainSettings = { ...options, seconds: options.minutes * 60 }
-  // With --json standard output is for the result alone.
-  const display = new Display(options.json ? process.stderr : process.stdout)
-  const interrupt = new Interrupt(() => display.stop())
-  const checkpoint = join(userPath(options.out), 'moby-dick.safetensors')
-  mkdirSync(dirname(checkpoint), { recursive: true })
-
-  manualSeed(options.seed)
-  const corpus = new Corpus(
-    readBook(),
-    options.resume ? Vocabulary.load(userPath(options.resume)) : undefined,
-  )
-  const model = await makeModel(options, corpus.vocabulary)
-  display.line(
-    `${count(model.numParameters)} parameters learn from ${count(corpus.train.length)} characters of "Moby Dick".`,
-  )
-  display.start()
-  const run = await train(
-    model,
-    corpus,
-    settings,
-    (progress) => display.update(progress),
-    () => interrupt.requested,
-  ).finally(() => display.stop())
-  await model.save(checkpoint)
-  corpus.vocabulary.save(checkpoint)
-
-  const result = interrupt.requested
-    ? null
-    : await showResult(model, corpus, run, settings, display, interrupt.signal)
-  if (interrupt.requested) {
-    process.exitCode = INTERRUPTED
-    display.line('\nStopped. The weights are saved.')
+  const output = new Output(options.json)
+  const out = userPath(options.out)
+  const checkpoint = join(out, `${NAME}.safetensors`)
+  mkdirSync(out, { recursive: true })
+  const book = join(out, `${NAME}.txt`)
+  writeFileSync(book, readBook())
+  const init = options.resume === undefined ? {} : { init: userPath(options.resume) }
+  const training = { ...init, out, overwrite: true, title: 'Moby Dick', name: NAME }
+  try {
+    const {
+      best: _,
+      reason: __,
+      ...result
+    } = await trainConfig(configOf(options, book), training, output)
+    output.line(`${describeResult(result)}\n`)
+    const sample = await write(checkpoint, options, output)
+    output.line(`\n\nWrite more:  ${sampleAgain(checkpoint)}`)
+    if (output.json) output.result({ ...result, sample })
+  } catch (error) {
+    if (error instanceof Interrupted) output.line(`\nWrite more:  ${sampleAgain(checkpoint)}`)
+    throw error
   }
-  display.line(`Write more:  ${sampleAgain(checkpoint)}`)
-  if (options.json && result && !interrupt.requested)
-    console.log(JSON.stringify({ ...result, checkpoint }))
-}
-
-await command(main)
+})

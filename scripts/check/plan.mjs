@@ -3,12 +3,13 @@
 /** Paths of TypeScript and scripts that tests exercise. */
 const CODE = /\.(m?[jt]s|cjs)$/
 const BIOME = /\.(m?[jt]s|cjs|json|css|html)$/
-const TYPES = /^(ts|apps|scripts|test)\/.*\.(m?ts)$|^(tsconfig.*|package|package-lock)\.json$/
+const TYPES =
+  /^(ts|packages|apps|scripts|test)\/.*\.(m?ts)$|^(tsconfig.*|package|package-lock)\.json$/
 const WORKSPACE = /^(Cargo\.(toml|lock)|clippy\.toml|\.cargo\/.*)$/
 
 /** Tests that read many files and take a second. */
 const ALWAYS = {
-  'test/package/columns.test.ts': /^(ts|apps|scripts|test)\/.*\.m?[jt]s$/,
+  'test/package/columns.test.ts': /^(ts|packages|apps|scripts|test)\/.*\.m?[jt]s$/,
   'test/package/imports.test.ts': /^ts\//,
   'test/package/workflows.test.ts': /^(\.github\/workflows\/|package\.json$)/,
   'test/package/versions.test.ts': /^(package(-lock)?\.json|CHANGELOG\.md|Cargo\.(toml|lock))$/,

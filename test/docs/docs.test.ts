@@ -2,6 +2,7 @@ import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'nod
 import { tmpdir } from 'node:os'
 import { dirname, join, normalize } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { checkConfig } from '../../packages/cli/src/config/check.js'
 import { promisedLines, runBlock, typeErrors } from './blocks.js'
 import { unknownCommands } from './commands.js'
 import { importedAddresses, moduleScripts } from './html.js'
@@ -13,9 +14,10 @@ const blocks = pages.flatMap(blocksOf)
 const of = (language: string) => blocks.filter((block) => block.language === language)
 const running = of('ts').filter(({ notRun }) => notRun === null)
 const html = of('html')
+const configurations = of('json').filter(({ notRun }) => notRun === null)
 
 /** Kinds of blocks that are checked here; any other kind needs a reason. */
-const CHECKED = ['ts', 'html', 'sh']
+const CHECKED = ['ts', 'html', 'sh', 'json']
 
 /** The file of an example that a block shows a part of; `npm run check:install` runs it. */
 const exampleOf = ({ notRun }: Block) => notRun?.match(/^from (examples\/\S+)$/)?.[1] ?? null
@@ -57,6 +59,10 @@ describe('the code in README.md and docs', () => {
   it.each(named(running))('runs, and logs what its comments say: %s', async (_, block) => {
     const logged = new Set((await runBlock(block)).map(plain))
     for (const line of promisedLines(block)) expect([...logged]).toContain(plain(line))
+  })
+
+  it.each(named(configurations))('is a configuration of the command: %s', (title, { code }) => {
+    expect(checkConfig(JSON.parse(code), title).train.steps).toBeGreaterThan(0)
   })
 
   it('has a reason where it is not run', () => {

@@ -12,7 +12,7 @@ const HEAD = ', async () => {'
 /** Generated or recorded. */
 const LEFT_OUT = /\.gen\.ts$|^ts\/wasm\/pkg\//
 
-const sources = ['ts', 'apps', 'scripts', 'test', 'examples'].flatMap((folder) =>
+const sources = ['ts', 'packages', 'apps', 'scripts', 'test', 'examples'].flatMap((folder) =>
   readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
     .map((path) => `${folder}/${path.replaceAll('\\', '/')}`)
     .filter(

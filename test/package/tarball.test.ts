@@ -1,6 +1,6 @@
 // The packed package in Node: installed into an empty folder, with the platform's addon and
 // without.
-import { existsSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { promisedLines } from '../docs/blocks.js'
@@ -79,6 +79,21 @@ describe.each(['native', 'wasm'] as const)('the installed package, %s', (target)
       ...Array(7).fill('true true true'),
       'true',
     ])
+  })
+
+  it('has the command, in one file, with its presets and the licences of what is in it', async () => {
+    const own = join(installed[target], 'node_modules/x-transformers')
+    const { bin, workspaces } = JSON.parse(readFileSync(join(own, 'package.json'), 'utf8'))
+    expect(workspaces).toBeUndefined()
+    const command = join(own, bin['x-transformers'])
+    expect(statSync(command).mode & 0o111).not.toBe(0)
+    expect(existsSync(join(installed[target], 'node_modules/.bin/x-transformers'))).toBe(true)
+    const report = JSON.parse(await node(installed[target], command, 'doctor', '--json'))
+    expect(report.backend.target).toBe(target)
+    expect(await node(installed[target], command, 'train', '--presets')).toContain('nanogpt-cpu')
+    const licences = readFileSync(join(own, 'dist/cli.licences.txt'), 'utf8')
+    for (const name of ['commander', 'valibot', 'log-update', 'asciichart'])
+      expect(licences).toMatch(new RegExp(`^${name} \\d+\\.`, 'm'))
   })
 
   it('does nothing in init of x-transformers/wasm', async () => {

@@ -1,0 +1,152 @@
+/** A run from its first step to its last: the trainer, what the user sees, and what is kept. */
+import {
+  type DoneEvent,
+  jsonlLogger,
+  type Logger,
+  type SampleOptions,
+  Trainer,
+  type TrainerOptions,
+  tensorboardLogger,
+} from 'x-transformers/train'
+import { Interrupted } from '../errors.js'
+import { FILES } from '../files.js'
+import type { Interrupt } from '../interrupt.js'
+import { writeText } from '../model/write.js'
+import type { Output } from '../output.js'
+import { measureLoss } from '../text/measure.js'
+import { RunState } from '../view/state.js'
+import { makeView, type View } from '../view/view.js'
+import { makeEvaluation, makeLoader } from './data.js'
+import type { RunFolder } from './folder.js'
+import { makeOptimizer, makeSchedule } from './optimizer.js'
+import { reportOf } from './report.js'
+import type { Session } from './session.js'
+
+/** What a run has come to. */
+export interface Result {
+  steps: number
+  seconds: number
+  train_loss: number
+  /** Of the last weights, on all of the held-out text; null where nothing is held out. */
+  val_loss: number | null
+  /** The lowest loss of the evaluations on the way, and its step. */
+  best: { step: number; loss: number } | null
+  tokens_per_second: number
+  /** The file with the model of the best evaluation, or of the last step. */
+  checkpoint: string
+  reason: DoneEvent['reason']
+}
+
+export interface Running {
+  folder: RunFolder
+  output: Output
+  interrupt: Interrupt
+  resume: boolean
+  /** What the run is called. */
+  title: string
+  /** Is given the picture that is to end before the process is. */
+  onView?: (view: View) => void
+}
+
+/** What of the configuration is the trainer's. */
+function trainerOptions(session: Session, running: Running): TrainerOptions {
+  const { folder, interrupt, resume } = running
+  const { config, model, corpus, length } = session
+  const { train } = config
+  const { every, keep, best } = train.checkpoint
+  const optimizer = makeOptimizer(model, train)
+  const { validation } = corpus
+  return {
+    data: makeLoader(corpus.train, length, config),
+    optimizer,
+    schedule: makeSchedule(train, optimizer.lr),
+    steps: train.steps,
+    epochs: train.windows === 'random' ? undefined : train.epochs,
+    seconds: train.seconds,
+    grad_accum: train.grad_accum,
+    clip: (train.clip ?? undefined) as TrainerOptions['clip'],
+    eval: validation
+      ? { data: makeEvaluation(validation, length, config), every: train.eval.every }
+      : undefined,
+    sample: sampleOptions(session),
+    checkpoint: { folder: folder.path, every, keep, best },
+    norms: train.norms ?? undefined,
+    loggers: loggersOf(session, running),
+    early_stop: train.early_stop,
+    ...(train.ema !== undefined && { ema: train.ema }),
+    resume,
+    signal: interrupt.signal,
+  }
+}
+
+/** Who writes the run down. */
+function loggersOf(session: Session, { folder, title }: Running): Logger[] {
+  const { report, tensorboard } = session.config.train
+  const [metrics, page, records] = [FILES.metrics, FILES.report, FILES.tensorboard].map((name) =>
+    folder.file(name),
+  ) as [string, string, string]
+  return [
+    jsonlLogger(metrics),
+    ...(report ? [reportOf(session, { metrics, report: page, name: title })] : []),
+    ...(tensorboard ? [tensorboardLogger(records)] : []),
+  ]
+}
+
+function sampleOptions(session: Session): SampleOptions | undefined {
+  const { sample } = session.config.train
+  if (!sample) return undefined
+  const { every, prompt, tokens, temperature } = sample
+  const make = async () => {
+    const { text } = await writeText(session, { prompt, tokens, temperature })
+    return prompt + text
+  }
+  return { every, make }
+}
+
+/** A trainer that averages weights. */
+type Averaging = { ema?: { copyTo(): void } | null }
+
+/** Trains to the end. */
+export async function runSession(session: Session, running: Running): Promise<Result> {
+  const { folder, output, interrupt, title } = running
+  const trainer = new Trainer(session.model, trainerOptions(session, running))
+  const state = new RunState(session.config.train.steps ?? null)
+  const view = makeView(output, state, title)
+  running.onView?.(view)
+  const done = await trainer
+    .run((event) => {
+      state.hear(event)
+      view.hear(event)
+    })
+    .finally(() => view.stop())
+  const checkpoint = folder.publish(done, session.config.train.ema !== undefined)
+  // what is measured is what is kept
+  ;(trainer as Averaging).ema?.copyTo()
+  const val_loss = interrupt.requested ? null : await finalLoss(session, interrupt.signal)
+  if (interrupt.requested || done.reason === 'aborted')
+    throw new Interrupted(`\nStopped at step ${done.steps}, with a checkpoint in ${folder.path}.`)
+  return {
+    steps: done.steps,
+    seconds: done.seconds,
+    train_loss: done.loss,
+    val_loss,
+    best: done.best,
+    tokens_per_second: done.tokens_per_second,
+    checkpoint,
+    reason: done.reason,
+  }
+}
+
+/** The loss on all of the held-out text; null after an interrupt. */
+async function finalLoss(session: Session, signal: AbortSignal): Promise<number | null> {
+  const { model, corpus, config, length } = session
+  if (!corpus.validation) return null
+  const { batch_size } = config.train
+  try {
+    const { loss } = await measureLoss(model, corpus.validation, { length, batch_size, signal })
+    return loss
+  } catch (error) {
+    if (signal.aborted) return null
+    throw error
+  }
+}

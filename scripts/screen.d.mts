@@ -1,0 +1,5 @@
+export declare const TEXT: string
+export declare function screen(
+  recording: string,
+  columns: number,
+): { text: string; fill: string }[][]
