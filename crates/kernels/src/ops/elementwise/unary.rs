@@ -3,6 +3,7 @@
 #[cfg(feature = "cuda")]
 use super::cuda;
 use super::map::{map, map_each};
+use crate::array::{HostArray, HostResult};
 #[cfg(feature = "cuda")]
 use crate::cuda::Gpu;
 use crate::error::bail;
@@ -10,6 +11,7 @@ use crate::host::gemm::blas::Blas;
 use crate::host::simd::has_fma;
 use crate::host::Real;
 use crate::kernel::{arrays, run, Kernel};
+use crate::ops::select;
 use crate::{Array, Result};
 use std::mem::MaybeUninit;
 #[cfg(feature = "cuda")]
@@ -35,6 +37,16 @@ pub enum Unary {
     Log,
     /// The hyperbolic tangent.
     Tanh,
+    /// The sine.
+    Sin,
+    /// The cosine.
+    Cos,
+    /// The nearest integer; of two, the even one.
+    Round,
+    /// The greatest integer that is not greater.
+    Floor,
+    /// The least integer that is not less.
+    Ceil,
 }
 
 /// Kernel of [`unary`].
@@ -67,6 +79,11 @@ impl Kernel for UnaryKernel {
             Unary::Exp => x.exp()?,
             Unary::Log => x.log()?,
             Unary::Tanh => x.tanh()?,
+            Unary::Sin => x.sin()?,
+            Unary::Cos => x.cos()?,
+            Unary::Round => rounded(x)?,
+            Unary::Floor => x.floor()?,
+            Unary::Ceil => x.ceil()?,
         };
         Ok(y.into())
     }
@@ -83,6 +100,11 @@ impl Kernel for UnaryKernel {
             Unary::Exp => unsafe { map::<T>(x, exponentials) },
             Unary::Log => map_each::<T>(x, Real::ln),
             Unary::Tanh => map_each::<T>(x, Real::tanh),
+            Unary::Sin => map_each::<T>(x, Real::sin),
+            Unary::Cos => map_each::<T>(x, Real::cos),
+            Unary::Round => map_each::<T>(x, Real::round),
+            Unary::Floor => map_each::<T>(x, Real::floor),
+            Unary::Ceil => map_each::<T>(x, Real::ceil),
         }
     }
 
@@ -94,14 +116,28 @@ impl Kernel for UnaryKernel {
     #[cfg(test)]
     fn cases() -> Vec<Self> {
         let any = [Unary::Neg, Unary::Abs, Unary::Sign, Unary::Square, Unary::Exp, Unary::Tanh];
+        let whole = [Unary::Round, Unary::Floor, Unary::Ceil];
         let of = |dims: &[usize]| {
             let x = crate::testing::normal64(dims, 2);
             let positive = crate::testing::map(&x, |x| x.abs() + 0.01);
             let roots = [Unary::Sqrt, Unary::Log].map(|op| Self { x: positive.clone(), op });
-            any.map(|op| Self { x: x.clone(), op }).into_iter().chain(roots).collect::<Vec<_>>()
+            let waves = [Unary::Sin, Unary::Cos].map(|op| Self { x: x.clone(), op });
+            // halves, which are as near to one integer as to another
+            let halves = crate::testing::map(&x, |x| (8.0 * x).floor() / 2.0);
+            let whole = whole.map(|op| Self { x: halves.clone(), op });
+            let any = any.map(|op| Self { x: x.clone(), op });
+            any.into_iter().chain(roots).chain(waves).chain(whole).collect::<Vec<_>>()
         };
         [&[5000, 7][..], &[3, 5], &[], &[0, 2], &[1]].into_iter().flat_map(of).collect()
     }
+}
+
+/// The nearest integers. candle rounds halves away from 0: of those, here the even integer is taken.
+fn rounded(x: &HostArray) -> HostResult<HostArray> {
+    let away = x.round()?;
+    let half = HostArray::full(0.5, x.shape(), x.device())?.to_dtype(x.dtype())?;
+    let even = ((x * 0.5)?.round()? * 2.0)?;
+    select::on_host(&(x - &away)?.abs()?.eq(&half)?, &even, &away)
 }
 
 /// -1, 0 or 1; 0 for NaN.
