@@ -32,6 +32,7 @@ mod raises_in_python_positions;
 mod refusals;
 mod sampling;
 mod score;
+mod single_layers;
 mod state;
 mod token_dropout;
 mod torch_files;
