@@ -4,8 +4,8 @@ use super::shape::{reshape, sum_to};
 use crate::error::invalid;
 use crate::{Array, Result, Tensor};
 
-/// `alpha · a b`, batched; shapes as in [`xt_kernels::ops::matmul`]. A vector counts as a row on the
-/// left, as a column on the right, and its axis of size 1 is removed from the result.
+/// `alpha · a b`, batched; shapes as in [`xt_kernels::ops::matmul`]. A vector counts as a row on
+/// the left, as a column on the right, and its axis of size 1 is removed from the result.
 ///
 /// # Errors
 /// An operand is a scalar or has no floating-point type, the types differ, or the shapes do not

@@ -70,8 +70,8 @@ fn over(g: &Array, by: &Array, y: &Array) -> Result<Array> {
 }
 
 /// The `p`-norm over `dims`, or over all axes, as PyTorch's `vector_norm`: `(Σ |x|^p)^(1/p)`, the
-/// greatest or least absolute value if `p` is infinite, and the number of elements that are not 0 if
-/// `p` is 0. The gradient at 0 is 0.
+/// greatest or least absolute value if `p` is infinite, and the number of elements that are not 0
+/// if `p` is 0. The gradient at 0 is 0.
 ///
 /// # Errors
 /// The type is not floating-point, `p` is NaN, or there is no element and `p` is infinite.
@@ -123,8 +123,8 @@ fn p_norm(x: &Tensor, dims: Option<&[usize]>, p: f64, keep: bool) -> Result<Tens
 }
 
 /// Product over `dims`, or over all axes; 1 if there are no elements. That of integers and booleans
-/// is i64, as in PyTorch, and wraps. Halves are multiplied with each other, so that gradients need no
-/// division by elements, which may be 0.
+/// is i64, as in PyTorch, and wraps. Halves are multiplied with each other, so that gradients need
+/// no division by elements, which may be 0.
 pub fn product(x: &Tensor, dims: Option<&[usize]>, keep: bool) -> Result<Tensor> {
     let axes = axes(x, dims)?;
     let wide = if x.dtype().is_float() { x.clone() } else { cast(x, DType::I64, false)? };

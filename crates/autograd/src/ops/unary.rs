@@ -133,8 +133,8 @@ pub fn rounded(x: &Tensor, how: Unary) -> Result<Tensor> {
     }
 }
 
-/// `min(max(x, low), high)`. The gradient passes between `low` and `high`, and is 0 at and outside of
-/// them, as in PyTorch from 2.15 on (before, it passed at them). NaN stays. Half precision is
+/// `min(max(x, low), high)`. The gradient passes between `low` and `high`, and is 0 at and outside
+/// of them, as in PyTorch from 2.15 on (before, it passed at them). NaN stays. Half precision is
 /// compared in f32.
 pub fn clamp(x: &Tensor, low: Option<f64>, high: Option<f64>) -> Result<Tensor> {
     let wide = xt_kernels::host::accumulation_dtype(x.dtype());

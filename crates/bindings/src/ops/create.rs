@@ -1,6 +1,6 @@
 //! Operations without inputs.
 
-use super::{need, sizes, OpArgs};
+use super::args::{need, sizes, OpArgs};
 use crate::{parse_device, Context, Error, Result};
 use xt_autograd::ops;
 use xt_core::{Array, DType, Device, ScalarType, Tensor};

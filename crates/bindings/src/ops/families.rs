@@ -1,6 +1,6 @@
 //! Operations on tensors, one function for each family.
 
-use super::{need, sizes, OpArgs, Scalar};
+use super::args::{need, sizes, OpArgs, Scalar};
 use crate::{parse_device, Result};
 use xt_autograd::ops::{self, Activation, Comparison, Unary};
 use xt_core::generation::{top_a, top_k, top_p};

@@ -4,8 +4,9 @@
 //! A test covers the options whose names are in its own name as whole words:
 //! `tie_embedding_uses_the_token_embedding_as_the_head` covers `tie_embedding`. Options of either
 //! half of `XTransformer` count without the prefix `enc_` or `dec_`; options of the class
-//! `Attention` also count with the prefix `attn_` that layers use, those of `FeedForward` with `ff_`. Recorded training runs count for
-//! optimizers and schedules; and for schedules, which TypeScript computes, the titles of its tests.
+//! `Attention` also count with the prefix `attn_` that layers use, those of `FeedForward` with
+//! `ff_`. Recorded training runs count for optimizers and schedules; and for schedules, which
+//! TypeScript computes, the titles of its tests.
 
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};

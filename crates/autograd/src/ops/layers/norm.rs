@@ -72,8 +72,8 @@ fn check_gain(x: &Tensor, gain: &Tensor) -> Result<()> {
     Ok(())
 }
 
-/// `x / sqrt(mean(x²) + eps) · gain` over the last axis, as PyTorch's RMSNorm: `x` (.., dim), `gain`
-/// (dim).
+/// `x / sqrt(mean(x²) + eps) · gain` over the last axis, as PyTorch's RMSNorm: `x` (.., dim),
+/// `gain` (dim).
 pub fn rms_norm(x: &Tensor, gain: &Tensor, eps: f64) -> Result<Tensor> {
     check_gain(x, gain)?;
     let s = Scale { scale: (gain.elem_count() as f64).powf(-0.5), eps, added: true };

@@ -162,7 +162,7 @@ impl Norm {
             Some(param) => Ok(ops::reshape(&param.tensor(), &[width])?),
             None => Ok::<_, Error>(Tensor::constant(filled(width, x.dtype(), &x.device())?)),
         };
-        let weight = or(&self.weight, |n, dtype, device| Array::ones(n, dtype, device))?;
+        let weight = or(&self.weight, Array::ones)?;
         let eps = self.eps.unwrap_or(match x.dtype() {
             DType::F64 => f64::EPSILON,
             DType::F16 => 2f64.powi(-10),
@@ -172,7 +172,7 @@ impl Norm {
         if !self.centred {
             return Ok(ops::rms_norm(x, &weight, eps)?);
         }
-        let bias = or(&self.bias, |n, dtype, device| Array::zeros(n, dtype, device))?;
+        let bias = or(&self.bias, Array::zeros)?;
         Ok(ops::layer_norm(x, &weight, &bias, eps)?)
     }
 }

@@ -99,15 +99,12 @@ impl Kernel for Cumsum {
 
 impl Cumsum {
     /// CPU kernel: `add` adds a number to a sum of type `S`, which starts as `zero`.
-    fn scan<T: Element, S: Copy>(
+    fn scan<T: Element, S: Copy + Send + Sync>(
         &self,
         zero: S,
         add: impl Fn(S, T) -> S + Sync,
         round: impl Fn(S) -> T + Sync,
-    ) -> Result<Array>
-    where
-        S: Send + Sync,
-    {
+    ) -> Result<Array> {
         let dims = self.x.dims();
         let (count, inner) = (dims[self.axis], dims[self.axis + 1..].iter().product::<usize>());
         let mut y = host::to_vec::<T>(&self.x)?;

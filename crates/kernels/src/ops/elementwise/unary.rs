@@ -11,8 +11,7 @@ use crate::host::gemm::blas::Blas;
 use crate::host::simd::has_fma;
 use crate::host::Real;
 use crate::kernel::{arrays, run, Kernel};
-use crate::ops::select;
-use crate::{Array, Result};
+use crate::{Array, DType, Result};
 use std::mem::MaybeUninit;
 #[cfg(feature = "cuda")]
 use std::sync::Arc;
@@ -79,11 +78,11 @@ impl Kernel for UnaryKernel {
             Unary::Exp => x.exp()?,
             Unary::Log => x.log()?,
             Unary::Tanh => x.tanh()?,
-            Unary::Sin => x.sin()?,
-            Unary::Cos => x.cos()?,
-            Unary::Round => rounded(x)?,
-            Unary::Floor => x.floor()?,
-            Unary::Ceil => x.ceil()?,
+            Unary::Sin => by_f64(x, f64::sin)?,
+            Unary::Cos => by_f64(x, f64::cos)?,
+            Unary::Round => by_f64(x, f64::round_ties_even)?,
+            Unary::Floor => by_f64(x, f64::floor)?,
+            Unary::Ceil => by_f64(x, f64::ceil)?,
         };
         Ok(y.into())
     }
@@ -100,11 +99,12 @@ impl Kernel for UnaryKernel {
             Unary::Exp => unsafe { map::<T>(x, exponentials) },
             Unary::Log => map_each::<T>(x, Real::ln),
             Unary::Tanh => map_each::<T>(x, Real::tanh),
-            Unary::Sin => map_each::<T>(x, Real::sin),
-            Unary::Cos => map_each::<T>(x, Real::cos),
-            Unary::Round => map_each::<T>(x, Real::round),
-            Unary::Floor => map_each::<T>(x, Real::floor),
-            Unary::Ceil => map_each::<T>(x, Real::ceil),
+            // one loop for all of these
+            Unary::Sin => map_each::<T>(x, T::sin as fn(T) -> T),
+            Unary::Cos => map_each::<T>(x, T::cos as fn(T) -> T),
+            Unary::Round => map_each::<T>(x, T::round as fn(T) -> T),
+            Unary::Floor => map_each::<T>(x, T::floor as fn(T) -> T),
+            Unary::Ceil => map_each::<T>(x, T::ceil as fn(T) -> T),
         }
     }
 
@@ -132,12 +132,15 @@ impl Kernel for UnaryKernel {
     }
 }
 
-/// The nearest integers. candle rounds halves away from 0: of those, here the even integer is taken.
-fn rounded(x: &HostArray) -> HostResult<HostArray> {
-    let away = x.round()?;
-    let half = HostArray::full(0.5, x.shape(), x.device())?.to_dtype(x.dtype())?;
-    let even = ((x * 0.5)?.round()? * 2.0)?;
-    select::on_host(&(x - &away)?.abs()?.eq(&half)?, &even, &away)
+/// Applies `f` to each element. Not candle's functions, each of which is compiled for every dtype:
+/// 50 KB of WebAssembly.
+fn by_f64(x: &HostArray, f: fn(f64) -> f64) -> HostResult<HostArray> {
+    if x.elem_count() == 0 {
+        return x.zeros_like(); // candle would read past the end of the storage
+    }
+    let values = x.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+    let y = values.into_iter().map(f).collect();
+    HostArray::from_vec(y, x.shape(), x.device())?.to_dtype(x.dtype())
 }
 
 /// -1, 0 or 1; 0 for NaN.

@@ -1,7 +1,7 @@
 //! Maximum and minimum along axes, and their positions.
 //!
-//! NaN propagates, as in PyTorch: if a value is NaN, maximum and minimum are NaN, and their position
-//! is that of the first NaN.
+//! NaN propagates, as in PyTorch: if a value is NaN, maximum and minimum are NaN, and their
+//! position is that of the first NaN.
 
 mod cpu;
 #[cfg(feature = "cuda")]
@@ -175,7 +175,7 @@ impl Kernel for Position {
         let missing = missing.max_keepdim(axis)?;
         let number = match self.kind {
             Extreme::Max => x.argmax_keepdim(axis)?,
-            Extreme::Min => x.argmin_keepdim(axis)?,
+            Extreme::Min => x.to_dtype(DType::F64)?.neg()?.argmax_keepdim(axis)?,
         };
         let index = select::on_host(&missing, &first, &number)?;
         Ok(index.to_dtype(DType::I64)?.into())

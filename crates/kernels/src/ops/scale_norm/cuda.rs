@@ -1,6 +1,5 @@
 //! Launches of the kernels in `scale_norm.cu`.
 
-use super::Scale;
 use crate::cuda::{kernel_args, Array as CudaArray, Gpu, Name};
 use crate::host::{accumulation_dtype, rows_and_width};
 use crate::ops::layout::contiguous;
@@ -24,7 +23,12 @@ kernel_args! {
     GainArgs { sums: u64, factors: u64, x: u64, grad: u64, rows: u64, width: u64, chunks: u64 }
 }
 
-pub(super) fn forward(x: &Array, gain: Option<&Array>, s: Scale, gpu: &Arc<Gpu>) -> Result<Array> {
+pub(super) fn forward(
+    x: &Array,
+    gain: Option<&Array>,
+    (scale, eps, added): (f64, f64, bool),
+    gpu: &Arc<Gpu>,
+) -> Result<Array> {
     let (x, gain) = (contiguous(x)?, gain.map(contiguous).transpose()?);
     let (rows, width) = rows_and_width(&x);
     let y = CudaArray::uninit(gpu, x.dtype(), x.shape())?;
@@ -34,9 +38,9 @@ pub(super) fn forward(x: &Array, gain: Option<&Array>, s: Scale, gpu: &Arc<Gpu>)
         gain: Array::address_or_null(gain.as_ref())?,
         rows: rows as u64,
         width: width as u64,
-        scale: s.scale,
-        eps: s.eps,
-        added: u32::from(s.added),
+        scale,
+        eps,
+        added: u32::from(added),
     };
     let name = Name { module: MODULE, kernel: "scale_norm", dtype: x.dtype() };
     gpu.rows(name, (rows, width), &args)?;
@@ -48,7 +52,7 @@ pub(super) fn backward(
     x: &Array,
     gain: Option<&Array>,
     (grad, residual_grad): (&Array, Option<&Array>),
-    s: Scale,
+    (scale, eps, added): (f64, f64, bool),
     gpu: &Arc<Gpu>,
 ) -> Result<(Array, Option<Array>)> {
     let (x, grad) = (contiguous(x)?, contiguous(grad)?);
@@ -68,9 +72,9 @@ pub(super) fn backward(
         residual_grad: Array::address_or_null(residual_grad.as_ref())?,
         rows: rows as u64,
         width: width as u64,
-        scale: s.scale,
-        eps: s.eps,
-        added: u32::from(s.added),
+        scale,
+        eps,
+        added: u32::from(added),
     };
     gpu.rows(name("scale_norm_backward"), (rows, width), &args)?;
     if gain.is_none() {

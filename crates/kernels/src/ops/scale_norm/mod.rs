@@ -118,7 +118,8 @@ impl Kernel for Forward {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        cuda::forward(&self.x, self.gain.as_ref(), self.scale, gpu)
+        let Scale { scale, eps, added } = self.scale;
+        cuda::forward(&self.x, self.gain.as_ref(), (scale, eps, added), gpu)
     }
 
     #[cfg(test)]
@@ -180,7 +181,8 @@ impl Kernel for Backward {
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Gradients> {
         let grads = (&self.grad, self.residual_grad.as_ref());
-        cuda::backward(&self.x, self.gain.as_ref(), grads, self.scale, gpu)
+        let Scale { scale, eps, added } = self.scale;
+        cuda::backward(&self.x, self.gain.as_ref(), grads, (scale, eps, added), gpu)
     }
 
     #[cfg(test)]
