@@ -55,6 +55,7 @@ export {
 export type { Nested, TensorData, TypedArray } from './tensor/data.js'
 export { getDefaultDevice, setDefaultDevice } from './tensor/default-device.js'
 export type { Device } from './tensor/device.js'
+export type { ClampOptions } from './tensor/elementwise.js'
 export {
   cat,
   crossEntropy,
@@ -66,9 +67,18 @@ export {
   where,
 } from './tensor/functions.js'
 export { noGrad } from './tensor/grad-mode.js'
+export { fullLike, onesLike, randLike, randnLike, zerosLike } from './tensor/like.js'
 export { type Memory, memory, tidy } from './tensor/memory.js'
-export type { Axes, CrossEntropyOptions, ReduceOptions } from './tensor/operations.js'
+export type { Axes, ReduceOptions } from './tensor/op-base.js'
+export type { CrossEntropyOptions } from './tensor/operations.js'
 export { manualSeed } from './tensor/random.js'
+export type {
+  NormOptions,
+  Sorted,
+  SortOptions,
+  SpreadOptions,
+  TopkOptions,
+} from './tensor/reductions.js'
 export { type BackwardOptions, Tensor } from './tensor/tensor.js'
 export { clipGradNorm, clipGradNormSync, clipGradValue, clipGradValueSync } from './train/clip.js'
 export { EMA, type EMAState } from './train/ema.js'

@@ -18,9 +18,11 @@ import {
 } from 'x-transformers'
 import { fuzz, membersOf, type Wrong, wrongValues } from './fuzz.js'
 import { ids, numbers } from './helpers.js'
-import { ZOO } from './zoo.js'
+import { ZOO as MODELS, PARTS } from './zoo.js'
 
 type Arguments = () => readonly unknown[]
+
+const ZOO = { ...MODELS, ...PARTS }
 
 const { signal } = new AbortController()
 const on_progress = () => {}
@@ -56,6 +58,11 @@ const FUNCTIONS: Record<string, Arguments> = {
   logSoftmax: () => [x(), -1],
   crossEntropy: () => [x(), tensor([0, 1], { dtype: 'i64' }), { ignore_index: -100 }],
   mse: () => [x(), x()],
+  zerosLike: () => [x(), making],
+  onesLike: () => [x(), making],
+  fullLike: () => [x(), 1, making],
+  randLike: () => [x(), making],
+  randnLike: () => [x(), making],
   top_k: () => [x(), { thres: 0.5 }],
   top_p: () => [x(), { thres: 0.5 }],
   top_a: () => [x(), { min_p_pow: 2, min_p_ratio: 0.02 }],
@@ -161,6 +168,12 @@ const FORWARD: Record<string, Arguments> = {
   AutoregressiveWrapper: () => [ids(2, 8), { mask: mask(2, 7), signal }],
   ContinuousAutoregressiveWrapper: () => [row(1, 8, 3), { mask: mask(1, 7), signal }],
   NonAutoregressiveWrapper: () => [ids(2, 8), { only_train_generator: false, signal }],
+  Linear: () => [row(1, 4, 16), { signal }],
+  Embedding: () => [ids(2, 8), { signal }],
+  LayerNorm: () => [row(1, 4, 16), { signal }],
+  RMSNorm: () => [row(1, 4, 16), { signal }],
+  Dropout: () => [row(1, 4, 16), { signal }],
+  FeedForward: () => [row(1, 4, 16), { signal }],
 }
 
 const GENERATE: Record<string, Arguments> = {
@@ -210,6 +223,33 @@ function methodArguments(name: string, method: string): Arguments {
     max: () => [0, { keepdim: true }],
     min: () => [0, { keepdim: true }],
     argmax: () => [0, { keepdim: true }],
+    argmin: () => [0, { keepdim: true }],
+    prod: () => [0, { keepdim: true }],
+    any: () => [0, { keepdim: true }],
+    all: () => [0, { keepdim: true }],
+    std: () => [0, { correction: 1, keepdim: true }],
+    var: () => [0, { correction: 1, keepdim: true }],
+    norm: () => [0, { p: 2, keepdim: true }],
+    cumsum: () => [0],
+    sort: () => [0, { descending: true }],
+    argsort: () => [0, { descending: true }],
+    topk: () => [1, 0, { largest: true }],
+    clamp: () => [{ min: 0, max: 1 }],
+    unsqueeze: () => [0],
+    squeeze: () => [[0]],
+    flatten: () => [0, 1],
+    expand: () => [[2, 2, 3]],
+    repeat: () => [[2, 2]],
+    split: () => [1, 0],
+    chunk: () => [2, 0],
+    unbind: () => [0],
+    select: () => [0, 1],
+    narrow: () => [0, 0, 1],
+    flip: () => [[0]],
+    tril: () => [0],
+    triu: () => [0],
+    outer: () => [row(3)],
+    maskedFill: () => [mask(2, 3), 1],
     reshape: () => [[3, 2]],
     permute: () => [[1, 0]],
     transpose: () => [0, 1],
@@ -225,7 +265,7 @@ function methodArguments(name: string, method: string): Arguments {
 
 /** Methods that TypeScript hides from users, and those that dispose the object. */
 const INTERNAL =
-  /^(run|scalarLike|operand|withIds|binary|reduce|call|callSync|prepare|heavy|heavySteps|within|described|generateTokens|generateTokensSync|streamTokens|dispose)$/
+  /^(run|scalarLike|operand|withData|axis|binary|reduce|position|spread|order|taken|checkPart|parts|call|callSync|prepare|heavy|heavySteps|within|described|generateTokens|generateTokensSync|streamTokens|dispose)$/
 
 /** Whether the object still works: its values and its gradients are valid. */
 async function expectUsable(name: string, object: object): Promise<void> {

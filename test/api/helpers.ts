@@ -107,3 +107,9 @@ export async function collect(): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 5))
   }
 }
+
+/** Expects `run` to throw an error with this code and words. */
+export function expectThrows(run: () => unknown, code: string, words: string): void {
+  const message = expect.stringContaining(words)
+  expect(run).toThrow(expect.objectContaining({ code, message }))
+}

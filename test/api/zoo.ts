@@ -5,9 +5,15 @@ import {
   ContinuousTransformerWrapper,
   CrossAttender,
   Decoder,
+  Dropout,
+  Embedding,
   Encoder,
+  FeedForward,
+  LayerNorm,
+  Linear,
   type Module,
   NonAutoregressiveWrapper,
+  RMSNorm,
   type Tensor,
   TransformerWrapper,
   tensor,
@@ -93,4 +99,14 @@ export const ZOO: Record<string, [make: () => Module, run: Run]> = {
       new NonAutoregressiveWrapper(masked(), { mask_id: 10, steps: 3, token_critic: masked(1) }),
     async (model) => ((await model.forward(ids(2, 8))) as { loss: Tensor }).loss,
   ],
+}
+
+/** The single layers, which a user's own models consist of. */
+export const PARTS: typeof ZOO = {
+  Linear: [() => new Linear({ in_features: 16, out_features: 3 }), run(x)],
+  Embedding: [() => new Embedding({ num_embeddings: 11, embedding_dim: 4 }), run(ids(2, 8))],
+  LayerNorm: [() => new LayerNorm({ normalized_shape: 16 }), run(x)],
+  RMSNorm: [() => new RMSNorm({ normalized_shape: [4, 16] }), run(x)],
+  Dropout: [() => new Dropout({ p: 0.3 }), run(x)],
+  FeedForward: [() => new FeedForward({ dim: 16, glu: true, dropout: 0.3 }), run(x)],
 }

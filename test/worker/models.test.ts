@@ -105,6 +105,15 @@ const CLASSES: Record<string, Make> = {
     ),
     ids(2, 8),
   ],
+  Linear: ({ x, waves }) => [new x.Linear({ in_features: 16, out_features: 3 }), waves(2, 16)],
+  Embedding: ({ x, ids }) => [
+    new x.Embedding({ num_embeddings: 11, embedding_dim: 4, padding_idx: 0 }),
+    ids(2, 8),
+  ],
+  LayerNorm: ({ x, waves }) => [new x.LayerNorm({ normalized_shape: [4, 16] }), waves(1, 4, 16)],
+  RMSNorm: ({ x, waves }) => [new x.RMSNorm({ normalized_shape: 16 }), waves(1, 4, 16)],
+  Dropout: ({ x, waves }) => [new x.Dropout({ p: 0.3 }), waves(1, 4, 16)],
+  FeedForward: ({ x, waves }) => [new x.FeedForward({ dim: 16, dropout: 0.3 }), waves(1, 4, 16)],
 }
 
 /** A result with plain arrays instead of tensors. */

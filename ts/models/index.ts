@@ -6,6 +6,14 @@ export {
 } from './autoregressive.js'
 export type { LogitsFilter, Score } from './generative.js'
 export { Attention, CrossAttender, Decoder, Encoder } from './layers.js'
+export {
+  Dropout,
+  Embedding,
+  FeedForward,
+  LayerNorm,
+  Linear,
+  RMSNorm,
+} from './modules.js'
 export type { AttentionIntermediates, LayerIntermediates } from './outputs.js'
 export type { Cacheable } from './stepwise.js'
 export {

@@ -2849,6 +2849,163 @@ export interface NonAutoregressiveWrapperOptions {
   critic_loss_weight?: number | undefined
 }
 
+/** Options of a linear layer. */
+export interface LinearOptions {
+  /** Width of the input. */
+  in_features: number
+  /** Width of the output. */
+  out_features: number
+  /**
+   * Adds a learned bias.
+   *
+   * @default true
+   */
+  bias?: boolean | undefined
+}
+
+/** Options of a table of vectors. */
+export interface EmbeddingOptions {
+  /** Number of vectors. */
+  num_embeddings: number
+  /** Width of the vectors. */
+  embedding_dim: number
+  /**
+   * Index of a vector for padding: it starts as zeros and gets no gradient. Negative ones count
+   * from the end.
+   *
+   * @default null
+   */
+  padding_idx?: number | null | undefined
+}
+
+/** Options of a layer normalisation over the last axes. */
+export interface LayerNormOptions {
+  /**
+   * Lengths of the axes that are normalised together, the last ones of the input.
+   *
+   * @see https://arxiv.org/abs/1607.06450
+   */
+  normalized_shape: number | readonly number[]
+  /**
+   * Added to the variance.
+   *
+   * @default 0.00001
+   */
+  eps?: number | undefined
+  /**
+   * Learned weights, and biases.
+   *
+   * @default true
+   */
+  elementwise_affine?: boolean | undefined
+  /**
+   * With `elementwise_affine`: learned biases.
+   *
+   * @default true
+   */
+  bias?: boolean | undefined
+}
+
+/** Options of a root mean square normalisation over the last axes. */
+export interface RMSNormOptions {
+  /**
+   * Lengths of the axes that are normalised together, the last ones of the input.
+   *
+   * @see https://arxiv.org/abs/1910.07467
+   */
+  normalized_shape: number | readonly number[]
+  /**
+   * Added to the mean of the squares. Absent: the distance from 1 to the next number of the input's
+   * type, 1.19e-7 for `f32`.
+   *
+   * @default null
+   */
+  eps?: number | null | undefined
+  /**
+   * Learned weights.
+   *
+   * @default true
+   */
+  elementwise_affine?: boolean | undefined
+}
+
+/** Options of dropout. */
+export interface DropoutOptions {
+  /**
+   * Probability with which an element becomes 0 in training; the others are divided by `1 - p`.
+   *
+   * @default 0.5
+   */
+  p?: number | undefined
+}
+
+/** Options of a feed-forward layer, without norm and residual. */
+export interface FeedForwardOptions {
+  /** Width of the input, and of the output unless `dim_out` says another. */
+  dim: number
+  /**
+   * Width of the hidden layer as a multiple of the input width, rounded down.
+   *
+   * @default 4
+   */
+  mult?: number | undefined
+  /**
+   * Width of the output. Absent: the width of the input, which the residual connection needs.
+   *
+   * @default null
+   */
+  dim_out?: number | null | undefined
+  /**
+   * Gated linear unit (GLU): the hidden projection is twice as wide, and one half is multiplied by
+   * the activation of the other half.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2002.05202
+   */
+  glu?: boolean | undefined
+  /**
+   * SiLU (Swish) activation instead of GELU; with `glu` this is SwiGLU.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2002.05202
+   */
+  swish?: boolean | undefined
+  /**
+   * Squared ReLU activation. Takes precedence over `swish`.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2109.08668
+   */
+  relu_squared?: boolean | undefined
+  /**
+   * LayerNorm after the activation, as in NormFormer.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2110.09456
+   */
+  post_act_ln?: boolean | undefined
+  /**
+   * Dropout probability for the hidden layer in training.
+   *
+   * @default 0
+   */
+  dropout?: number | undefined
+  /**
+   * Linear layers without bias, as in PaLM. With `glu`, the gated projection keeps its bias.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2204.02311
+   */
+  no_bias?: boolean | undefined
+  /**
+   * Initialises the last linear layer to zero, so that the branch initially adds nothing to the
+   * residual.
+   *
+   * @default false
+   */
+  zero_init_output?: boolean | undefined
+}
+
 /** Arguments of `forward` of an `Encoder`, a `Decoder` or a `CrossAttender`. */
 export interface LayersCall {
   /**

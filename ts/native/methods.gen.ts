@@ -212,12 +212,16 @@ export interface NativeFunctions {
   /**
    * A light operation, computed at once. `args` is a JSON object. Creation (no inputs; args `shape,
    * dtype, device`): `zeros ones full{value} arange{start,end,step} rand randn randint{low,high}`.
-   * Elementwise: `neg exp log sqrt abs tanh sigmoid relu gelu silu logical_not`; with broadcasting,
-   * the second input or `{scalar}`: `add sub mul div pow maximum minimum eq ne lt le gt ge`.
-   * Reductions `{dims?: number[], keepdim}`: `sum mean max min`; `argmax{dim, keepdim}`. `matmul`,
-   * `softmax{dim}`, `log_softmax{dim}`, `cross_entropy{ignore_index}` (logits (.., classes),
-   * targets), `mse`, `reshape{shape}`, `permute{dims}`, `slice{dim,start,end}`, `cat{dim}`,
-   * `stack{dim}`, `gather{dim}` (x, index), `where` (condition, a, b), `cast{dtype}`,
+   * Elementwise: `neg exp log sqrt abs tanh sigmoid relu gelu silu logical_not sin cos sign square
+   * reciprocal rsqrt round floor ceil isnan isinf isfinite clone`, `clamp{min?,max?}`; with
+   * broadcasting, the second input or `{scalar}`: `add sub mul div pow maximum minimum eq ne lt le
+   * gt ge`, and `masked_fill{value}` (x, mask). Reductions `{dims?: number[], keepdim}`: `sum mean
+   * max min prod any all`, `std{correction}`, `var{correction}`, `norm{p}`; `argmax{dim, keepdim}`,
+   * `argmin{dim, keepdim}`. `argsort{dim,k,descending}`, `cumsum{dim}`, `tril{diagonal}`,
+   * `triu{diagonal}`, `outer`, `flip{dims}`, `repeat{shape}`, `expand{shape}`, `select{dim,start}`,
+   * `matmul`, `softmax{dim}`, `log_softmax{dim}`, `cross_entropy{ignore_index}` (logits (..,
+   * classes), targets), `mse`, `reshape{shape}`, `permute{dims}`, `slice{dim,start,end}`,
+   * `cat{dim}`, `stack{dim}`, `gather{dim}` (x, index), `where` (condition, a, b), `cast{dtype}`,
    * `to_device{device}`, `top_k{thres}`, `top_p{thres}`, `top_a{min_p_pow,min_p_ratio}`.
    */
   op(name: string, inputs: NativeTensor[], args: string, context: ContextJson): NativeTensor

@@ -4,7 +4,8 @@ import type { Ids, Mask } from './arguments.js'
 import { isData } from './arrays.js'
 import { getDefaultDevice } from './default-device.js'
 import { checkShape } from './dtype.js'
-import { axis, type CrossEntropyOptions } from './operations.js'
+import { axis } from './op-base.js'
+import type { CrossEntropyOptions } from './operations.js'
 import { apply, checkTensor, fromArgument, Tensor } from './tensor.js'
 
 /** Checks a list of tensors with at least one in it. */
@@ -52,7 +53,7 @@ export function where(condition: Mask, a: Tensor | number, b: Tensor | number): 
   return checkTensor(condition, 'the condition').where(a, b)
 }
 
-/** Matrix product of the last two axes, (.., m, k) and (.., k, n). */
+/** Matrix product of the last two axes, (.., m, k) and (.., k, n); also of vectors. */
 export function matmul(a: Tensor, b: Tensor): Tensor {
   return checkTensor(a, 'the first operand').matmul(b)
 }

@@ -316,13 +316,14 @@ export class Tensor extends TensorOps<Tensor> {
     return checkTensor(value, 'the operand')
   }
 
-  protected override withIds(
+  protected override withData(
     value: unknown,
+    kind: ArgumentKind,
     name: string,
     use: (tensor: Tensor) => Tensor,
   ): Tensor {
     if (!isData(value)) return use(this.operand(value))
-    using made = fromArgument(value as object, 'ids', name, this.device)
+    using made = fromArgument(value as object, kind, name, this.device)
     return use(made)
   }
 

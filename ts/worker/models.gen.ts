@@ -124,3 +124,21 @@ export class NonAutoregressiveWrapper extends Computing<Main.NonAutoregressiveWr
     return this.compute('generate')
   }
 }
+
+/** `Linear` of the main library, in a worker. */
+export class Linear extends Computing<Main.Linear> {}
+
+/** `Embedding` of the main library, in a worker. */
+export class Embedding extends Computing<Main.Embedding> {}
+
+/** `LayerNorm` of the main library, in a worker. */
+export class LayerNorm extends Computing<Main.LayerNorm> {}
+
+/** `RMSNorm` of the main library, in a worker. */
+export class RMSNorm extends Computing<Main.RMSNorm> {}
+
+/** `Dropout` of the main library, in a worker. */
+export class Dropout extends Computing<Main.Dropout> {}
+
+/** `FeedForward` of the main library, in a worker. */
+export class FeedForward extends Computing<Main.FeedForward> {}

@@ -3,10 +3,12 @@
 use crate::setup::{indices, normal, Group, BATCH, DIM, DIM_HEAD, HEADS, LENGTH, ROWS, TOKENS};
 use criterion::Criterion;
 use xt_kernels::ops::activation::{self as act, Activation};
+use xt_kernels::ops::cumsum::cumsum;
 use xt_kernels::ops::extremes::{self, Extreme};
 use xt_kernels::ops::rotary::{rotate, Direction};
 use xt_kernels::ops::scale_norm::{self as scaled, Scale};
 use xt_kernels::ops::softmax::{self as soft, Mask};
+use xt_kernels::ops::sort::argsort;
 use xt_kernels::ops::token_shift::{self as shift, Shifts};
 use xt_kernels::ops::{
     cross_entropy as loss, glu as gated, gru as gates, layer_norm as norm, sparse_topk as topk,
@@ -34,7 +36,8 @@ pub fn layer_norm(c: &mut Criterion) {
 pub fn scale_norm(c: &mut Criterion) {
     let mut group = Group::new(c, "scale_norm");
     let (x, gain, g) = (normal(&[4096, 512], 1), normal(&[512], 2), normal(&[4096, 512], 3));
-    let (scale, size) = (Scale { scale: 512f64.powf(-0.5), eps: 1e-5 }, x.elem_count());
+    let (scale, size) =
+        (Scale { scale: 512f64.powf(-0.5), eps: 1e-5, added: false }, x.elem_count());
     group.memory("forward", 2 * size, || scaled::forward(&x, Some(&gain), scale));
     group.memory("backward", 3 * size, || scaled::backward(&x, Some(&gain), &g, None, scale));
     group.finish();
@@ -107,7 +110,21 @@ pub fn extremes(c: &mut Criterion) {
     for axis in [0, 1] {
         let name = |what: &str| format!("{what}, axis {axis} of {ROWS}x{}", 4 * DIM);
         group.memory(&name("max"), x.elem_count(), || extremes::extreme(&x, &[axis], Extreme::Max));
-        group.memory(&name("argmax"), x.elem_count(), || extremes::argmax(&x, axis));
+        group
+            .memory(&name("argmax"), x.elem_count(), || extremes::position(&x, axis, Extreme::Max));
+    }
+    group.finish();
+}
+
+/// The order of rows, all of it and its beginning; and running sums.
+pub fn order(c: &mut Criterion) {
+    let mut group = Group::new(c, "order");
+    let x = normal(&[ROWS, DIM], 1);
+    let size = x.elem_count();
+    group.memory("argsort", 3 * size, || argsort(&x, DIM, false));
+    group.memory("the first 8", size, || argsort(&x, 8, true));
+    for axis in [0, 1] {
+        group.memory(&format!("cumsum, axis {axis}"), 2 * size, || cumsum(&x, axis, false));
     }
     group.finish();
 }

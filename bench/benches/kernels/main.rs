@@ -21,7 +21,7 @@ criterion_group! {
     config = setup::config();
     targets = products::matmul, products::attention, products::linear, products::feedforward,
         products::linear_cross_entropy, products::quantized, layers::gru, layers::glu, layers::token_shift, layers::sparse_topk,
-        layers::layer_norm, layers::scale_norm, layers::softmax, layers::extremes, layers::activation, layers::cross_entropy,
+        layers::layer_norm, layers::scale_norm, layers::softmax, layers::extremes, layers::order, layers::activation, layers::cross_entropy,
         layers::rotary, memory::add, memory::broadcast, memory::layout, memory::dropout, memory::embedding,
         memory::optimizer, memory::random
 }

@@ -2,6 +2,7 @@
 
 use crate::{Device, Leaf, Result, Rng, Tensor};
 use std::cell::RefCell;
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use xt_kernels::philox::Stream;
@@ -22,6 +23,13 @@ pub enum Init {
         /// The standard deviation.
         std: f64,
     },
+    /// Normal with mean 0, and 0 at some places.
+    NormalOutside {
+        /// The standard deviation.
+        std: f64,
+        /// The places, in row-major order.
+        zeros: Range<usize>,
+    },
     /// The given values, in row-major order.
     Values(Vec<f64>),
 }
@@ -41,6 +49,11 @@ impl Init {
                 stream.uniform(count).into_iter().map(|u| (2.0 * u - 1.0) * bound).collect()
             }
             Init::Normal { std } => stream.normal(count).into_iter().map(|z| z * std).collect(),
+            Init::NormalOutside { std, zeros } => {
+                let mut values = Init::Normal { std: *std }.draw(count, stream);
+                values[zeros.clone()].fill(0.0);
+                values
+            }
             Init::Values(values) => values.clone(),
         }
     }

@@ -66,6 +66,12 @@ options! {
 }
 
 options! {
+    /// Arguments of `forward` of a single layer: none besides its input.
+    pub struct ModuleCall {}
+    groups {}
+}
+
+options! {
     /// Arguments of `forward` of an `Attention`.
     pub struct AttentionCall {
         /// Input of keys and values, (batch, context length, width). Absent: the input itself (self

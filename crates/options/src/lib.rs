@@ -16,6 +16,7 @@ pub mod context;
 pub mod feedforward;
 pub mod generation;
 pub mod layers;
+pub mod modules;
 pub mod optimizers;
 pub mod schedules;
 pub mod sets;

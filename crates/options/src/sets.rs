@@ -2,7 +2,7 @@
 //! TypeScript interfaces, the tables of docs/options.md and the validation by name use this list.
 
 use crate::{
-    attention, autoregressive, calls, generation, layers, optimizers, schedules, wrappers,
+    attention, autoregressive, calls, generation, layers, modules, optimizers, schedules, wrappers,
 };
 use crate::{parse, parse_and, Named, Options, Problems, Spec};
 use serde_json::{Map, Value};
@@ -133,7 +133,7 @@ pub fn find(name: &str) -> Option<OptionSet> {
 
 /// All sets of options.
 pub fn all() -> Vec<OptionSet> {
-    [classes(), calls(), generations(), training()].into_iter().flatten().collect()
+    [classes(), single_layers(), calls(), generations(), training()].into_iter().flatten().collect()
 }
 
 fn classes() -> Vec<OptionSet> {
@@ -180,6 +180,20 @@ fn classes() -> Vec<OptionSet> {
             .after(&["net"])
             .table("NonAutoregressiveWrapper")
             .of_class(&["generate"]),
+    ]
+}
+
+fn single_layers() -> Vec<OptionSet> {
+    use modules::*;
+    vec![
+        OptionSet::of::<LinearOptions>("LinearOptions").table("Linear").of_class(&[]),
+        OptionSet::of::<EmbeddingOptions>("EmbeddingOptions").table("Embedding").of_class(&[]),
+        OptionSet::of::<LayerNormOptions>("LayerNormOptions").table("LayerNorm").of_class(&[]),
+        OptionSet::of::<RMSNormOptions>("RMSNormOptions").table("RMSNorm").of_class(&[]),
+        OptionSet::of::<DropoutOptions>("DropoutOptions").table("Dropout").of_class(&[]),
+        OptionSet::of::<FeedForwardModuleOptions>("FeedForwardOptions")
+            .table("FeedForward")
+            .of_class(&[]),
     ]
 }
 

@@ -1,4 +1,4 @@
-//! Arithmetic and comparison of two tensors, with broadcasting, and the matrix product.
+//! Arithmetic and comparison of two tensors, with broadcasting.
 
 use super::integer;
 use super::shape::{cast, sum_to};
@@ -180,7 +180,7 @@ pub fn pow(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 }
 
 /// Element-wise power, computed in f64, so that negative bases with integer exponents are correct.
-fn power(x: &Array, y: &Array) -> Result<Array> {
+pub(super) fn power(x: &Array, y: &Array) -> Result<Array> {
     let wide = |a: &Array| a.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
     alloc::check(&[x.elem_count(), 4], DType::F64)?;
     let z: Vec<f64> = wide(x)?.iter().zip(wide(y)?).map(|(x, y)| x.powf(y)).collect();
@@ -246,45 +246,4 @@ pub fn logical_not(x: &Tensor) -> Result<Tensor> {
 pub fn affine(x: &Tensor, scale: f64, offset: f64) -> Result<Tensor> {
     let y = elementwise::affine(&x.array()?, scale, offset)?;
     Ok(Tensor::record(y, &[x], move |g| Ok(vec![Some(elementwise::affine(g, scale, 0.0)?)])))
-}
-
-/// `alpha · a b`, batched; shapes as in [`xt_kernels::ops::matmul`].
-///
-/// # Errors
-/// An operand has fewer than two axes or no floating-point type, the types differ, or the shapes do
-/// not match.
-pub fn matmul(a: &Tensor, b: &Tensor, alpha: f64) -> Result<Tensor> {
-    if a.rank() < 2 || b.rank() < 2 {
-        return invalid(format!(
-            "matmul: both need two axes or more, got {:?} and {:?}",
-            a.dims(),
-            b.dims()
-        ));
-    }
-    let kind = |t: &Tensor| t.scalar_type().map_or("?", |k| k.name());
-    if let Some(whole) = [a, b].into_iter().find(|t| !t.dtype().is_float()) {
-        let kind = kind(whole);
-        return invalid(format!(
-            "matmul needs floating-point values, got {kind}: cast the tensor to f32 first"
-        ));
-    }
-    if a.dtype() != b.dtype() {
-        return invalid(format!(
-            "matmul: types {} and {} differ; cast one of them",
-            kind(a),
-            kind(b)
-        ));
-    }
-    let (x, y) = (a.array()?, b.array()?);
-    let z = xt_kernels::ops::matmul::matmul(&x, &y, alpha)?;
-    let needs = (a.requires_grad(), b.requires_grad());
-    Ok(Tensor::record(z, &[a, b], move |g| {
-        let transposed = |m: &Array| m.transpose(m.rank() - 2, m.rank() - 1);
-        let product = |l: &Array, r: &Array, dims: &[usize]| {
-            sum_to(&xt_kernels::ops::matmul::matmul(l, r, alpha)?, dims)
-        };
-        let da = needs.0.then(|| product(g, &transposed(&y)?, x.dims())).transpose()?;
-        let db = needs.1.then(|| product(&transposed(&x)?, g, y.dims())).transpose()?;
-        Ok(vec![da, db])
-    }))
 }

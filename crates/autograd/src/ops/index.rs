@@ -1,9 +1,10 @@
 //! Selection of elements by index or by condition.
 
-use super::shape::sum_to;
+use super::shape::{keep_boolean, sum_to};
 use crate::error::invalid;
 use crate::{Array, DType, Result, Tensor};
 use xt_kernels::memory::alloc;
+use xt_kernels::ops::compare::{compare, Comparison};
 use xt_kernels::ops::layout::contiguous;
 
 fn require_indices(ids: &Tensor, name: &str) -> Result<()> {
@@ -97,14 +98,52 @@ pub fn where_cond(condition: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> 
         return Ok(Tensor::boolean(y));
     }
     let (da, db) = (a.dims().to_vec(), b.dims().to_vec());
+    let needs = (a.requires_grad(), b.requires_grad());
     Ok(Tensor::record(y, &[a, b], move |g| {
         // the zeros and both gradients
         alloc::check_like(g, g.dtype(), 3)?;
         let zero = g.zeros_like()?;
         let g = contiguous(g)?;
-        Ok(vec![
-            Some(sum_to(&c.where_cond(&g, &zero)?, &da)?),
-            Some(sum_to(&c.where_cond(&zero, &g)?, &db)?),
-        ])
+        let of_a = || sum_to(&c.where_cond(&g, &zero)?, &da);
+        let of_b = || sum_to(&c.where_cond(&zero, &g)?, &db);
+        Ok(vec![needs.0.then(of_a).transpose()?, needs.1.then(of_b).transpose()?])
     }))
+}
+
+/// `x` with `value` where the mask, bool or u8, is true; both are broadcast together.
+pub fn masked_fill(x: &Tensor, mask: &Tensor, value: f64) -> Result<Tensor> {
+    where_cond(mask, &filling(x, value)?, x)
+}
+
+/// `value` as a scalar that is boolean if `x` is.
+fn filling(x: &Tensor, value: f64) -> Result<Tensor> {
+    Ok(keep_boolean(x, super::scalar_like(x, value)?.array()?))
+}
+
+/// `x` with 0 above the diagonal of the last two axes if `lower`, else below it. `diagonal` counts
+/// from the main one to the right.
+pub fn triangle(x: &Tensor, diagonal: i64, lower: bool) -> Result<Tensor> {
+    let [.., rows, columns] = *x.dims() else {
+        return invalid(format!("a triangle needs two axes, got shape {:?}", x.dims()));
+    };
+    // further away, there is nothing to be found
+    let diagonal = diagonal.clamp(-(rows as i64), columns as i64);
+    let device = x.device();
+    let rows = Array::arange(diagonal, rows as i64 + diagonal, &device)?.unsqueeze(1)?;
+    let columns = Array::arange(0, columns as i64, &device)?.unsqueeze(0)?;
+    let how = if lower { Comparison::Le } else { Comparison::Ge };
+    let kept = Tensor::boolean(compare(&columns, &rows, how)?);
+    where_cond(&kept, x, &filling(x, 0.0)?)
+}
+
+/// The indices of the first `k` elements along `axis`, i64, in ascending or descending order: see
+/// [`xt_kernels::ops::sort`].
+pub fn argsort(x: &Tensor, axis: usize, k: usize, descending: bool) -> Result<Tensor> {
+    if axis >= x.rank() || k > x.dim(axis) {
+        return invalid(format!("there are no {k} elements along axis {axis} of {:?}", x.dims()));
+    }
+    let last = x.rank() - 1;
+    let rows = x.array()?.transpose(axis, last)?;
+    let order = xt_kernels::ops::sort::argsort(&rows, k, descending)?;
+    Ok(Tensor::constant(order.transpose(axis, last)?))
 }

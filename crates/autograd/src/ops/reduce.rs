@@ -8,7 +8,7 @@ use xt_kernels::ops::extremes::{self, Extreme};
 use xt_kernels::ops::softmax::Mask;
 
 /// The axes to reduce, sorted; all axes if `dims` is `None`.
-fn axes(x: &Tensor, dims: Option<&[usize]>) -> Result<Vec<usize>> {
+pub(super) fn axes(x: &Tensor, dims: Option<&[usize]>) -> Result<Vec<usize>> {
     let mut axes = dims.map_or_else(|| (0..x.rank()).collect(), <[usize]>::to_vec);
     axes.sort_unstable();
     if let Some(pair) = axes.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -22,7 +22,7 @@ fn axes(x: &Tensor, dims: Option<&[usize]>) -> Result<Vec<usize>> {
 
 /// The shape of `x` after a reduction: with `keep`, the reduced axes have size 1, else they are
 /// removed.
-fn reduced(x: &Tensor, axes: &[usize], keep: bool) -> Vec<usize> {
+pub(super) fn reduced(x: &Tensor, axes: &[usize], keep: bool) -> Vec<usize> {
     let left = |(i, d): (usize, &usize)| match (axes.contains(&i), keep) {
         (false, _) => Some(*d),
         (true, true) => Some(1),
@@ -75,7 +75,8 @@ pub fn min(x: &Tensor, dims: Option<&[usize]>, keep: bool) -> Result<Tensor> {
 }
 
 /// Returns an error if one of the axes has size 0.
-fn check_filled(x: &Tensor, axes: &[usize], what: &str) -> Result<()> {
+fn check_filled(x: &Tensor, axes: &[usize], kind: Extreme) -> Result<()> {
+    let what = if kind == Extreme::Max { "largest" } else { "smallest" };
     match axes.iter().find(|axis| x.dim(**axis) == 0) {
         Some(axis) => invalid(format!(
             "there is no {what} of nothing: axis {axis} of shape {:?} is empty",
@@ -87,7 +88,7 @@ fn check_filled(x: &Tensor, axes: &[usize], what: &str) -> Result<()> {
 
 fn extreme(x: &Tensor, dims: Option<&[usize]>, keep: bool, kind: Extreme) -> Result<Tensor> {
     let axes = axes(x, dims)?;
-    check_filled(x, &axes, if kind == Extreme::Max { "largest" } else { "smallest" })?;
+    check_filled(x, &axes, kind)?;
     let a = x.array()?;
     let y = if axes.is_empty() { a.clone() } else { extremes::extreme(&a, &axes, kind)? };
     let shape = reduced(x, &axes, keep);
@@ -109,9 +110,18 @@ fn extreme(x: &Tensor, dims: Option<&[usize]>, keep: bool, kind: Extreme) -> Res
 
 /// Index of the maximum along `axis`, i64: the first one if several are equal, or the first NaN.
 pub fn argmax(x: &Tensor, axis: usize, keep: bool) -> Result<Tensor> {
+    position(x, axis, keep, Extreme::Max)
+}
+
+/// Index of the minimum along `axis`; see [`argmax`].
+pub fn argmin(x: &Tensor, axis: usize, keep: bool) -> Result<Tensor> {
+    position(x, axis, keep, Extreme::Min)
+}
+
+fn position(x: &Tensor, axis: usize, keep: bool, kind: Extreme) -> Result<Tensor> {
     axes(x, Some(&[axis]))?;
-    check_filled(x, &[axis], "largest")?;
-    let indices = Tensor::constant(extremes::argmax(&x.array()?, axis)?);
+    check_filled(x, &[axis], kind)?;
+    let indices = Tensor::constant(extremes::position(&x.array()?, axis, kind)?);
     reshape(&indices, &reduced(x, &[axis], keep))
 }
 

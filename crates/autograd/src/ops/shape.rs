@@ -49,7 +49,7 @@ pub(super) fn keep_boolean(x: &Tensor, array: Array) -> Tensor {
 }
 
 /// Records `backward` for `y` if `x` requires a gradient, else returns `y` unchanged.
-fn record_like(
+pub(super) fn record_like(
     y: Tensor,
     x: &Tensor,
     backward: impl Fn(&Array) -> Result<Vec<Option<Array>>> + Send + Sync + 'static,
@@ -163,7 +163,13 @@ pub fn stack(parts: &[&Tensor], axis: usize) -> Result<Tensor> {
 }
 
 /// Broadcasts to `dims`: repeats axes of size 1 and adds axes at the front.
+///
+/// # Errors
+/// The shapes do not fit together, or there are more elements than can be counted.
 pub fn broadcast_to(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
+    if dims.iter().try_fold(1usize, |n, d| n.checked_mul(*d)).is_none() {
+        return invalid(format!("expand: {dims:?} has more elements than can be counted"));
+    }
     let from = x.dims().to_vec();
     let y = keep_boolean(x, x.array()?.broadcast_as(dims)?);
     Ok(record_like(y, x, move |g| Ok(vec![Some(sum_to(g, &from)?)])))

@@ -12,3 +12,4 @@ mod layers;
 mod refusals;
 mod shapes;
 mod special_points;
+mod statistics;

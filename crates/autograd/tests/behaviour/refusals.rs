@@ -51,7 +51,7 @@ fn arithmetic() {
         ("NaN with whole numbers", || ops::scalar_like(&ids(&[1], &[1]), f64::NAN)),
         ("does not fit a 64-bit integer", || ops::cast(&array_of(f64::NAN), DType::I64, false)),
         ("0.5 with whole numbers", || ops::scalar_like(&ids(&[1], &[1]), 0.5)),
-        ("matmul: both need two axes", || ops::matmul(&x(&[2]), &x(&[2, 2]), 1.0)),
+        ("matmul: both need one axis", || ops::matmul(&x(&[]), &x(&[2, 2]), 1.0)),
         ("[2, 3] and [4, 2]", || ops::matmul(&x(&[2, 3]), &x(&[4, 2]), 1.0)),
         ("types", || ops::matmul(&x(&[2, 2]), &f32s(&[2, 2]), 1.0)),
         ("matmul needs floating-point values, got i64", || {
@@ -99,6 +99,13 @@ fn reductions() {
             ops::min(&x(&[2, 0]), Some(&[1]), false)
         }),
         ("nothing", || ops::argmax(&x(&[2, 0]), 1, false)),
+        ("nothing", || ops::argmin(&x(&[2, 0]), 1, false)),
+        ("no axis 2", || ops::var(&x(&[2, 3]), Some(&[2]), 1.0, false)),
+        ("std needs floating-point values", || ops::std(&ids(&[1], &[1]), None, 1.0, false)),
+        ("norm needs floating-point values", || ops::norm(&ids(&[1], &[1]), None, 2.0, false)),
+        ("p is NaN", || ops::norm(&x(&[1]), None, f64::NAN, false)),
+        ("no largest of nothing", || ops::norm(&x(&[0]), None, f64::INFINITY, false)),
+        ("no axis 1", || ops::cumsum(&x(&[2]), 1)),
         ("no axis 0", || ops::softmax(&x(&[]), 0)),
         ("softmax needs floating-point values", || ops::log_softmax(&ids(&[1], &[1]), 0)),
     ]);
@@ -113,6 +120,15 @@ fn selection() {
         ("index 3 is out of range", || ops::gather(&x(&[2, 3]), &ids(&[3], &[1, 1]), 1)),
         ("index -1 is out of range", || ops::gather(&x(&[2, 3]), &ids(&[-1], &[1, 1]), 1)),
         ("do not fit", || ops::gather(&x(&[2, 3]), &ids(&[0], &[1]), 1)),
+        ("no 4 elements along axis 1", || ops::argsort(&x(&[2, 3]), 1, 4, false)),
+        ("no 0 elements along axis 0", || ops::argsort(&x(&[]), 0, 0, false)),
+        ("a triangle needs two axes", || ops::triangle(&x(&[3]), 0, true)),
+        ("outer needs two vectors", || ops::outer(&x(&[3]), &x(&[3, 1]))),
+        ("more elements than", || ops::broadcast_to(&x(&[1]), &[1 << 40, 1 << 40])),
+        ("too long an axis", || ops::repeat(&x(&[1 << 4, 0]), &[1 << 62, 1])),
+        ("memory", || ops::repeat(&x(&[1]), &[1 << 50])),
+        ("fewer counts", || ops::repeat(&x(&[2, 3]), &[2])),
+        ("more than once", || ops::flip(&x(&[2, 3]), &[1, 1])),
         ("condition must be bool", || ops::where_cond(&x(&[2]), &x(&[2]), &x(&[2]))),
         ("do not broadcast", || {
             ops::where_cond(&ops::cast(&x(&[3]), DType::U8, true)?, &x(&[2]), &x(&[2]))

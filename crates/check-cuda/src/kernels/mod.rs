@@ -87,6 +87,8 @@ pub const CASES: &[Case] = &[
     case("token_shift", FLOATS, 0.0, views::token_shift),
     case("sum", ALL, SUMS, rows::sum),
     case("extremes", ALL, 0.0, rows::extremes),
+    case("argsort", ALL, 0.0, rows::sort),
+    case("cumsum", ALL, SUMS, rows::running_sums),
     case("softmax", FLOATS, SUMS, rows::softmax),
     case("layer_norm", FLOATS, SUMS, rows::layer_norm),
     case("scale_norm", FLOATS, SUMS, rows::scale_norm),

@@ -28,7 +28,9 @@ fn dims(of: &Inputs) -> [usize; 2] {
 pub fn unary(of: &Inputs) -> Result<Vec<Array>> {
     let (x, positive) = (of.normal(&dims(of), 1)?, of.floats(&dims(of), 2, |x| x.abs() + 0.01)?);
     let mut all = Vec::new();
-    for op in [Unary::Neg, Unary::Square, Unary::Exp, Unary::Tanh] {
+    let whole = [Unary::Round, Unary::Floor, Unary::Ceil];
+    let smooth = [Unary::Neg, Unary::Square, Unary::Exp, Unary::Tanh, Unary::Sin, Unary::Cos];
+    for op in smooth.into_iter().chain(whole) {
         all.push(elementwise::unary(&x, op)?);
     }
     for op in [Unary::Sqrt, Unary::Log] {

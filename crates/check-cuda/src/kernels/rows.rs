@@ -3,12 +3,14 @@
 use super::inputs::Inputs;
 use crate::error::Result;
 use xt_core::Array;
-use xt_kernels::ops::extremes::{argmax, extreme, Extreme};
+use xt_kernels::ops::cumsum::cumsum;
+use xt_kernels::ops::extremes::{extreme, position, Extreme};
 use xt_kernels::ops::layer_norm as layer;
 use xt_kernels::ops::reduce;
 use xt_kernels::ops::rotary::{rotate, Direction};
 use xt_kernels::ops::scale_norm::{self as scaled, Scale};
 use xt_kernels::ops::softmax::{self as soft, Mask};
+use xt_kernels::ops::sort::argsort;
 use xt_kernels::ops::sparse_topk;
 
 pub fn sum(of: &Inputs) -> Result<Vec<Array>> {
@@ -32,10 +34,25 @@ pub fn extremes(of: &Inputs) -> Result<Vec<Array>> {
         for axes in [&[0][..], &[1], &[2], &[0, 2]] {
             all.push(extreme(&x, axes, kind)?);
         }
-        all.push(extreme(&long, &[1], kind)?);
+        all.extend([extreme(&long, &[1], kind)?, position(&long, 1, kind)?]);
+        for axis in 0..3 {
+            all.push(position(&x, axis, kind)?);
+        }
     }
-    all.extend([argmax(&x, 0)?, argmax(&x, 1)?, argmax(&x, 2)?, argmax(&long, 1)?]);
     Ok(all)
+}
+
+pub fn sort(of: &Inputs) -> Result<Vec<Array>> {
+    let x = of.any(&[of.size(517, 13), of.size(1031, 11)], 20, 1)?;
+    let (_, width) = x.dims2()?;
+    let kinds = [(width, false), (width, true), (5, true)];
+    kinds.into_iter().map(|(k, descending)| Ok(argsort(&x, k, descending)?)).collect()
+}
+
+pub fn running_sums(of: &Inputs) -> Result<Vec<Array>> {
+    let x = of.any(&[of.size(517, 13), of.size(1031, 301), 3], 20, 1)?;
+    let both = |axis| [false, true].map(|reverse| Ok(cumsum(&x, axis, reverse)?));
+    (0..3).flat_map(both).collect()
 }
 
 pub fn softmax(of: &Inputs) -> Result<Vec<Array>> {
@@ -81,7 +98,7 @@ pub fn scale_norm(of: &Inputs) -> Result<Vec<Array>> {
     for (rows, dim) in if of.quick { FEW_ROWS } else { NORM_ROWS } {
         let (x, grad) = (of.normal(&[rows, dim], 1)?, of.normal(&[rows, dim], 2)?);
         let gain = of.normal(&[dim], 3)?;
-        let scale = Scale { scale: (dim as f64).powf(-0.5), eps: 1e-8 };
+        let scale = Scale { scale: (dim as f64).powf(-0.5), eps: 1e-8, added: false };
         for (gain, residual) in [(None, None), (Some(&gain), Some(&grad))] {
             all.push(scaled::forward(&x, gain, scale)?);
             let (dx, dgain) = scaled::backward(&x, gain, &grad, residual, scale)?;

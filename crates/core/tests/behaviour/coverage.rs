@@ -4,8 +4,9 @@
 //! A test covers the options whose names are in its own name as whole words:
 //! `tie_embedding_uses_the_token_embedding_as_the_head` covers `tie_embedding`. Options of either
 //! half of `XTransformer` count without the prefix `enc_` or `dec_`; options of the class
-//! `Attention` also count with the prefix `attn_` that layers use. Recorded training runs count for
-//! optimizers and schedules; and for schedules, which TypeScript computes, the titles of its tests.
+//! `Attention` also count with the prefix `attn_` that layers use, those of `FeedForward` with
+//! `ff_`. Recorded training runs count for optimizers and schedules; and for schedules, which
+//! TypeScript computes, the titles of its tests.
 
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -93,7 +94,8 @@ fn aliases(interface: &str, name: &str) -> Vec<String> {
     let bare = ["enc_", "dec_"].iter().find_map(|half| name.strip_prefix(half)).unwrap_or(name);
     let halves = ["enc_", "dec_"].map(|half| format!("{half}{bare}"));
     let own = interface.starts_with("Attention").then(|| format!("attn_{name}"));
-    [name.to_string(), bare.to_string()].into_iter().chain(halves).chain(own).collect()
+    let block = interface.starts_with("FeedForward").then(|| format!("ff_{name}"));
+    [name.to_string(), bare.to_string()].into_iter().chain(halves).chain(own).chain(block).collect()
 }
 
 /// Whether a value differs from the default; any value of a required option does.

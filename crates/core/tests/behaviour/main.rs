@@ -36,6 +36,7 @@ mod refusals;
 mod sampling;
 mod score;
 mod segments;
+mod single_layers;
 mod state;
 mod token_dropout;
 mod torch_files;

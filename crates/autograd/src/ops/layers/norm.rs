@@ -3,6 +3,7 @@
 use crate::error::invalid;
 use crate::{Result, Tensor};
 use xt_kernels as kernels;
+use xt_kernels::ops::scale_norm::Scale;
 
 /// Layer normalisation over the last axis: `x` (.., dim), `weight` and `bias` (dim).
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
@@ -47,14 +48,8 @@ pub fn scale_norm_with_residual(
     scale: f64,
     eps: f64,
 ) -> Result<(Tensor, Tensor)> {
-    if x.rank() == 0 || gain.dims() != [x.dim(x.rank() - 1)] {
-        return invalid(format!(
-            "a norm over {:?} features does not take {:?}",
-            gain.dims(),
-            x.dims()
-        ));
-    }
-    let s = kernels::ops::scale_norm::Scale { scale, eps };
+    check_gain(x, gain)?;
+    let s = Scale { scale, eps, added: false };
     let (a, w) = (x.array()?, gain.array()?);
     let y = kernels::ops::scale_norm::forward(&a, Some(&w), s)?;
     Ok(Tensor::record_pair((y, x.array()?), &[x, gain], move |g, residual_grad| {
@@ -66,13 +61,37 @@ pub fn scale_norm_with_residual(
     }))
 }
 
+fn check_gain(x: &Tensor, gain: &Tensor) -> Result<()> {
+    if x.rank() == 0 || gain.dims() != [x.dim(x.rank() - 1)] {
+        return invalid(format!(
+            "a norm over {:?} features does not take {:?}",
+            gain.dims(),
+            x.dims()
+        ));
+    }
+    Ok(())
+}
+
+/// `x / sqrt(mean(x²) + eps) · gain` over the last axis, as PyTorch's RMSNorm: `x` (.., dim),
+/// `gain` (dim).
+pub fn rms_norm(x: &Tensor, gain: &Tensor, eps: f64) -> Result<Tensor> {
+    check_gain(x, gain)?;
+    let s = Scale { scale: (gain.elem_count() as f64).powf(-0.5), eps, added: true };
+    let (a, w) = (x.array()?, gain.array()?);
+    let y = kernels::ops::scale_norm::forward(&a, Some(&w), s)?;
+    Ok(Tensor::record(y, &[x, gain], move |g| {
+        let (dx, dgain) = kernels::ops::scale_norm::backward(&a, Some(&w), g, None, s)?;
+        Ok(vec![Some(dx), dgain])
+    }))
+}
+
 /// Divides by the Euclidean norm over the last axis, clamped to at least 1e-12, as in PyTorch's
 /// `normalize`.
 pub fn l2_norm(x: &Tensor) -> Result<Tensor> {
     if x.rank() == 0 {
         return invalid("l2 norm of a scalar");
     }
-    let s = kernels::ops::scale_norm::Scale { scale: 1.0, eps: 1e-12 };
+    let s = Scale { scale: 1.0, eps: 1e-12, added: false };
     let a = x.array()?;
     let y = kernels::ops::scale_norm::forward(&a, None, s)?;
     Ok(Tensor::record(y, &[x], move |g| {

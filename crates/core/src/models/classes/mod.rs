@@ -6,6 +6,7 @@ mod construction;
 mod continuous;
 mod inputs;
 mod layers;
+mod modules;
 mod non_autoregressive;
 mod transformer;
 mod vit;
@@ -21,7 +22,7 @@ use serde_json::Value as Json;
 type Constructor = fn(&Json, &mut Construction, &mut Params) -> Built;
 
 /// Every class: its name, as in the Python package, and its constructor.
-pub const CLASSES: [(&str, Constructor); 11] = [
+pub const CLASSES: [(&str, Constructor); 17] = [
     ("Encoder", layers::encoder),
     ("Decoder", layers::decoder),
     ("CrossAttender", layers::cross_attender),
@@ -33,6 +34,12 @@ pub const CLASSES: [(&str, Constructor); 11] = [
     ("ContinuousTransformerWrapper", continuous::transformer),
     ("NonAutoregressiveWrapper", non_autoregressive::new),
     ("ContinuousAutoregressiveWrapper", continuous::autoregressive),
+    ("Linear", modules::linear),
+    ("Embedding", modules::embedding),
+    ("LayerNorm", modules::layer_norm),
+    ("RMSNorm", modules::rms_norm),
+    ("Dropout", modules::dropout),
+    ("FeedForward", modules::feedforward),
 ];
 
 #[cfg(test)]

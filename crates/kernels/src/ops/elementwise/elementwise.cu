@@ -2,7 +2,7 @@
 #include "rows.cuh"
 
 /// The order of `Unary` in unary.rs.
-enum Unary { NEG, ABS, SIGN, SQUARE, SQRT, EXP, LOG, TANH };
+enum Unary { NEG, ABS, SIGN, SQUARE, SQRT, EXP, LOG, TANH, SIN, COS, ROUND, FLOOR, CEIL };
 /// The order of `Binary` in binary.rs.
 enum Binary { ADD, SUB, MUL, DIV, MAX, MIN };
 
@@ -85,7 +85,12 @@ DEVICE C apply(u32 op, C x) {
     case SQRT: return sqrt(x);
     case EXP: return exp(x);
     case LOG: return log(x);
-    default: return tanh(x);
+    case TANH: return tanh(x);
+    case SIN: return sin(x);
+    case COS: return cos(x);
+    case ROUND: return rint(x);
+    case FLOOR: return floor(x);
+    default: return ceil(x);
   }
 }
 

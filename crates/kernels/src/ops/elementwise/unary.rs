@@ -3,6 +3,7 @@
 #[cfg(feature = "cuda")]
 use super::cuda;
 use super::map::{map, map_each};
+use crate::array::{HostArray, HostResult};
 #[cfg(feature = "cuda")]
 use crate::cuda::Gpu;
 use crate::error::bail;
@@ -10,7 +11,7 @@ use crate::host::gemm::blas::Blas;
 use crate::host::simd::has_fma;
 use crate::host::Real;
 use crate::kernel::{arrays, run, Kernel};
-use crate::{Array, Result};
+use crate::{Array, DType, Result};
 use std::mem::MaybeUninit;
 #[cfg(feature = "cuda")]
 use std::sync::Arc;
@@ -35,6 +36,16 @@ pub enum Unary {
     Log,
     /// The hyperbolic tangent.
     Tanh,
+    /// The sine.
+    Sin,
+    /// The cosine.
+    Cos,
+    /// The nearest integer; of two, the even one.
+    Round,
+    /// The greatest integer that is not greater.
+    Floor,
+    /// The least integer that is not less.
+    Ceil,
 }
 
 /// Kernel of [`unary`].
@@ -67,6 +78,11 @@ impl Kernel for UnaryKernel {
             Unary::Exp => x.exp()?,
             Unary::Log => x.log()?,
             Unary::Tanh => x.tanh()?,
+            Unary::Sin => by_f64(x, f64::sin)?,
+            Unary::Cos => by_f64(x, f64::cos)?,
+            Unary::Round => by_f64(x, f64::round_ties_even)?,
+            Unary::Floor => by_f64(x, f64::floor)?,
+            Unary::Ceil => by_f64(x, f64::ceil)?,
         };
         Ok(y.into())
     }
@@ -83,6 +99,12 @@ impl Kernel for UnaryKernel {
             Unary::Exp => unsafe { map::<T>(x, exponentials) },
             Unary::Log => map_each::<T>(x, Real::ln),
             Unary::Tanh => map_each::<T>(x, Real::tanh),
+            // one loop for all of these
+            Unary::Sin => map_each::<T>(x, T::sin as fn(T) -> T),
+            Unary::Cos => map_each::<T>(x, T::cos as fn(T) -> T),
+            Unary::Round => map_each::<T>(x, T::round as fn(T) -> T),
+            Unary::Floor => map_each::<T>(x, T::floor as fn(T) -> T),
+            Unary::Ceil => map_each::<T>(x, T::ceil as fn(T) -> T),
         }
     }
 
@@ -94,14 +116,31 @@ impl Kernel for UnaryKernel {
     #[cfg(test)]
     fn cases() -> Vec<Self> {
         let any = [Unary::Neg, Unary::Abs, Unary::Sign, Unary::Square, Unary::Exp, Unary::Tanh];
+        let whole = [Unary::Round, Unary::Floor, Unary::Ceil];
         let of = |dims: &[usize]| {
             let x = crate::testing::normal64(dims, 2);
             let positive = crate::testing::map(&x, |x| x.abs() + 0.01);
             let roots = [Unary::Sqrt, Unary::Log].map(|op| Self { x: positive.clone(), op });
-            any.map(|op| Self { x: x.clone(), op }).into_iter().chain(roots).collect::<Vec<_>>()
+            let waves = [Unary::Sin, Unary::Cos].map(|op| Self { x: x.clone(), op });
+            // halves, which are as near to one integer as to another
+            let halves = crate::testing::map(&x, |x| (8.0 * x).floor() / 2.0);
+            let whole = whole.map(|op| Self { x: halves.clone(), op });
+            let any = any.map(|op| Self { x: x.clone(), op });
+            any.into_iter().chain(roots).chain(waves).chain(whole).collect::<Vec<_>>()
         };
         [&[5000, 7][..], &[3, 5], &[], &[0, 2], &[1]].into_iter().flat_map(of).collect()
     }
+}
+
+/// Applies `f` to each element. Not candle's functions, each of which is compiled for every dtype:
+/// 50 KB of WebAssembly.
+fn by_f64(x: &HostArray, f: fn(f64) -> f64) -> HostResult<HostArray> {
+    if x.elem_count() == 0 {
+        return x.zeros_like(); // candle would read past the end of the storage
+    }
+    let values = x.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+    let y = values.into_iter().map(f).collect();
+    HostArray::from_vec(y, x.shape(), x.device())?.to_dtype(x.dtype())
 }
 
 /// -1, 0 or 1; 0 for NaN.

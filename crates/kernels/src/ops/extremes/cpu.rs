@@ -107,14 +107,18 @@ fn reduce_long_row<T: Element>(row: &[T], reduce_row: fn(&[T]) -> T) -> T {
     )
 }
 
-/// Computes the index of the maximum along the last axis; `x` is contiguous.
-pub(super) fn argmax_last_axis<T: Element>(x: &Array) -> Result<Array> {
+/// Computes the index of the extreme, which `reduce_row` finds, along the last axis; `x` is
+/// contiguous.
+pub(super) fn position_on_last_axis<T: Element>(
+    x: &Array,
+    reduce_row: fn(&[T]) -> T,
+) -> Result<Array> {
     let (rows, width) = host::rows_and_width(x);
     let xs = host::slice::<T>(x)?;
     let xs: &[T] = &xs;
     let index = |row: usize| {
         let row = nth_chunk(xs, row, width);
-        let top = reduce_long_row(row, row_max);
+        let top = reduce_long_row(row, reduce_row);
         row.iter().position(|x| *x == top || is_nan(*x)).unwrap_or(0) as i64
     };
     let indices = map(rows, rows_per_piece(width), index);

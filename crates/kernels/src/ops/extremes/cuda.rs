@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 kernel_args! {
     ExtremeArgs { y: u64, x: u64, outer: u64, count: u64, inner: u64, min: u32 }
-    ArgMaxArgs { y: u64, x: u64, rows: u64, width: u64 }
+    PositionArgs { y: u64, x: u64, rows: u64, width: u64, min: u32 }
 }
 
 /// The minimum if `min`, else the maximum.
@@ -37,16 +37,22 @@ pub(super) fn extreme(x: &Array, axes: &[usize], min: bool, gpu: &Arc<Gpu>) -> R
     y.reshape(dims)
 }
 
-pub(super) fn argmax(x: &Array, axis: usize, gpu: &Arc<Gpu>) -> Result<Array> {
+/// The position of the minimum if `min`, else of the maximum.
+pub(super) fn position(x: &Array, axis: usize, min: bool, gpu: &Arc<Gpu>) -> Result<Array> {
     let last = x.rank() - 1;
     let lines = contiguous(&x.transpose(axis, last)?)?;
     let mut dims = lines.dims().to_vec();
     let width = std::mem::replace(&mut dims[last], 1);
     let y = CudaArray::uninit(gpu, DType::I64, dims.as_slice())?;
     let rows = dims.iter().product::<usize>();
-    let args =
-        ArgMaxArgs { y: y.address(), x: lines.address()?, rows: rows as u64, width: width as u64 };
-    let name = Name { module: "extremes", kernel: "argmax", dtype: x.dtype() };
+    let args = PositionArgs {
+        y: y.address(),
+        x: lines.address()?,
+        rows: rows as u64,
+        width: width as u64,
+        min: u32::from(min),
+    };
+    let name = Name { module: "extremes", kernel: "position", dtype: x.dtype() };
     gpu.rows(name, (rows, width), &args)?;
     Array::from(y).transpose(axis, last)
 }

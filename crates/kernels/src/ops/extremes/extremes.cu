@@ -1,5 +1,5 @@
-// Maximum and minimum along an axis of a contiguous array, seen as (outer, count, inner), and the
-// position of the maximum. NaN counts as the greatest and the smallest number.
+// Maximum and minimum along an axis of a contiguous array, seen as (outer, count, inner), and their
+// positions. NaN counts as the greatest and the smallest number.
 #include "rows.cuh"
 
 struct ExtremeArgs {
@@ -9,10 +9,11 @@ struct ExtremeArgs {
   u32 min;
 };
 
-struct ArgMaxArgs {
+struct PositionArgs {
   i64* y;         // (rows)
   const void* x;  // (rows, width)
   u64 rows, width;
+  u32 min;
 };
 
 /// A type that holds all values, and that warps can exchange.
@@ -69,12 +70,13 @@ struct Place {
   i64 index;
 };
 
-/// Whether `b` comes before `a`: it is greater, or NaN, or equal and earlier.
+/// Whether `b` wins over `a`: it is greater (smaller if `min`), or NaN, or equal and earlier.
 template <typename W>
-DEVICE bool wins(const Place<W>& b, const Place<W>& a) {
+DEVICE bool wins(u32 min, const Place<W>& b, const Place<W>& a) {
   bool nan_a = a.value != a.value, nan_b = b.value != b.value;
   if (nan_a || nan_b) return nan_b && (!nan_a || b.index < a.index);
-  return b.value > a.value || (b.value == a.value && b.index < a.index);
+  if (b.value == a.value) return b.index < a.index;
+  return min ? b.value < a.value : b.value > a.value;
 }
 
 template <typename W>
@@ -85,7 +87,7 @@ DEVICE Place<W> __shfl_xor_sync(u32 mask, Place<W> of, int distance) {
 }
 
 template <typename T>
-DEVICE void argmax(const ArgMaxArgs& args) {
+DEVICE void position(const PositionArgs& args) {
   const T* x = static_cast<const T*>(args.x);
   FOR_EACH_ROW(row, args.rows) {
     const T* own = x + row * args.width;
@@ -93,9 +95,10 @@ DEVICE void argmax(const ArgMaxArgs& args) {
     Place<W> best = {wide(own[0]), 0};
     FOR_EACH_COLUMN(at, args.width) {
       Place<W> here = {wide(own[at]), i64(at)};
-      if (wins(here, best)) best = here;
+      if (wins(args.min, here, best)) best = here;
     }
-    best = combine_row(best, [](Place<W> a, Place<W> b) { return wins(b, a) ? b : a; });
+    u32 min = args.min;
+    best = combine_row(best, [min](Place<W> a, Place<W> b) { return wins(min, b, a) ? b : a; });
     if (threadIdx.x == 0) args.y[row] = best.index;
   }
 }
@@ -103,5 +106,5 @@ DEVICE void argmax(const ArgMaxArgs& args) {
 #define EXTREME(suffix, T)                                              \
   KERNEL(extreme_##suffix, ExtremeArgs) { extreme<T>(args); }           \
   KERNEL(extreme_rows_##suffix, ExtremeArgs) { extreme_rows<T>(args); } \
-  KERNEL(argmax_##suffix, ArgMaxArgs) { argmax<T>(args); }
+  KERNEL(position_##suffix, PositionArgs) { position<T>(args); }
 ALL_TYPES(EXTREME)

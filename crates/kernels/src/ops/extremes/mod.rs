@@ -1,7 +1,7 @@
-//! Maximum and minimum along axes, and the position of the maximum.
+//! Maximum and minimum along axes, and their positions.
 //!
-//! NaN propagates, as in PyTorch: if a value is NaN, maximum and minimum are NaN, and argmax is the
-//! position of the first NaN.
+//! NaN propagates, as in PyTorch: if a value is NaN, maximum and minimum are NaN, and their
+//! position is that of the first NaN.
 
 mod cpu;
 #[cfg(feature = "cuda")]
@@ -19,7 +19,7 @@ use crate::ops::layout::contiguous;
 use crate::ops::reduce::by_axes;
 use crate::ops::select;
 use crate::{Array, DType, Element, Result};
-use cpu::{argmax_last_axis, extreme_axis, larger, row_max, row_min, smaller};
+use cpu::{extreme_axis, larger, position_on_last_axis, row_max, row_min, smaller};
 #[cfg(feature = "cuda")]
 use std::sync::Arc;
 
@@ -40,16 +40,17 @@ pub(super) struct Reduce {
     kind: Extreme,
 }
 
-/// Kernel of [`argmax`].
+/// Kernel of [`position`].
 #[derive(Clone)]
-pub(super) struct ArgMax {
+pub(super) struct Position {
     x: Array,
     axis: usize,
+    kind: Extreme,
 }
 
 arrays! {
     Reduce { x }
-    ArgMax { x }
+    Position { x }
 }
 
 /// Checks that the axes exist and are not empty.
@@ -156,8 +157,8 @@ impl Reduce {
     }
 }
 
-impl Kernel for ArgMax {
-    const NAME: &'static str = "argmax";
+impl Kernel for Position {
+    const NAME: &'static str = "position";
     type Out = Array;
 
     fn check(&self) -> Result<()> {
@@ -172,7 +173,11 @@ impl Kernel for ArgMax {
         let missing = x.ne(x)?;
         let first = missing.argmax_keepdim(axis)?;
         let missing = missing.max_keepdim(axis)?;
-        let index = select::on_host(&missing, &first, &x.argmax_keepdim(axis)?)?;
+        let number = match self.kind {
+            Extreme::Max => x.argmax_keepdim(axis)?,
+            Extreme::Min => x.to_dtype(DType::F64)?.neg()?.argmax_keepdim(axis)?,
+        };
+        let index = select::on_host(&missing, &first, &number)?;
         Ok(index.to_dtype(DType::I64)?.into())
     }
 
@@ -186,25 +191,30 @@ impl Kernel for ArgMax {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        cuda::argmax(&self.x, self.axis, gpu)
+        cuda::position(&self.x, self.axis, self.kind == Extreme::Min, gpu)
     }
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {
         let one = |(dims, axes): (&[usize], &[usize])| match axes {
-            [axis] => Some(Self { x: numbers(dims), axis: *axis }),
+            [axis] => Some([Extreme::Max, Extreme::Min].map(|kind| Self {
+                x: numbers(dims),
+                axis: *axis,
+                kind,
+            })),
             _ => None,
         };
-        SIZES.into_iter().filter_map(one).collect()
+        SIZES.into_iter().filter_map(one).flatten().collect()
     }
 }
 
-impl ArgMax {
+impl Position {
     /// CPU kernel, for any type.
     fn compute<T: Element>(&self) -> Result<Array> {
         let last = self.x.rank() - 1;
         let lines = contiguous(&self.x.transpose(self.axis, last)?)?;
-        argmax_last_axis::<T>(&lines)?.transpose(self.axis, last)
+        let row = if self.kind == Extreme::Max { row_max } else { row_min };
+        position_on_last_axis::<T>(&lines, row)?.transpose(self.axis, last)
     }
 }
 
@@ -217,11 +227,11 @@ pub fn extreme(x: &Array, axes: &[usize], kind: Extreme) -> Result<Array> {
     run(&Reduce { x: x.clone(), axes: axes.into(), kind })
 }
 
-/// Computes the index of the maximum along `axis`, which is kept with size 1, as i64. If several
-/// values are equal, the first one counts.
+/// Computes the index of the maximum or minimum along `axis`, which is kept with size 1, as i64. If
+/// several values are equal, the first one counts.
 ///
 /// # Errors
 /// If the axis does not exist or is empty.
-pub fn argmax(x: &Array, axis: usize) -> Result<Array> {
-    run(&ArgMax { x: x.clone(), axis })
+pub fn position(x: &Array, axis: usize, kind: Extreme) -> Result<Array> {
+    run(&Position { x: x.clone(), axis, kind })
 }

@@ -1,4 +1,4 @@
-use super::{argmax, extreme, numbers, ArgMax, Extreme, Reduce, SIZES};
+use super::{extreme, numbers, position, Extreme, Position, Reduce, SIZES};
 use crate::kernel::Kernel;
 use crate::testing::{assert_matches_reference, device, lengths, normal, on_device, reference};
 use crate::{Array, DType};
@@ -23,9 +23,11 @@ fn same(x: &Array, axes: &[usize]) {
         assert_eq!(bits(&got), bits(&want), "{kind:?} of {:?} over {axes:?}", x.dims());
     }
     if let [axis] = axes {
-        let (got, want) = (argmax(x, *axis).unwrap(), plain_argmax(x, *axis));
-        assert_eq!((got.dims(), got.dtype()), (want.dims(), DType::I64));
-        assert_eq!(bits(&got), bits(&want), "argmax of {:?} over {axes:?}", x.dims());
+        for kind in BOTH {
+            let (got, want) = (position(x, *axis, kind).unwrap(), plain_position(x, *axis, kind));
+            assert_eq!((got.dims(), got.dtype()), (want.dims(), DType::I64));
+            assert_eq!(bits(&got), bits(&want), "{kind:?} of {:?} over {axes:?}", x.dims());
+        }
     }
 }
 
@@ -33,14 +35,14 @@ fn plain(x: &Array, axes: &[usize], kind: Extreme) -> Array {
     reference(&Reduce { x: x.clone(), axes: axes.into(), kind })
 }
 
-fn plain_argmax(x: &Array, axis: usize) -> Array {
-    reference(&ArgMax { x: x.clone(), axis })
+fn plain_position(x: &Array, axis: usize, kind: Extreme) -> Array {
+    reference(&Position { x: x.clone(), axis, kind })
 }
 
 #[test]
 fn equals_the_reference() {
     assert_matches_reference::<Reduce>(0.0);
-    assert_matches_reference::<ArgMax>(0.0);
+    assert_matches_reference::<Position>(0.0);
     for dtype in TYPES {
         for (dims, axes) in SIZES {
             same(&on_device(&numbers(dims).to_dtype(dtype).unwrap()), axes);
@@ -65,10 +67,9 @@ fn nan_goes_on_from_every_place() {
                             crate::testing::values(&y).iter().all(|y| y.is_nan()),
                             "{length}, {at}"
                         );
+                        let indices = crate::testing::values(&position(x, axis, kind).unwrap());
+                        assert!(indices.iter().all(|index| *index == at as f64), "{length}, {at}");
                     }
-                    let indices =
-                        argmax(x, axis).unwrap().flatten_all().unwrap().to_vec1::<i64>().unwrap();
-                    assert!(indices.iter().all(|index| *index == at as i64), "{length}, {at}");
                     same(x, &[axis]);
                 }
             }
@@ -84,9 +85,9 @@ fn infinities_are_values_and_the_first_of_equal_ones_is_named() {
         [f32::NEG_INFINITY]
     );
     let x = Array::new(&[1.0f32, f32::INFINITY, f32::NAN, f32::NAN], &device()).unwrap();
-    assert_eq!(argmax(&x, 0).unwrap().to_vec1::<i64>().unwrap(), [2]);
+    assert_eq!(position(&x, 0, Extreme::Max).unwrap().to_vec1::<i64>().unwrap(), [2]);
     let x = Array::new(&[1i64, 7, 7], &device()).unwrap();
-    assert_eq!(argmax(&x, 0).unwrap().to_vec1::<i64>().unwrap(), [1]);
+    assert_eq!(position(&x, 0, Extreme::Max).unwrap().to_vec1::<i64>().unwrap(), [1]);
 }
 
 #[test]
@@ -95,6 +96,6 @@ fn of_nothing_there_is_none() {
     for kind in BOTH {
         assert!(extreme(&x, &[1], kind).is_err() && extreme(&x, &[2], kind).is_err());
         assert!(Reduce { x: x.clone(), axes: vec![1], kind }.check().is_err());
+        assert!(position(&x, 1, kind).is_err());
     }
-    assert!(argmax(&x, 1).is_err() && ArgMax { x: x.clone(), axis: 1 }.check().is_err());
 }

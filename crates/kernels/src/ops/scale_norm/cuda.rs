@@ -13,10 +13,12 @@ const CHUNK: usize = 64;
 const MODULE: &str = "scale_norm";
 
 kernel_args! {
-    ForwardArgs { y: u64, x: u64, gain: u64, rows: u64, width: u64, scale: f64, eps: f64 }
+    ForwardArgs {
+        y: u64, x: u64, gain: u64, rows: u64, width: u64, scale: f64, eps: f64, added: u32,
+    }
     BackwardArgs {
         dx: u64, factors: u64, x: u64, gain: u64, grad: u64, residual_grad: u64,
-        rows: u64, width: u64, scale: f64, eps: f64,
+        rows: u64, width: u64, scale: f64, eps: f64, added: u32,
     }
     GainArgs { sums: u64, factors: u64, x: u64, grad: u64, rows: u64, width: u64, chunks: u64 }
 }
@@ -24,7 +26,7 @@ kernel_args! {
 pub(super) fn forward(
     x: &Array,
     gain: Option<&Array>,
-    (scale, eps): (f64, f64),
+    (scale, eps, added): (f64, f64, bool),
     gpu: &Arc<Gpu>,
 ) -> Result<Array> {
     let (x, gain) = (contiguous(x)?, gain.map(contiguous).transpose()?);
@@ -38,6 +40,7 @@ pub(super) fn forward(
         width: width as u64,
         scale,
         eps,
+        added: u32::from(added),
     };
     let name = Name { module: MODULE, kernel: "scale_norm", dtype: x.dtype() };
     gpu.rows(name, (rows, width), &args)?;
@@ -49,7 +52,7 @@ pub(super) fn backward(
     x: &Array,
     gain: Option<&Array>,
     (grad, residual_grad): (&Array, Option<&Array>),
-    (scale, eps): (f64, f64),
+    (scale, eps, added): (f64, f64, bool),
     gpu: &Arc<Gpu>,
 ) -> Result<(Array, Option<Array>)> {
     let (x, grad) = (contiguous(x)?, contiguous(grad)?);
@@ -71,6 +74,7 @@ pub(super) fn backward(
         width: width as u64,
         scale,
         eps,
+        added: u32::from(added),
     };
     gpu.rows(name("scale_norm_backward"), (rows, width), &args)?;
     if gain.is_none() {

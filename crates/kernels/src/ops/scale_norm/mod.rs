@@ -1,9 +1,10 @@
-//! Normalisation of each row by its length: `y = x / max(|x| · scale, eps) · gain`.
+//! Normalisation of each row by its length: `y = x / max(|x| · scale, eps) · gain`, or
+//! `y = x / sqrt((|x| · scale)² + eps) · gain`.
 //!
 //! Shapes: `x` and `y` are (.., dim), the optional `gain` is (dim).
 //!
 //! RMSNorm has the scale dim^-0.5, ScaleNorm has the scale 1, and l2 normalisation has the scale 1
-//! and no gain.
+//! and no gain. PyTorch's RMSNorm adds eps.
 
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -34,11 +35,17 @@ pub struct Scale {
     pub scale: f64,
     /// Smallest divisor.
     pub eps: f64,
+    /// The divisor is `sqrt((|x| · scale)² + eps)` instead.
+    pub added: bool,
 }
 
 /// The divisor of each row, (.., 1).
 fn divisor(x: &HostArray, s: Scale) -> HostResult<HostArray> {
-    (x.sqr()?.sum_keepdim(x.rank() - 1)?.sqrt()? * s.scale)?.maximum(s.eps)
+    let squares = x.sqr()?.sum_keepdim(x.rank() - 1)?;
+    match s.added {
+        true => squares.affine(s.scale * s.scale, s.eps)?.sqrt(),
+        false => (squares.sqrt()? * s.scale)?.maximum(s.eps),
+    }
 }
 
 /// Kernel of [`forward`].
@@ -79,10 +86,11 @@ fn check(x: &Array, gain: Option<&Array>) -> Result<()> {
 }
 
 #[cfg(test)]
-const SCALES: [Scale; 3] = [
-    Scale { scale: 0.3, eps: 1e-8 },
-    Scale { scale: 1.0, eps: 1e-5 },
-    Scale { scale: 1.0, eps: 4.0 },
+const SCALES: [Scale; 4] = [
+    Scale { scale: 0.3, eps: 1e-8, added: false },
+    Scale { scale: 1.0, eps: 1e-5, added: false },
+    Scale { scale: 1.0, eps: 4.0, added: false },
+    Scale { scale: 0.3, eps: 0.2, added: true },
 ];
 #[cfg(test)]
 const SIZES: [&[usize]; 5] = [&[2, 3, 24], &[1, 1], &[300, 33], &[0, 3], &[7]];
@@ -110,8 +118,8 @@ impl Kernel for Forward {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        let Scale { scale, eps } = self.scale;
-        cuda::forward(&self.x, self.gain.as_ref(), (scale, eps), gpu)
+        let Scale { scale, eps, added } = self.scale;
+        cuda::forward(&self.x, self.gain.as_ref(), (scale, eps, added), gpu)
     }
 
     #[cfg(test)]
@@ -146,7 +154,7 @@ impl Kernel for Backward {
             None => grad.clone(),
         };
         // Rows that reach the smallest divisor are divided by a constant.
-        let free = by.gt(s.eps)?.to_dtype(x.dtype())?;
+        let free = if s.added { by.ones_like()? } else { by.gt(s.eps)?.to_dtype(x.dtype())? };
         let dot = ((&weighted * &y)?.sum_keepdim(last)? * (s.scale * s.scale))?.mul(&free)?;
         let dx = (weighted - y.broadcast_mul(&dot)?)?.broadcast_div(&by)?;
         let dx = match &self.residual_grad {
@@ -172,8 +180,9 @@ impl Kernel for Backward {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Gradients> {
-        let (grads, Scale { scale, eps }) = ((&self.grad, self.residual_grad.as_ref()), self.scale);
-        cuda::backward(&self.x, self.gain.as_ref(), grads, (scale, eps), gpu)
+        let grads = (&self.grad, self.residual_grad.as_ref());
+        let Scale { scale, eps, added } = self.scale;
+        cuda::backward(&self.x, self.gain.as_ref(), grads, (scale, eps, added), gpu)
     }
 
     #[cfg(test)]
@@ -273,7 +282,11 @@ fn forward_rows<T: Real>(x: &[T], gain: &[T], s: Scale, y: &mut [MaybeUninit<T>]
 /// The divisor of a row, and whether it is the smallest divisor.
 #[inline(always)]
 fn row_divisor<T: Real>(x: &[T], s: Scale) -> (T, bool) {
-    let length = sum_by(x, |v| v * v).sqrt() * T::of(s.scale);
+    let squares = sum_by(x, |v| v * v);
+    if s.added {
+        return ((squares * T::of(s.scale * s.scale) + T::of(s.eps)).sqrt(), false);
+    }
+    let length = squares.sqrt() * T::of(s.scale);
     let least = T::of(s.eps);
     // With this order of the branches, NaN propagates.
     if length <= least {

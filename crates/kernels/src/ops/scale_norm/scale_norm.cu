@@ -10,6 +10,7 @@ struct ForwardArgs {
   const void* gain;  // (width); null: none
   u64 rows, width;
   double scale, eps;
+  u32 added;  // eps is added to the square of the divisor; otherwise it is the least one
 };
 
 struct BackwardArgs {
@@ -21,6 +22,7 @@ struct BackwardArgs {
   const void* residual_grad;  // null: none
   u64 rows, width;
   double scale, eps;
+  u32 added;
 };
 
 struct GainArgs {
@@ -31,13 +33,23 @@ struct GainArgs {
   u64 rows, width, chunks;
 };
 
-/// The length of a row, times the scale.
-template <typename T>
-DEVICE typename Number<T>::Compute length(const T* x, u64 width, double scale) {
+/// The divisor of a row, and whether it is a constant: the least one.
+template <typename C>
+struct Divisor {
+  C value;
+  bool least;
+};
+
+template <typename T, typename Args>
+DEVICE Divisor<typename Number<T>::Compute> divisor(const T* x, const Args& args) {
   typedef Number<T> N;
-  typename N::Compute squares = 0;
-  FOR_EACH_COLUMN(at, width) squares += N::load(x[at]) * N::load(x[at]);
-  return sqrt(sum_of_row(squares)) * typename N::Compute(scale);
+  typedef typename N::Compute C;
+  C squares = 0, eps = C(args.eps);
+  FOR_EACH_COLUMN(at, args.width) squares += N::load(x[at]) * N::load(x[at]);
+  squares = sum_of_row(squares);
+  if (args.added) return {sqrt(squares * C(args.scale * args.scale) + eps), false};
+  C length = sqrt(squares) * C(args.scale);
+  return {greater_of(length, eps), length <= eps};
 }
 
 template <typename T>
@@ -48,9 +60,9 @@ DEVICE void forward(const ForwardArgs& args) {
   FOR_EACH_ROW(row, args.rows) {
     const T* x = static_cast<const T*>(args.x) + row * args.width;
     T* y = static_cast<T*>(args.y) + row * args.width;
-    C divisor = greater_of(length(x, args.width, args.scale), C(args.eps));
+    C by = divisor(x, args).value;
     FOR_EACH_COLUMN(at, args.width) {
-      C value = N::load(x[at]) / divisor;
+      C value = N::load(x[at]) / by;
       y[at] = N::store(gain ? value * N::load(gain[at]) : value);
     }
   }
@@ -68,12 +80,12 @@ DEVICE void backward(const BackwardArgs& args) {
     auto weighted = [&](u64 at) {
       return gain ? N::load(grad[at]) * N::load(gain[at]) : C(N::load(grad[at]));
     };
-    C own = length(x, args.width, args.scale), eps = C(args.eps);
-    C factor = C(1) / greater_of(own, eps);
+    Divisor<C> by = divisor(x, args);
+    C factor = C(1) / by.value;
     C dot = 0;
     FOR_EACH_COLUMN(at, args.width) dot += weighted(at) * N::load(x[at]);
     // a row that reaches the smallest divisor is divided by a constant
-    dot = sum_of_row(dot) * (own <= eps ? C(0) : factor * C(args.scale * args.scale));
+    dot = sum_of_row(dot) * (by.least ? C(0) : factor * C(args.scale * args.scale));
     FOR_EACH_COLUMN(at, args.width) {
       C dx = (weighted(at) - N::load(x[at]) * factor * dot) * factor;
       if (args.residual_grad) dx += N::load(static_cast<const T*>(args.residual_grad)[first + at]);
