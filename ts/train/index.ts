@@ -16,6 +16,7 @@ export { clipGradNorm, clipGradNormSync, clipGradValue, clipGradValueSync } from
 export { type DecayGroup, decayGroups } from './decay-groups.js'
 export { EMA, type EMAState } from './ema.js'
 export type { EMAOptions } from './ema-options.js'
+export type { EngineAverages } from './engine.js'
 export type {
   CheckpointEvent,
   DoneEvent,
@@ -26,7 +27,7 @@ export type {
 } from './events.js'
 export type { ParamGroup } from './groups.js'
 export type { StateReadOptions } from './optimizer.js'
-export { Adam, AdamW, Lion, Muon, SGD } from './optimizers.js'
+export { Adafactor, Adam, AdamW, Lion, Muon, SGD } from './optimizers.js'
 export type {
   OptimizerState,
   ParameterState,
