@@ -1,4 +1,4 @@
-import { checkFlag, checkInteger, checkList, checkOptions, refuse } from '../checks.js'
+import { checkFlag, checkInteger, checkList, checkNumber, checkOptions, refuse } from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import type { DType } from '../native/native.js'
 import type { IdArray } from './arrays.js'
@@ -26,6 +26,13 @@ export interface CrossEntropyOptions {
    * @default -100
    */
   ignore_index?: number | undefined
+  /**
+   * The share of the probability that targets spread over all classes, from 0 to 1.
+   * <https://arxiv.org/abs/1512.00567>
+   *
+   * @default 0
+   */
+  label_smoothing?: number | undefined
 }
 
 /** `dim` counted from the front. */
@@ -279,10 +286,13 @@ export abstract class TensorOps<T extends TensorOps<T>> {
    * counts.
    */
   crossEntropy(targets: T | IdArray, options?: CrossEntropyOptions): T {
-    const { ignore_index } = checkOptions(options, 'crossEntropy()', ['ignore_index'])
-    const ignored = checkInteger(ignore_index ?? -100, 'ignore_index')
+    const own = checkOptions(options, 'crossEntropy()', ['ignore_index', 'label_smoothing'])
+    const ignore_index = checkInteger(own.ignore_index ?? -100, 'ignore_index')
+    const label_smoothing = checkNumber(own.label_smoothing ?? 0, 'label_smoothing')
+    if (label_smoothing < 0 || label_smoothing > 1)
+      throw refuse('label_smoothing', 'a number from 0 to 1', label_smoothing)
     return this.withIds(targets, 'targets', (ids) =>
-      this.run('cross_entropy', [ids], { ignore_index: ignored }),
+      this.run('cross_entropy', [ids], { ignore_index, label_smoothing }),
     )
   }
 

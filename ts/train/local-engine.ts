@@ -12,6 +12,7 @@ import {
   type EngineSettings,
   type EngineStep,
   IGNORED,
+  measured,
   type RunObjective,
   ratiosOf,
 } from './engine.js'
@@ -75,7 +76,7 @@ export class LocalEngine implements Engine {
   }
 
   async evaluate(batch: TrainBatch): Promise<number> {
-    return await evaluateLoss(this.#model as Forward, asBatch(batch), this.#objective)
+    return await evaluateLoss(this.#model as Forward, asBatch(batch), measured(this.#objective))
   }
 
   async useAverages(on: boolean): Promise<void> {

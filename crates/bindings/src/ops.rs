@@ -2,7 +2,7 @@
 
 use crate::{parse, parse_device, Context, Error, Result};
 use serde::Deserialize;
-use xt_autograd::ops::{self, Activation, Comparison};
+use xt_autograd::ops::{self, Activation, Comparison, CrossEntropy};
 use xt_core::generation::{top_a, top_k, top_p};
 use xt_core::{with_grad, Array, DType, Device, ScalarType, Tensor};
 use xt_kernels::memory::alloc;
@@ -24,6 +24,7 @@ struct OpArgs {
     low: Option<i64>,
     high: Option<i64>,
     ignore_index: Option<i64>,
+    label_smoothing: Option<f64>,
     thres: Option<f64>,
     min_p_pow: Option<f64>,
     min_p_ratio: Option<f64>,
@@ -321,7 +322,9 @@ fn other(name: &str, x: &Tensor, rest: &[Tensor], args: &OpArgs) -> Found {
     Ok(Some(match (name, rest) {
         ("matmul", [y]) => ops::matmul(x, y, 1.0)?,
         ("cross_entropy", [targets]) => {
-            ops::cross_entropy(x, targets, args.ignore_index.unwrap_or(-100))?
+            let ignore_index = args.ignore_index.unwrap_or(-100);
+            let label_smoothing = args.label_smoothing.unwrap_or(0.0);
+            ops::cross_entropy(x, targets, CrossEntropy { ignore_index, label_smoothing })?
         }
         ("mse", [y]) => ops::mse(x, y)?,
         ("gather", [index]) => ops::gather(x, index, need(args.dim, "dim")?)?,

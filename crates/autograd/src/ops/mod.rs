@@ -19,7 +19,7 @@ pub use layers::{
     layer_norm, layer_norm_with_residual, linear, linear_all, masked_softmax, rotary, scale_norm,
     scale_norm_with_residual, token_shift, Inner, Layer,
 };
-pub use losses::{cross_entropy, linear_cross_entropy, mse};
+pub use losses::{cross_entropy, linear_cross_entropy, mse, CrossEntropy};
 pub use reduce::{argmax, log_softmax, max, mean, min, softmax, sum};
 pub use shape::{broadcast_to, cast, cat, narrow, permute, reshape, stack, to_device, transpose};
 pub use unary::{abs, exp, log, neg, sqrt, tanh};

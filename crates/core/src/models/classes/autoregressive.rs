@@ -72,7 +72,8 @@ impl Class for Arc<AutoregressiveWrapper> {
 fn call_loss(model: &AutoregressiveWrapper, args: &Args, ctx: &Ctx) -> Result<Value> {
     let call: AutoregressiveCall = args.named()?;
     let with = token_tensors(&call.inputs, &call.tokens, args)?;
-    Ok(model.forward(&args.tensor(0, "x")?, &with, ctx)?.into())
+    let smoothing = call.loss.label_smoothing.0;
+    Ok(model.forward(&args.tensor(0, "x")?, &with, smoothing, ctx)?.into())
 }
 
 /// `AutoregressiveWrapper.score`.
