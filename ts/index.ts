@@ -24,6 +24,7 @@ export type * from './models/options.gen.js'
 export type { StateDict } from './module/entries.js'
 export type { MuonGroup } from './module/matrices.js'
 export { type LoadWeightsOptions, Module } from './module/module.js'
+export type { NamePattern } from './module/patterns.js'
 export type { LoadResult, LoadStateOptions, Mismatch } from './module/state.js'
 export type { Quantization } from './module/submodule.js'
 export type { ModelTree } from './module/tree.js'
@@ -85,7 +86,7 @@ export { EMA, type EMAState } from './train/ema.js'
 export type { EMAOptions } from './train/ema-options.js'
 export type { ParamGroup } from './train/groups.js'
 export type { StateReadOptions } from './train/optimizer.js'
-export { Adam, AdamW, Lion, Muon, SGD } from './train/optimizers.js'
+export { Adafactor, Adam, AdamW, Lion, Muon, SGD } from './train/optimizers.js'
 export type {
   OptimizerState,
   ParameterState,

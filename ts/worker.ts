@@ -11,6 +11,7 @@ export { type ErrorCode, type Problem, XTransformersError } from './errors.js'
 export type { Target } from './io/sources.js'
 export type { ModelDescription } from './models/describe.js'
 export type { Cacheable } from './models/stepwise.js'
+export type { NamePattern } from './module/patterns.js'
 export type { LoadResult, LoadStateOptions, Mismatch } from './module/state.js'
 export type { Quantization } from './module/submodule.js'
 export type { DType } from './native/native.js'
@@ -23,6 +24,7 @@ export type { RemoteEMA } from './worker/ema.js'
 export type { Library, WorkerLoadOptions } from './worker/library.js'
 export * from './worker/model-types.gen.js'
 export type {
+  Adafactor,
   Adam,
   AdamW,
   Lion,

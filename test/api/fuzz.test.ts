@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import * as library from 'x-transformers'
 import {
+  Adafactor,
   Adam,
   AdamW,
   EMA,
@@ -95,6 +96,7 @@ const CONSTRUCTORS: Record<string, Arguments> = {
   Module: () => [],
   Tensor: () => [1],
   XTransformersError: () => ['internal', 'a message', [], { cause: 1 }],
+  Adafactor: () => [[ones([2, 3], { requires_grad: true })], { lr: 0.1, eps: [null, 1e-3] }],
   EMA: () => [new Own(), { decay: 0.9, warmup: true }],
   SGD: () => [[ones([2], { requires_grad: true })], { lr: 0.1, momentum: 0.9, nesterov: true }],
   Adam: () => [
@@ -126,6 +128,7 @@ const OBJECTS: Record<string, () => object> = {
   // biome-ignore format: as it is
   Tensor: () => tensor([[1, 2, 3], [4, 5, 6]], { requires_grad: true }),
   XTransformersError: () => new XTransformersError('internal', 'a message'),
+  Adafactor: optimizer(Adafactor as never),
   EMA: () => new EMA(new Own()),
   SGD: optimizer(SGD as never),
   Adam: optimizer(Adam as never),
@@ -193,7 +196,7 @@ function methodArguments(name: string, method: string): Arguments {
       ? () => [ids(2, 5), ids(2, 6), { signal }]
       : () => [ids(2, 5), { signal }]
   const state: Arguments =
-    name in { SGD: 1, Adam: 1, AdamW: 1, Lion: 1, Muon: 1, EMA: 1 }
+    name in { SGD: 1, Adam: 1, AdamW: 1, Lion: 1, Muon: 1, Adafactor: 1, EMA: 1 }
       ? () => [(OBJECTS[name] as () => AdamW)().stateDict()]
       : () => [new Map(), { strict: false, prefix: '' }]
   const table: Record<string, Arguments> = {
@@ -274,7 +277,7 @@ async function expectUsable(name: string, object: object): Promise<void> {
   } else if (object instanceof Module) {
     const found = ((await ZOO[name]?.[1](object)) ?? (object.forward(x()) as Tensor)).dataSync()
     expect(Array.from(found, Number).every(Number.isFinite)).toBe(true)
-  } else if ([SGD, Adam, AdamW, Lion, Muon].some((Class) => object instanceof Class)) {
+  } else if ([SGD, Adam, AdamW, Lion, Muon, Adafactor].some((Class) => object instanceof Class)) {
     await (object as AdamW).step()
   } else if (object instanceof EMA) {
     if (object.applied) await object.restore()

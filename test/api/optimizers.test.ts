@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import {
+  Adafactor,
   Adam,
   AdamW,
   clipGradNorm,
@@ -14,6 +15,7 @@ import {
   linearWarmup,
   Muon,
   ones,
+  randn,
   SGD,
   type Tensor,
   tensor,
@@ -28,6 +30,10 @@ const GRADIENTS = [
   [0.4, 0.1, -0.6],
   [-0.3, 0.2, 0.1],
 ]
+
+/** A leaf with the same values. */
+const copyOf = (x: Tensor) =>
+  tensor(x.dataSync(), { shape: x.shape, dtype: x.dtype, requires_grad: true })
 
 const parameter = () => tensor(Float64Array.from(START), { requires_grad: true })
 
@@ -210,6 +216,33 @@ describe('an optimizer', () => {
     }
     // singular values of an update are about 1, so its norm is about the root of the rank
     expect(optimizer.toString()).toContain('"use_muon":false')
+  })
+
+  it('of the kind Adafactor has little state, and goes on from it, also in the form of PyTorch', async () => {
+    const make = () => [randn([4, 3], { requires_grad: true }), parameter()] as [Tensor, Tensor]
+    const [straight, resumed] = [make(), make()]
+    for (const [i, p] of straight.entries()) resumed[i as 0 | 1] = copyOf(p)
+    const step = async (parameters: readonly Tensor[], optimizer: Adafactor, i: number) => {
+      for (const p of parameters) p.grad = p.mul(0.1).add(i).detach()
+      await optimizer.step()
+    }
+    const whole = new Adafactor(straight, { lr: 0.1, weight_decay: 0.2 })
+    for (let i = 0; i < 4; i++) await step(straight, whole, i)
+    const first = new Adafactor(resumed, { lr: 0.1, weight_decay: 0.2 })
+    for (let i = 0; i < 2; i++) await step(resumed, first, i)
+    const names = ['0.step', '0.row_var', '0.col_var', '1.step', '1.variance']
+    expect([...first.stateDict().state.keys()].sort()).toEqual(names.sort())
+    expect(first.stateDict().state.get('0.row_var')?.shape).toEqual([4, 1])
+    const second = new Adafactor(resumed, { lr: 9, eps: [1, 1] })
+    await second.load(await first.saveBytes({ format: 'torch' }))
+    expect(second.param_groups[0]).toMatchObject({ lr: 0.1, eps: [null, 1e-3], d: 1 })
+    for (let i = 2; i < 4; i++) await step(resumed, second, i)
+    expect(resumed.map(numbers)).toEqual(straight.map(numbers))
+    await expect(new AdamW(resumed).load(await first.saveBytes())).rejects.toThrow(
+      /that of Adafactor, not the state of AdamW/,
+    )
+    for (const options of [{ eps: [1e-3] }, { eps: [null, null] }, { d: 0 }, { beta2_decay: 1 }])
+      expect(() => new Adafactor(resumed, options as never)).toThrow(/eps|d: must|beta2_decay/)
   })
 
   it('of the kind Muon goes on from its state', async () => {

@@ -2,6 +2,7 @@
 // (test/checkpoints/training.py).
 import { describe, expect, it } from 'vitest'
 import {
+  Adafactor,
   Adam,
   AdamW,
   AutoregressiveWrapper,
@@ -42,10 +43,10 @@ interface Training {
 }
 
 const training = () => recordedJson<Training>('training.json')
-const CLASSES = { SGD, Adam, AdamW, Muon }
+const CLASSES = { SGD, Adam, AdamW, Muon, Adafactor }
 type Any = InstanceType<(typeof CLASSES)[keyof typeof CLASSES]>
 
-const NAMES = ['sgd', 'momentum', 'nesterov', 'adam', 'adamw', 'muon']
+const NAMES = ['sgd', 'momentum', 'nesterov', 'adam', 'adamw', 'muon', 'adafactor']
 /** Settings that differ from those of every file. */
 const OTHERS = { lr: 7, weight_decay: 0.9 }
 

@@ -11,6 +11,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
+  Adafactor,
   Adam,
   AdamW,
   AutoregressiveWrapper,
@@ -201,7 +202,7 @@ if (!python) {
       const losses = await runPython<Record<string, number[]>>('train', 'trained.json')
       const expectLoss = (got: number | undefined, want: number | undefined, what: string) =>
         expect(Math.abs((got ?? Number.NaN) - (want ?? Number.NaN)), what).toBeLessThan(2e-5)
-      for (const [name, Class] of Object.entries({ SGD, Adam, AdamW })) {
+      for (const [name, Class] of Object.entries({ SGD, Adam, AdamW, Adafactor })) {
         const net = models().wrapper as TransformerWrapper
         const model = new AutoregressiveWrapper(net.train())
         const optimizer = new Class(net.parameters(), { lr: 100 })

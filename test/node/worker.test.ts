@@ -58,7 +58,7 @@ describe('the entry for a worker', () => {
     const page = [...filesOf('ts/worker.ts', 'ts/worker/start.browser.ts').keys()]
     const others = page.filter((name) => !name.startsWith('ts/worker'))
     const small = [
-      ...['brand', 'checks', 'control', 'errors', 'module/matrices'],
+      ...['brand', 'checks', 'control', 'errors', 'module/matrices', 'module/patterns'],
       ...['native/json', 'promises', 'symbols'],
       ...['tensor/data', 'tensor/dtype', 'train/ema-options', 'train/engine', 'train/step-options'],
       ...['train/token-count', 'version'],

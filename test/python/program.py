@@ -112,6 +112,7 @@ OPTIMIZERS = {
     "SGD": {"lr": 0.05, "momentum": 0.9, "nesterov": True},
     "Adam": {"lr": 3e-3, "betas": (0.8, 0.95), "weight_decay": 0.01},
     "AdamW": {"lr": 3e-3, "weight_decay": 0.1},
+    "Adafactor": {"lr": 1e-2, "weight_decay": 0.1},
 }
 
 

@@ -74,6 +74,48 @@ describe('trainStep', () => {
     expect(await weights(model)).toEqual([...own.stateDict().values()].map(mainNumbers))
   })
 
+  it('freezes parameters by their names', async () => {
+    const x = await library()
+    const model = smallModel(x)
+    const optimizer = new x.SGD(model, { lr: 0.5 })
+    const own = new main.AutoregressiveWrapper(mainNet())
+    for (const pattern of ['net.token_emb.*', /\.bias$/g])
+      expect(await model.freeze(pattern)).toEqual(own.freeze(pattern))
+    const frozen = [...own.namedParameters()].flatMap(([name, p]) => (p.requires_grad ? [] : name))
+    const before = await model.stateDict()
+    await x.trainStep({ model, optimizer, batches: [[ids(2, 9)]] })
+    const after = await model.stateDict()
+    for (const [name, values] of before) {
+      const same = String(numbers(values)) === String(numbers(after.get(name) as HostTensor))
+      expect(same || !frozen.includes(name), name).toBe(true)
+    }
+    expect(await model.unfreeze()).toEqual(frozen)
+    await expect(model.freeze('nothing')).rejects.toThrow(/no parameter has a name like/)
+    await expect(model.freeze(1 as never)).rejects.toThrow(/a pattern of names/)
+  })
+
+  it('steps with Adafactor and label smoothing as the main library does', async () => {
+    main.manualSeed(5)
+    const own = mainNet()
+    const ownOptimizer = new main.Adafactor(own.parameters(), { lr: 0.1 })
+    const target = mainTokens(2, 9)
+    const x = await library()
+    x.manualSeed(5)
+    const model = smallNet(x)
+    const optimizer = new x.Adafactor(model, { lr: 0.1 })
+    for (let i = 0; i < 3; i++) {
+      const want = await main.trainStep(own, ownOptimizer, [[mainTokens(2, 9)]], {
+        objective: { cross_entropy: [target], label_smoothing: 0.1 },
+      })
+      const got = await x.trainStep({
+        ...{ model, optimizer, batches: [[ids(2, 9)]] as never },
+        objective: { cross_entropy: [ids(2, 9)], label_smoothing: 0.1 },
+      })
+      expect(got).toEqual(want)
+    }
+    expect(await weights(model)).toEqual([...own.stateDict().values()].map(mainNumbers))
+  })
+
   it('limits elements of the gradients', async () => {
     main.manualSeed(5)
     const own = new main.AutoregressiveWrapper(mainNet())

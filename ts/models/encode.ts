@@ -63,9 +63,8 @@ export function encode(value: unknown, what = ''): Encoded {
     if (depth > MAX_DEPTH) return other('an object that contains itself')
     if (Array.isArray(value))
       // holes too: `map` would leave them out
-      return Array.from(
-        value,
-        (item, i) => visit(item, depth + 1, `${path}[${i}]`) ?? other('undefined'),
+      return Array.from(value, (item, i) =>
+        item === undefined ? other('undefined') : visit(item, depth + 1, `${path}[${i}]`),
       )
     if (!isRecord(value)) return other(describeValue(value))
     const own = Object.entries(readRecord(value))

@@ -3317,6 +3317,13 @@ export interface XTransformerCall {
    */
   src_prepend_embeds?: Tensor | null | undefined
   /**
+   * Label smoothing: the share of the probability that targets spread over all tokens, from 0 to 1.
+   *
+   * @default 0
+   * @see https://arxiv.org/abs/1512.00567
+   */
+  label_smoothing?: number | undefined
+  /**
    * True for real tokens of the source, false for padding, (batch, source length).
    *
    * @default null
@@ -3336,6 +3343,13 @@ export interface XTransformerCall {
  * tokens.
  */
 export interface AutoregressiveCall {
+  /**
+   * Label smoothing: the share of the probability that targets spread over all tokens, from 0 to 1.
+   *
+   * @default 0
+   * @see https://arxiv.org/abs/1512.00567
+   */
+  label_smoothing?: number | undefined
   /**
    * Input of the cross attentions, (batch, length, width). Required if the layers have cross
    * attention, not allowed otherwise.
@@ -4848,6 +4862,46 @@ export interface MuonOptions {
    * @default [0.9, 0.999]
    */
   betas?: readonly number[] | undefined
+}
+
+/**
+ * Options of Adafactor.
+ *
+ * @see https://arxiv.org/abs/1804.04235
+ */
+export interface AdafactorOptions {
+  /**
+   * Largest step relative to the size of the weights; at step `t` at most `1 / sqrt(t)`.
+   *
+   * @default 0.01
+   */
+  lr?: number | undefined
+  /**
+   * At step `t`, the running average of the squared gradient takes in the new one with the weight
+   * `t ^ beta2_decay`.
+   *
+   * @default -0.8
+   */
+  beta2_decay?: number | undefined
+  /**
+   * Least root of that average, and least size of the weights that steps are relative to. The first
+   * absent: the distance of 1 from the next number of the type.
+   *
+   * @default [null, 0.001]
+   */
+  eps?: readonly (number | null)[] | undefined
+  /**
+   * Largest root mean square of an update, before the learning rate.
+   *
+   * @default 1
+   */
+  d?: number | undefined
+  /**
+   * Decoupled weight decay: each step multiplies each weight by `1 - lr * weight_decay`.
+   *
+   * @default 0
+   */
+  weight_decay?: number | undefined
 }
 
 /** Options of a constant learning rate. */

@@ -42,6 +42,7 @@ import {
   whileDisposing,
 } from './parents.js'
 import { type Part, withParts } from './parts.js'
+import { matching, type NamePattern } from './patterns.js'
 import {
   checkState,
   checkStateOptions,
@@ -244,6 +245,27 @@ export abstract class Module<Options = unknown> {
   /** Turns dropout off, and nothing else. */
   eval(): this {
     return this.train(false)
+  }
+
+  /**
+   * Freezes the parameters whose names fit a pattern: they get no gradient, and optimizers pass
+   * over them, until {@link unfreeze}. In a text, `*` stands for any characters and `?` for one; a
+   * RegExp is looked for in the names. A parameter with several names is meant by each.
+   *
+   * @returns the names of those that were not frozen before
+   * @throws XTransformersError (`invalid_argument`) where no name fits; (`busy`) while a call on
+   *   the model is pending
+   * @example
+   * model.freeze('net.token_emb.*')
+   * model.freeze(/attn_layers\.layers\.[0-3]\./)
+   */
+  freeze(pattern: NamePattern = '*'): string[] {
+    return setRequiresGrad(this, pattern, false)
+  }
+
+  /** Thaws parameters by their names, as {@link freeze} freezes them. */
+  unfreeze(pattern: NamePattern = '*'): string[] {
+    return setRequiresGrad(this, pattern, true)
   }
 
   /**
@@ -482,5 +504,28 @@ function walk<T>(module: Module, fn: (parts: Part[]) => T): T {
   return withParts(module, (parts) => {
     for (const [, part] of parts) addChild(module, part)
     return fn(parts)
+  })
+}
+
+/** Freezes or thaws parameters by name. */
+function setRequiresGrad(module: Module, pattern: NamePattern, on: boolean): string[] {
+  const entries = module[ENTRIES]().filter(({ kind }) => kind === 'parameter')
+  const names = new Set(
+    matching(
+      entries.map(({ name }) => name),
+      pattern,
+    ),
+  )
+  const meant = new Set(entries.flatMap(({ name, source }) => (names.has(name) ? source : [])))
+  const what = on ? 'unfreeze()' : 'freeze()'
+  return scheduleSync(what, NO_GATES, module[GATES](), () => {
+    const changed: string[] = []
+    for (const { name, source } of entries) {
+      const parameter = source.tensor()
+      if (!meant.has(source) || parameter.requires_grad === on) continue
+      parameter.requires_grad = on
+      changed.push(name)
+    }
+    return changed
   })
 }

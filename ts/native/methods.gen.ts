@@ -154,7 +154,7 @@ export interface NativeOptimizer {
   zeroGrad(): void
   /**
    * The state: a JSON object with the tensors `INDEX.exp_avg`, `INDEX.exp_avg_sq`, `INDEX.step`,
-   * `INDEX.momentum_buffer`.
+   * `INDEX.momentum_buffer`, `INDEX.row_var`, `INDEX.col_var`, `INDEX.variance`.
    */
   state(): NativeResult
   /** Replaces the state; `names` is a JSON array with the name of each tensor. */
@@ -249,8 +249,8 @@ export interface NativeFunctions {
    */
   reader(settings: string): NativeReader
   /**
-   * An optimizer. `kind`: SGD, Adam, AdamW, Lion or Muon; `groups` is a JSON array with `{ "count",
-   * "settings" }` for each group.
+   * An optimizer. `kind`: SGD, Adam, AdamW, Lion, Muon or Adafactor; `groups` is a JSON array with
+   * `{ "count", "settings" }` for each group.
    */
   optimizer(kind: string, parameters: NativeTensor[], groups: string): NativeOptimizer
   /** Scales the gradients so that their common norm is at most `max`. Returns the norm before. */

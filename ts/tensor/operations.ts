@@ -1,4 +1,4 @@
-import { checkInteger, checkOptions, refuse } from '../checks.js'
+import { checkInteger, checkNumber, checkOptions, refuse } from '../checks.js'
 import type { DType } from '../native/native.js'
 import type { IdArray, MaskArray } from './arrays.js'
 import { exactNumber } from './data.js'
@@ -13,6 +13,13 @@ export interface CrossEntropyOptions {
    * @default -100
    */
   ignore_index?: number | undefined
+  /**
+   * The share of the probability that targets spread over all classes, from 0 to 1.
+   * <https://arxiv.org/abs/1512.00567>
+   *
+   * @default 0
+   */
+  label_smoothing?: number | undefined
 }
 
 /**
@@ -50,10 +57,13 @@ export abstract class TensorOps<T extends TensorOps<T>> extends ShapeOps<T> {
    * counts.
    */
   crossEntropy(targets: T | IdArray, options?: CrossEntropyOptions): T {
-    const { ignore_index } = checkOptions(options, 'crossEntropy()', ['ignore_index'])
-    const ignored = checkInteger(ignore_index ?? -100, 'ignore_index')
+    const own = checkOptions(options, 'crossEntropy()', ['ignore_index', 'label_smoothing'])
+    const ignore_index = checkInteger(own.ignore_index ?? -100, 'ignore_index')
+    const label_smoothing = checkNumber(own.label_smoothing ?? 0, 'label_smoothing')
+    if (label_smoothing < 0 || label_smoothing > 1)
+      throw refuse('label_smoothing', 'a number from 0 to 1', label_smoothing)
     return this.withData(targets, 'ids', 'targets', (ids) =>
-      this.run('cross_entropy', [ids], { ignore_index: ignored }),
+      this.run('cross_entropy', [ids], { ignore_index, label_smoothing }),
     )
   }
 

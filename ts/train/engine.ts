@@ -96,6 +96,10 @@ export interface Engine {
   setRandom(state: RandomState): Promise<void>
 }
 
+/** An objective as evaluations measure it: without label smoothing, which is for training. */
+export const measured = (objective: RunObjective | null): RunObjective | null =>
+  objective && { ...objective, options: { ...objective.options, label_smoothing: undefined } }
+
 /** The target that counts for nothing, where nobody has named another one. */
 export const IGNORED = -100
 

@@ -16,6 +16,7 @@ export { clipGradNorm, clipGradNormSync, clipGradValue, clipGradValueSync } from
 export { type DecayGroup, decayGroups } from './decay-groups.js'
 export { EMA, type EMAState } from './ema.js'
 export type { EMAOptions } from './ema-options.js'
+export type { EngineAverages } from './engine.js'
 export type {
   CheckpointEvent,
   DoneEvent,
@@ -32,7 +33,7 @@ export { tensorboardLogger } from './log-files/tensorboard.js'
 export type { Logger } from './loggers.js'
 export type { NormOptions, SampleOptions } from './observe-options.js'
 export type { StateReadOptions } from './optimizer.js'
-export { Adam, AdamW, Lion, Muon, SGD } from './optimizers.js'
+export { Adafactor, Adam, AdamW, Lion, Muon, SGD } from './optimizers.js'
 export type { ModelInfo, RunInfo } from './run-info.js'
 export type {
   OptimizerState,

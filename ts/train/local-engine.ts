@@ -13,6 +13,7 @@ import {
   type EngineSettings,
   type EngineStep,
   IGNORED,
+  measured,
   type RunObjective,
   ratiosOf,
 } from './engine.js'
@@ -84,7 +85,7 @@ export class LocalEngine implements Engine {
   }
 
   async evaluate(batch: TrainBatch): Promise<number> {
-    return await evaluateLoss(this.#model as Forward, asBatch(batch), this.#objective)
+    return await evaluateLoss(this.#model as Forward, asBatch(batch), measured(this.#objective))
   }
 
   async useAverages(on: boolean): Promise<void> {

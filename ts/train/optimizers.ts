@@ -1,4 +1,5 @@
 import type {
+  AdafactorOptions,
   AdamOptions,
   AdamWOptions,
   LionOptions,
@@ -105,5 +106,23 @@ export class Muon extends Optimizer<MuonOptions> {
     options: MuonOptions = {},
   ) {
     super('Muon', parameters, options)
+  }
+}
+
+/**
+ * Adafactor: the running average of the squared gradient of a matrix is kept as one number for each
+ * row and column, so that it takes next to no memory beside the weights; steps are relative to the
+ * size of the weights. The defaults are those of PyTorch. <https://arxiv.org/abs/1804.04235>
+ *
+ * @example
+ * const optimizer = new Adafactor(model.parameters(), { lr: 0.01 })
+ */
+export class Adafactor extends Optimizer<AdafactorOptions> {
+  /** @throws XTransformersError (`invalid_options`) with every problem of the options */
+  constructor(
+    parameters: Iterable<Tensor> | readonly ParamGroup<AdafactorOptions>[],
+    options: AdafactorOptions = {},
+  ) {
+    super('Adafactor', parameters, options)
   }
 }

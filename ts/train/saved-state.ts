@@ -24,8 +24,8 @@ export type SavedGroup<Options> = Options & { params: number[] }
 export interface OptimizerState<Options = Record<string, unknown>> {
   param_groups: SavedGroup<Options>[]
   /**
-   * By name: `INDEX.exp_avg`, `INDEX.exp_avg_sq`, `INDEX.step`, `INDEX.momentum_buffer`, with the
-   * parameter's place.
+   * By name: `INDEX.exp_avg`, `INDEX.exp_avg_sq`, `INDEX.step`, `INDEX.momentum_buffer`,
+   * `INDEX.row_var`, `INDEX.col_var`, `INDEX.variance`, with the parameter's place.
    */
   state: Map<string, Tensor>
 }

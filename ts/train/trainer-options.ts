@@ -121,7 +121,10 @@ export interface TrainerOptions {
    * elements, which is applied first. Absent: they stay.
    */
   clip?: number | ClipOptions | undefined
-  /** What makes a loss of what `forward` gives and the `target` of a batch. */
+  /**
+   * What makes a loss of what `forward` gives and the `target` of a batch. Evaluations are without
+   * its label smoothing.
+   */
   objective?:
     | 'cross_entropy'
     | 'mse'

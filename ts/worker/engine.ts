@@ -10,6 +10,7 @@ import {
   type EngineSettings,
   type EngineStep,
   IGNORED,
+  measured,
   type RunObjective,
   ratiosOf,
 } from '../train/engine.js'
@@ -126,7 +127,7 @@ export class RemoteEngine implements Engine {
 
   async evaluate(batch: TrainBatch): Promise<number> {
     const { value, transfer } = this.#pack(batch.args, 'a batch')
-    const targets = this.#packTargets([batch])
+    const targets = this.#packTargets([batch], measured(this.#objective))
     const params = {
       model: this.#model[REMOTE].id,
       batch: value,
@@ -164,9 +165,12 @@ export class RemoteEngine implements Engine {
     return packArguments(args, this.#connection, what)
   }
 
-  #packTargets(batches: readonly TrainBatch[]): Packed<WireObjective> | null {
-    if (this.#objective === null) return null
-    const { kind, options } = this.#objective
+  #packTargets(
+    batches: readonly TrainBatch[],
+    objective = this.#objective,
+  ): Packed<WireObjective> | null {
+    if (objective === null) return null
+    const { kind, options } = objective
     const all = [batches.map(({ target }) => target), options]
     const { value, transfer } = this.#pack(all, 'the targets')
     return { value: { kind, targets: value[0] as unknown[], options: value[1] }, transfer }

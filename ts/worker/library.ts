@@ -43,6 +43,7 @@ const OPTIMIZERS = {
   AdamW: optimizers.AdamW,
   Lion: optimizers.Lion,
   Muon: optimizers.Muon,
+  Adafactor: optimizers.Adafactor,
 }
 
 type Models = typeof MODELS

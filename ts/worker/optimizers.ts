@@ -3,6 +3,7 @@ import { checkIterable, checkOptions, isRecord } from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import type { Target } from '../io/sources.js'
 import type {
+  AdafactorOptions,
   AdamOptions,
   AdamWOptions,
   LionOptions,
@@ -160,6 +161,9 @@ export class Lion extends RemoteOptimizer<LionOptions> {}
 
 /** Muon, with AdamW for the groups that it is not for, in a worker. */
 export class Muon extends RemoteOptimizer<MuonOptions> {}
+
+/** Adafactor, in a worker. */
+export class Adafactor extends RemoteOptimizer<AdafactorOptions> {}
 
 function groupsOf<Options>(of: RemoteParameters<Options>): readonly RemoteGroup<Options>[] {
   if (of instanceof RemoteModel) return [{ model: of } as RemoteGroup<Options>]

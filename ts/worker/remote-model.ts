@@ -6,6 +6,7 @@ import type { ModelDescription } from '../models/describe.js'
 import type { Cacheable } from '../models/stepwise.js'
 import { type MuonGroup, muonGroups } from '../module/matrices.js'
 import type { LoadWeightsOptions, Module } from '../module/module.js'
+import { checkPattern, type NamePattern } from '../module/patterns.js'
 import type { LoadResult, LoadStateOptions } from '../module/state.js'
 import type { Quantization } from '../module/submodule.js'
 import { Promises } from '../promises.js'
@@ -110,6 +111,21 @@ export abstract class RemoteModel extends RemoteObject {
   #mode(on: boolean): void {
     this.#training = on
     for (const inner of this.#inner.values()) inner.#mode(on)
+  }
+
+  /**
+   * Freezes the parameters whose names fit a pattern, as `freeze` of the main library does, and
+   * gives the names of those that were not frozen before.
+   *
+   * @throws XTransformersError (`invalid_argument`) where no name fits
+   */
+  async freeze(pattern: NamePattern = '*'): Promise<string[]> {
+    return await callRemote(this[REMOTE], 'freeze', [checkPattern(pattern)])
+  }
+
+  /** Thaws parameters by their names, as {@link freeze} freezes them. */
+  async unfreeze(pattern: NamePattern = '*'): Promise<string[]> {
+    return await callRemote(this[REMOTE], 'unfreeze', [checkPattern(pattern)])
   }
 
   /** The structure of the model: its options, parts, shapes and sizes. Draws no values. */

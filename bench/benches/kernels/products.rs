@@ -3,6 +3,7 @@
 use crate::setup::{indices, normal, Group, BATCH, DIM, DIM_HEAD, HEADS, LENGTH, ROWS, TOKENS};
 use criterion::Criterion;
 use xt_kernels::ops::activation::{self, Activation};
+use xt_kernels::ops::cross_entropy::CrossEntropy;
 use xt_kernels::ops::dropout::Dropout;
 use xt_kernels::ops::feedforward::{self as network, Inner};
 use xt_kernels::ops::quantized::{self, Format, Packed};
@@ -171,7 +172,7 @@ pub fn linear_cross_entropy(c: &mut Criterion) {
             weight: &weight,
             bias: None,
             targets: &targets,
-            ignore_index: -100,
+            of: CrossEntropy::ignoring(-100),
         };
         let name = |what: &str| format!("{what}, {rows}x{dim} to {classes}");
         let flops = 2 * rows * classes * dim;

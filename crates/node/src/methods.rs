@@ -510,7 +510,7 @@ impl NativeOptimizer {
     }
 
     /// The state: a JSON object with the tensors `INDEX.exp_avg`, `INDEX.exp_avg_sq`, `INDEX.step`,
-    /// `INDEX.momentum_buffer`.
+    /// `INDEX.momentum_buffer`, `INDEX.row_var`, `INDEX.col_var`, `INDEX.variance`.
     #[napi]
     pub fn state(&self, env: Env) -> napi::Result<NativeResult> {
         let object = self.get()?;
@@ -733,8 +733,8 @@ pub fn reader(env: Env, settings: String) -> napi::Result<NativeReader> {
     report(env, now(|| declared::library::reader(&settings))).map(NativeReader::new)
 }
 
-/// An optimizer. `kind`: SGD, Adam, AdamW, Lion or Muon; `groups` is a JSON array with `{ "count",
-/// "settings" }` for each group.
+/// An optimizer. `kind`: SGD, Adam, AdamW, Lion, Muon or Adafactor; `groups` is a JSON array with
+/// `{ "count", "settings" }` for each group.
 #[napi]
 pub fn optimizer(
     env: Env,

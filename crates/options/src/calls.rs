@@ -1,6 +1,6 @@
 //! Named arguments of `forward`.
 
-use crate::{options, IdsRef, MaskRef, Problems, TensorRef};
+use crate::{options, IdsRef, MaskRef, Probability, Problems, TensorRef};
 
 options! {
     /// Inputs of the layers in every call.
@@ -157,15 +157,27 @@ options! {
         /// PaLI. `mask` does not cover them. <https://arxiv.org/abs/2209.06794>
         src_prepend_embeds: Option<TensorRef> = None,
     }
-    groups { "" source: SourceInputs, }
+    groups { "" loss: LossInputs, "" source: SourceInputs, }
 }
 
 options! {
     /// Arguments of the loss of an `AutoregressiveWrapper`. A `mask` has one column fewer than the
     /// tokens.
     pub struct AutoregressiveCall {}
-    groups { "" inputs: LayerInputs, "" packed: PackedInputs, "" tokens: TokenInputs, }
+    groups {
+        "" loss: LossInputs, "" inputs: LayerInputs, "" packed: PackedInputs, "" tokens: TokenInputs,
+    }
     checks conflicts
+}
+
+options! {
+    /// Arguments of a loss.
+    pub struct LossInputs {
+        /// Label smoothing: the share of the probability that targets spread over all tokens, from
+        /// 0 to 1. <https://arxiv.org/abs/1512.00567>
+        label_smoothing: Probability = Probability(0.0),
+    }
+    groups {}
 }
 
 options! {

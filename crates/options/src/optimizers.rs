@@ -110,9 +110,10 @@ options! {
         /// Number of steps of the Newton–Schulz iteration.
         ns_steps: usize = 5,
         /// How the rate follows the shape of a matrix (rows, columns). `original`:
-        /// `sqrt(max(1, rows / columns))` times; `match_rms_adamw`: `0.2 * sqrt(max(rows, columns))`
-        /// times, so that rate and weight decay of AdamW can be used (<https://arxiv.org/abs/2502.16982>);
-        /// `spectral_unclamped`: `sqrt(rows / columns)` times.
+        /// `sqrt(max(1, rows / columns))` times; `match_rms_adamw`:
+        /// `0.2 * sqrt(max(rows, columns))` times, so that rate and weight decay of AdamW can be
+        /// used; `spectral_unclamped`: `sqrt(rows / columns)` times.
+        /// <https://arxiv.org/abs/2502.16982>
         adjust_lr_fn: AdjustLr = AdjustLr::Original,
         /// Whether Muon steps the parameters of this group, which must be matrices; else AdamW.
         use_muon: bool = true,
@@ -136,6 +137,38 @@ impl MuonOptions {
         require(self.momentum.0 < 1.0, "momentum", "must be a number from 0 to below 1");
         require(self.ns_coefficients.len() == 3, "ns_coefficients", "must be three numbers");
         require(self.ns_steps <= MAX_NS_STEPS, "ns_steps", "must be below 100");
+    }
+}
+
+options! {
+    /// Options of Adafactor. <https://arxiv.org/abs/1804.04235>
+    pub struct AdafactorOptions {
+        /// Largest step relative to the size of the weights; at step `t` at most `1 / sqrt(t)`.
+        lr: NonNegative = NonNegative(1e-2),
+        /// At step `t`, the running average of the squared gradient takes in the new one with the
+        /// weight `t ^ beta2_decay`.
+        beta2_decay: f64 = -0.8,
+        /// Least root of that average, and least size of the weights that steps are relative to.
+        /// The first absent: the distance of 1 from the next number of the type.
+        eps: Vec<Option<NonNegative>> = vec![None, Some(NonNegative(1e-3))],
+        /// Largest root mean square of an update, before the learning rate.
+        d: f64 = 1.0,
+        /// Decoupled weight decay: each step multiplies each weight by `1 - lr * weight_decay`.
+        weight_decay: NonNegative = NonNegative(0.0),
+    }
+    groups {}
+    checks conflicts
+}
+
+impl AdafactorOptions {
+    fn conflicts(&self, prefix: &str, problems: &mut Problems) {
+        let mut require = |ok, name: &str, text: &str| {
+            problems.require(ok, &format!("{prefix}{name}"), text);
+        };
+        require(self.beta2_decay <= 0.0, "beta2_decay", "must be a number up to 0");
+        let eps = matches!(self.eps[..], [_, Some(_)]);
+        require(eps, "eps", "must be two numbers from 0, of which the first may be null");
+        require(self.d >= 1e-9, "d", "must be a number above 0");
     }
 }
 

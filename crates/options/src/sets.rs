@@ -242,6 +242,7 @@ fn training() -> Vec<OptionSet> {
         OptionSet::of::<AdamWOptions>("AdamWOptions").table("AdamW"),
         OptionSet::of::<LionOptions>("LionOptions").table("Lion"),
         OptionSet::of::<MuonOptions>("MuonOptions").table("Muon"),
+        OptionSet::of::<AdafactorOptions>("AdafactorOptions").table("Adafactor"),
         OptionSet::of::<ConstantOptions>("ConstantOptions")
             .of_functions(&["constant"])
             .table("constant"),

@@ -310,7 +310,7 @@ pub fn optimizer_zero_grad(object: Handle) -> Thrown<()> {
 }
 
 /// The state: a JSON object with the tensors `INDEX.exp_avg`, `INDEX.exp_avg_sq`, `INDEX.step`,
-/// `INDEX.momentum_buffer`.
+/// `INDEX.momentum_buffer`, `INDEX.row_var`, `INDEX.col_var`, `INDEX.variance`.
 #[wasm_bindgen]
 pub fn optimizer_state(object: Handle) -> Thrown<Array> {
     let object = OPTIMIZERS.get(object)?;
@@ -455,8 +455,8 @@ pub fn reader(settings: String) -> Thrown<Handle> {
     now(|| declared::library::reader(&settings)).map(|x| READERS.insert(x))
 }
 
-/// An optimizer. `kind`: SGD, Adam, AdamW, Lion or Muon; `groups` is a JSON array with `{ "count",
-/// "settings" }` for each group.
+/// An optimizer. `kind`: SGD, Adam, AdamW, Lion, Muon or Adafactor; `groups` is a JSON array with
+/// `{ "count", "settings" }` for each group.
 #[wasm_bindgen]
 pub fn optimizer(kind: String, parameters: &[Handle], groups: String) -> Thrown<Handle> {
     let parameters = handles::tensors(parameters)?;

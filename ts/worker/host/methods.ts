@@ -7,6 +7,7 @@ import { describe } from '../../models/describe.js'
 import type { NativeModel } from '../../models/native-model.js'
 import { resolveGroups } from '../../models/options.js'
 import { Stepwise } from '../../models/stepwise.js'
+import { patternOf, type WirePattern } from '../../module/patterns.js'
 import type { LoadStateOptions } from '../../module/state.js'
 import { noGrad } from '../../tensor/grad-mode.js'
 import type { EMA } from '../../train/ema.js'
@@ -51,6 +52,8 @@ const MODEL_METHODS: Record<string, Method<NativeModel>> = {
   score: computing('score'),
   describe: (model) => describe(model),
   cacheable,
+  freeze: (model, [pattern]) => model.freeze(patternOf(pattern as WirePattern)),
+  unfreeze: (model, [pattern]) => model.unfreeze(patternOf(pattern as WirePattern)),
   loadWeights: (model, [source, options], { id, signal, send }) =>
     model.loadWeights(Array.isArray(source) ? source.map(sourceOf) : sourceOf(source), {
       ...(options as LoadStateOptions),

@@ -6,12 +6,12 @@ use super::reduce::mean;
 use crate::error::invalid;
 use crate::{is_grad_enabled, Array, DType, Result, Tensor};
 use xt_kernels as kernels;
+pub use xt_kernels::ops::cross_entropy::CrossEntropy;
 use xt_kernels::ops::elementwise;
 use xt_kernels::ops::linear_cross_entropy::{LossArgs, NeedsGrad};
 
-/// Mean cross-entropy: `logits` (.., classes), `targets` i64 (..). Targets equal to `ignore_index`
-/// are left out of the mean.
-pub fn cross_entropy(logits: &Tensor, targets: &Tensor, ignore_index: i64) -> Result<Tensor> {
+/// Mean cross-entropy: `logits` (.., classes), `targets` i64 (..). `of` says which targets count.
+pub fn cross_entropy(logits: &Tensor, targets: &Tensor, of: CrossEntropy) -> Result<Tensor> {
     let Some((classes, rows)) = logits.dims().split_last() else {
         return invalid("cross-entropy: the logits need an axis of classes");
     };
@@ -25,10 +25,10 @@ pub fn cross_entropy(logits: &Tensor, targets: &Tensor, ignore_index: i64) -> Re
     let flat = kernels::ops::layout::contiguous(&logits.array()?)?
         .reshape((rows.iter().product::<usize>(), *classes))?;
     let targets = targets.array()?;
-    let loss = kernels::ops::cross_entropy::forward(&flat, &targets, ignore_index)?;
+    let loss = kernels::ops::cross_entropy::forward(&flat, &targets, of)?;
     let dims = logits.dims().to_vec();
     Ok(Tensor::record(loss, &[logits], move |g| {
-        let d = kernels::ops::cross_entropy::backward(&flat, &targets, ignore_index, g)?;
+        let d = kernels::ops::cross_entropy::backward(&flat, &targets, of, g)?;
         Ok(vec![Some(d.reshape(dims.as_slice())?)])
     }))
 }
@@ -66,7 +66,7 @@ pub fn linear_cross_entropy(
     x: &Tensor,
     (weight, bias): (&Tensor, Option<&Tensor>),
     targets: &Tensor,
-    ignore_index: i64,
+    of: CrossEntropy,
 ) -> Result<Tensor> {
     check_linear(x, weight)?;
     check_bias(weight, bias)?;
@@ -74,7 +74,7 @@ pub fn linear_cross_entropy(
     let rows = &dims[..dims.len() - 1];
     check_targets(targets, rows)?;
     if weight.packed().is_some() {
-        return cross_entropy(&linear(x, weight, bias)?, targets, ignore_index);
+        return cross_entropy(&linear(x, weight, bias)?, targets, of);
     }
     let a = kernels::ops::layout::contiguous(&x.array()?)?
         .reshape((rows.iter().product::<usize>(), inner))?;
@@ -82,7 +82,7 @@ pub fn linear_cross_entropy(
     let needs = |tensor: &Tensor| is_grad_enabled() && tensor.requires_grad();
     let needs_grad =
         NeedsGrad { x: needs(x), weight: needs(weight), bias: bias.is_some_and(needs) };
-    let of = LossArgs { x: &a, weight: &w, bias: b.as_ref(), targets: &t, ignore_index };
+    let of = LossArgs { x: &a, weight: &w, bias: b.as_ref(), targets: &t, of };
     let (loss, grads) = kernels::ops::linear_cross_entropy::forward(&of, needs_grad)?;
     let inputs: Vec<&Tensor> = [x, weight].into_iter().chain(bias).collect();
     let biased = bias.is_some();

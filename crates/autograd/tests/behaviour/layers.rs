@@ -1,7 +1,7 @@
 //! Gradients of the building blocks of layers.
 
 use crate::common::{check_all, ids, normal, Case};
-use xt_autograd::ops::{self, Activation, Inner, Layer, Mask};
+use xt_autograd::ops::{self, Activation, CrossEntropy, Inner, Layer, Mask};
 use xt_autograd::{Array, DType, Device, Tensor};
 use xt_kernels::philox::Stream;
 
@@ -106,29 +106,51 @@ fn pairs() -> Mask {
 
 #[test]
 fn losses() {
-    let cases: [Case; 7] = [
+    const SMOOTHED: CrossEntropy = CrossEntropy { ignore_index: -9, label_smoothing: 0.2 };
+    let cases: [Case; 9] = [
+        ("cross_entropy, smoothed", &[&[4, 3]], |x| {
+            ops::cross_entropy(&x[0], &ids(&[0, 2, -9, 2], &[4]), SMOOTHED)
+        }),
+        ("linear_cross_entropy, smoothed", &[&[2, 2, 3], &[5, 3], &[5]], |x| {
+            let targets = ids(&[0, 2, -9, 4], &[2, 2]);
+            ops::linear_cross_entropy(&x[0], (&x[1], Some(&x[2])), &targets, SMOOTHED)
+        }),
         ("cross_entropy", &[&[4, 3]], |x| {
-            ops::cross_entropy(&x[0], &ids(&[0, 2, 1, 2], &[4]), -100)
+            ops::cross_entropy(&x[0], &ids(&[0, 2, 1, 2], &[4]), CrossEntropy::ignoring(-100))
         }),
         ("cross_entropy, rows of rows", &[&[2, 2, 3]], |x| {
-            ops::cross_entropy(&x[0], &ids(&[0, 2, 1, 2], &[2, 2]), 7)
+            ops::cross_entropy(&x[0], &ids(&[0, 2, 1, 2], &[2, 2]), CrossEntropy::ignoring(7))
         }),
         ("cross_entropy, some ignored", &[&[4, 3]], |x| {
-            ops::cross_entropy(&x[0], &ids(&[0, 2, -9, 2], &[4]), -9)
+            ops::cross_entropy(&x[0], &ids(&[0, 2, -9, 2], &[4]), CrossEntropy::ignoring(-9))
         }),
         ("linear_cross_entropy", &[&[2, 2, 3], &[5, 3], &[5]], |x| {
             let targets = ids(&[0, 2, -9, 4], &[2, 2]);
             ops::affine(
-                &ops::linear_cross_entropy(&x[0], (&x[1], Some(&x[2])), &targets, -9)?,
+                &ops::linear_cross_entropy(
+                    &x[0],
+                    (&x[1], Some(&x[2])),
+                    &targets,
+                    CrossEntropy::ignoring(-9),
+                )?,
                 3.0,
                 1.0,
             )
         }),
         ("linear_cross_entropy, without bias", &[&[2, 3], &[4, 3]], |x| {
-            ops::linear_cross_entropy(&x[0], (&x[1], None), &ids(&[3, 0], &[2]), -9)
+            ops::linear_cross_entropy(
+                &x[0],
+                (&x[1], None),
+                &ids(&[3, 0], &[2]),
+                CrossEntropy::ignoring(-9),
+            )
         }),
         ("cross_entropy, scaled", &[&[4, 3]], |x| {
-            ops::affine(&ops::cross_entropy(&x[0], &ids(&[1, 1, 1, 0], &[4]), 0)?, 3.0, 1.0)
+            ops::affine(
+                &ops::cross_entropy(&x[0], &ids(&[1, 1, 1, 0], &[4]), CrossEntropy::ignoring(0))?,
+                3.0,
+                1.0,
+            )
         }),
         ("mse", &[&[2, 3], &[2, 3]], |x| ops::mse(&x[0], &x[1])),
     ];

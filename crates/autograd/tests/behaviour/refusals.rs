@@ -1,7 +1,7 @@
 //! Invalid arguments are errors with a message that names them, never a panic.
 
 use crate::common::{array, ids, leaf, normal};
-use xt_autograd::ops::{self, Activation, Inner, Layer, Mask};
+use xt_autograd::ops::{self, Activation, CrossEntropy, Inner, Layer, Mask};
 use xt_autograd::{no_grad, Array, DType, Device, Error, Format, Result, Tensor};
 use xt_kernels::philox::Stream;
 
@@ -153,21 +153,30 @@ fn layers() {
             ops::rotary(&x(&[1, 2, 1, 3]), &normal(&[2, 2], 1), &normal(&[2, 2], 1))
         }),
         ("targets must be i64 of shape [2]", || {
-            ops::cross_entropy(&x(&[2, 3]), &ids(&[0], &[1]), 0)
+            ops::cross_entropy(&x(&[2, 3]), &ids(&[0], &[1]), CrossEntropy::ignoring(0))
         }),
-        ("target 3 is out of range", || ops::cross_entropy(&x(&[2, 3]), &ids(&[0, 3], &[2]), -1)),
+        ("target 3 is out of range", || {
+            ops::cross_entropy(&x(&[2, 3]), &ids(&[0, 3], &[2]), CrossEntropy::ignoring(-1))
+        }),
         ("targets must be i64 of shape [2]", || {
-            ops::linear_cross_entropy(&x(&[2, 3]), (&x(&[4, 3]), None), &ids(&[0], &[1]), 0)
+            ops::linear_cross_entropy(
+                &x(&[2, 3]),
+                (&x(&[4, 3]), None),
+                &ids(&[0], &[1]),
+                CrossEntropy::ignoring(0),
+            )
         }),
         ("does not take a bias", || {
             ops::linear_cross_entropy(
                 &x(&[1, 3]),
                 (&x(&[4, 3]), Some(&x(&[3]))),
                 &ids(&[0], &[1]),
-                0,
+                CrossEntropy::ignoring(0),
             )
         }),
-        ("axis of classes", || ops::cross_entropy(&x(&[]), &ids(&[0], &[1]), 0)),
+        ("axis of classes", || {
+            ops::cross_entropy(&x(&[]), &ids(&[0], &[1]), CrossEntropy::ignoring(0))
+        }),
         ("mse: shapes [2] and [3] differ", || ops::mse(&x(&[2]), &x(&[3]))),
     ]);
 }

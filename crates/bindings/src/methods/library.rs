@@ -118,8 +118,8 @@ struct Group {
     settings: Json,
 }
 
-/// An optimizer. `kind`: SGD, Adam, AdamW, Lion or Muon; `groups` is a JSON array with `{ "count",
-/// "settings" }` for each group.
+/// An optimizer. `kind`: SGD, Adam, AdamW, Lion, Muon or Adafactor; `groups` is a JSON array with
+/// `{ "count", "settings" }` for each group.
 pub fn optimizer(kind: &str, parameters: &[Tensor], groups: &str) -> Result<Arc<Optimizer>> {
     let (counts, settings): (Vec<_>, Vec<_>) =
         parse::<Vec<Group>>(groups)?.into_iter().map(|group| (group.count, group.settings)).unzip();

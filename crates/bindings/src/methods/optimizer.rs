@@ -34,7 +34,7 @@ pub fn zero_grad(optimizer: &Optimizer) -> Result<()> {
 }
 
 /// The state: a JSON object with the tensors `INDEX.exp_avg`, `INDEX.exp_avg_sq`, `INDEX.step`,
-/// `INDEX.momentum_buffer`.
+/// `INDEX.momentum_buffer`, `INDEX.row_var`, `INDEX.col_var`, `INDEX.variance`.
 pub fn state(optimizer: &Optimizer) -> Result<Reply> {
     let state = optimizer.lock().state()?;
     let (names, tensors): (Vec<String>, Vec<Tensor>) = state.into_iter().unzip();

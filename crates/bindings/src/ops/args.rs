@@ -20,6 +20,7 @@ pub(super) struct OpArgs {
     pub(super) low: Option<i64>,
     pub(super) high: Option<i64>,
     pub(super) ignore_index: Option<i64>,
+    pub(super) label_smoothing: Option<f64>,
     pub(super) min: Option<Scalar>,
     pub(super) max: Option<Scalar>,
     pub(super) p: Option<Scalar>,

@@ -176,7 +176,9 @@ fn other(name: &str, x: &Tensor, rest: &[Tensor], args: &OpArgs) -> Found {
     Ok(Some(match (name, rest) {
         ("matmul", [y]) => ops::matmul(x, y, 1.0)?,
         ("cross_entropy", [targets]) => {
-            ops::cross_entropy(x, targets, args.ignore_index.unwrap_or(-100))?
+            let ignore_index = args.ignore_index.unwrap_or(-100);
+            let label_smoothing = args.label_smoothing.unwrap_or(0.0);
+            ops::cross_entropy(x, targets, ops::CrossEntropy { ignore_index, label_smoothing })?
         }
         ("mse", [y]) => ops::mse(x, y)?,
         ("gather", [index]) => ops::gather(x, index, need(args.dim, "dim")?)?,

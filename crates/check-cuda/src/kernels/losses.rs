@@ -3,6 +3,7 @@
 use super::inputs::Inputs;
 use crate::error::Result;
 use xt_core::Array;
+use xt_kernels::ops::cross_entropy::CrossEntropy;
 use xt_kernels::ops::linear_cross_entropy::{self as fused, LossArgs, NeedsGrad};
 use xt_kernels::ops::{cross_entropy as loss, embedding as table_rows};
 
@@ -37,8 +38,11 @@ pub fn cross_entropy(of: &Inputs) -> Result<Vec<Array>> {
         let logits = of.normal(&[rows, classes], 1)?;
         let targets = targets(of, rows, classes)?;
         let grad = Array::full(0.7, (), &of.device)?.to_dtype(logits.dtype())?;
-        all.push(loss::forward(&logits, &targets, IGNORED)?);
-        all.push(loss::backward(&logits, &targets, IGNORED, &grad)?);
+        for label_smoothing in [0.0, 0.1] {
+            let how = CrossEntropy { ignore_index: IGNORED, label_smoothing };
+            all.push(loss::forward(&logits, &targets, how)?);
+            all.push(loss::backward(&logits, &targets, how, &grad)?);
+        }
     }
     Ok(all)
 }
@@ -50,7 +54,8 @@ pub fn linear_cross_entropy(of: &Inputs) -> Result<Vec<Array>> {
     let bias = of.normal(&[classes], 3)?;
     let targets = targets(of, rows, classes)?;
     let (x, weight, targets) = (&x, &weight, &targets);
-    let args = LossArgs { x, weight, bias: Some(&bias), targets, ignore_index: IGNORED };
+    let how = CrossEntropy { ignore_index: IGNORED, label_smoothing: 0.1 };
+    let args = LossArgs { x, weight, bias: Some(&bias), targets, of: how };
     let needs = NeedsGrad { x: true, weight: true, bias: true };
     let (loss, gradients) = fused::forward(&args, needs)?;
     let mut all = vec![loss];

@@ -105,5 +105,6 @@ pub const CASES: &[Case] = &[
     case("optimizers in place", WIDE, SUMS, optimizers::in_place),
     case("optimizers", FLOATS, SUMS, optimizers::out_of_place),
     case("muon", FLOATS, SUMS, optimizers::muon),
+    case("adafactor", FLOATS, SUMS, optimizers::adafactor),
     case("sum of squares", FLOATS, SUMS, optimizers::sum_of_squares),
 ];

@@ -3,7 +3,9 @@
 use super::inputs::Inputs;
 use crate::error::Result;
 use xt_core::Array;
-use xt_kernels::ops::optimizer::{self, Adam, AdjustLr, Lion, Muon, Sgd, Step, Update};
+use xt_kernels::ops::optimizer::{
+    self, Adafactor, Adam, AdjustLr, Lion, Muon, Second, Sgd, Step, Update,
+};
 
 /// More than one launch takes.
 const PARAMETERS: u64 = 70;
@@ -92,6 +94,27 @@ pub fn muon(of: &Inputs) -> Result<Vec<Array>> {
         let arrays = [of.normal(&dims, 1)?, of.normal(&dims, 2)?, of.normal(&dims, 3)?];
         let (weight, buffer) = optimizer::muon(arrays.each_ref(), 0.5, &settings)?;
         all.extend([weight, buffer]);
+    }
+    Ok(all)
+}
+
+pub fn adafactor(of: &Inputs) -> Result<Vec<Array>> {
+    let mut all = Vec::new();
+    for dims in [&[of.size(400, 13), of.size(1500, 37)][..], &[of.size(20_011, 37)]] {
+        let (weight, grad) = (of.normal(dims, 1)?, of.normal(dims, 2)?);
+        let settings = Adafactor {
+            lr: 0.1,
+            beta2_decay: -0.8,
+            eps1: Some(1e-3),
+            eps2: 1e-3,
+            d: 1.0,
+            weight_decay: 0.1,
+            step: 1,
+        };
+        let zeros = Second::zeros(&weight)?;
+        let (weight, second) = optimizer::adafactor([&weight, &grad], 0.5, &zeros, &settings)?;
+        all.push(weight);
+        all.extend(second.arrays().into_iter().cloned());
     }
     Ok(all)
 }

@@ -8,6 +8,7 @@ use serde_json::{json, Map, Value as Json};
 use std::time::{Duration, Instant};
 use xt_core::{Args, Array, Ctx, DType, Device, Rng};
 use xt_kernels::ops::attention::{self, AttentionArgs};
+use xt_kernels::ops::cross_entropy::CrossEntropy;
 use xt_kernels::ops::softmax::{self, Mask};
 use xt_kernels::ops::{activation, cross_entropy, elementwise, layer_norm, matmul};
 use xt_kernels::philox::Stream;
@@ -112,7 +113,9 @@ impl Bench<'_> {
             ),
             (
                 "cross_entropy",
-                run_it(move || cross_entropy::forward(&logits, &targets, -100)),
+                run_it(move || {
+                    cross_entropy::forward(&logits, &targets, CrossEntropy::ignoring(-100))
+                }),
                 gbyte(loss),
             ),
             ("attention", run_it(move || attention::forward(&of).map(|(y, _)| y)), gflop(attended)),

@@ -111,6 +111,11 @@ fn group(kind: OptimizerKind, settings: &Json) -> Node {
     if matches!(kind, OptimizerKind::Lion | OptimizerKind::Muon) {
         return Node::Dict(pairs); // lion-pytorch and PyTorch's Muon have no other settings
     }
+    if kind == OptimizerKind::Adafactor {
+        pairs.push((text("foreach"), Node::None));
+        pairs.push((text("maximize"), Node::Bool(false)));
+        return Node::Dict(pairs);
+    }
     let adam = OF_ADAM.iter().filter(|_| kind != OptimizerKind::Sgd);
     let more = COMMON.iter().chain(adam).chain(&[("fused", None)]);
     let flag = |value: &Option<bool>| value.map_or(Node::None, Node::Bool);

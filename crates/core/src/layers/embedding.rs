@@ -2,7 +2,7 @@
 
 use crate::{Init, Param, Params, Result, Tensor};
 use std::ops::Range;
-use xt_autograd::ops;
+use xt_autograd::ops::{self, CrossEntropy};
 
 /// A table of vectors, `(count, dim)`, looked up by index.
 pub struct Embedding {
@@ -55,9 +55,9 @@ impl Embedding {
     }
 
     /// The mean cross-entropy between the logits of `x`, `(.., dim)`, and `targets`, i64 `(..)`.
-    /// Targets equal to `ignore_index` are excluded.
-    pub fn cross_entropy(&self, x: &Tensor, targets: &Tensor, ignore_index: i64) -> Result<Tensor> {
-        Ok(ops::linear_cross_entropy(x, (&self.weight.tensor(), None), targets, ignore_index)?)
+    /// `of` says which targets count.
+    pub fn cross_entropy(&self, x: &Tensor, targets: &Tensor, of: CrossEntropy) -> Result<Tensor> {
+        Ok(ops::linear_cross_entropy(x, (&self.weight.tensor(), None), targets, of)?)
     }
 
     /// The table, `(count, dim)`.

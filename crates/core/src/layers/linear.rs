@@ -1,7 +1,7 @@
 //! The linear layer `y = x Wᵀ + bias`, with PyTorch's shapes and initialisation.
 
 use crate::{Init, Param, Params, Result, Tensor};
-use xt_autograd::ops::{self, Inner, Layer};
+use xt_autograd::ops::{self, CrossEntropy, Inner, Layer};
 
 /// A linear layer with an optional bias.
 pub struct Linear {
@@ -66,14 +66,9 @@ impl Linear {
     }
 
     /// The mean cross-entropy between the output of this layer for `x`, `(.., in)`, as logits and
-    /// `targets`, i64 `(..)`. Targets equal to `ignore_index` are excluded.
-    pub fn cross_entropy(&self, x: &Tensor, targets: &Tensor, ignore_index: i64) -> Result<Tensor> {
+    /// `targets`, i64 `(..)`. `of` says which targets count.
+    pub fn cross_entropy(&self, x: &Tensor, targets: &Tensor, of: CrossEntropy) -> Result<Tensor> {
         let bias = self.bias.as_ref().map(Param::tensor);
-        Ok(ops::linear_cross_entropy(
-            x,
-            (&self.weight.tensor(), bias.as_ref()),
-            targets,
-            ignore_index,
-        )?)
+        Ok(ops::linear_cross_entropy(x, (&self.weight.tensor(), bias.as_ref()), targets, of)?)
     }
 }

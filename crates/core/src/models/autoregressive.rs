@@ -4,7 +4,8 @@ use super::{TokenTensors, TransformerWrapper};
 use crate::ids::{out_of_vocabulary, wrong_ids};
 use crate::{Ctx, DType, Device, Error, Mode, Result, Tensor};
 use std::sync::Arc;
-use xt_autograd::{ops, Array};
+use xt_autograd::ops::{self, CrossEntropy};
+use xt_autograd::Array;
 use xt_options::wrappers::TargetOptions;
 
 /// A transformer over tokens that is trained to predict the next token.
@@ -49,12 +50,19 @@ impl AutoregressiveWrapper {
 
     /// The mean cross-entropy of each token given the tokens before it. `x` is i64, `(batch, n)`,
     /// with `n` at least 2. A mask has n - 1 columns, plus those of prepended embeddings; the ids of
-    /// packed documents have n.
+    /// packed documents have n. `label_smoothing`, from 0 to 1, is the share of the probability that
+    /// is spread over all tokens.
     ///
     /// # Errors
     ///
     /// [`Error::Shape`] if a tensor does not fit or an id is not in the vocabulary.
-    pub fn forward(&self, x: &Tensor, with: &TokenTensors, ctx: &Ctx) -> Result<Tensor> {
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        with: &TokenTensors,
+        label_smoothing: f64,
+        ctx: &Ctx,
+    ) -> Result<Tensor> {
         if x.rank() != 2 || x.dim(1) < 2 || x.dtype() != DType::I64 {
             return wrong_ids("token ids", "(batch, length), length at least 2", x);
         }
@@ -79,7 +87,8 @@ impl AutoregressiveWrapper {
         if self.mask_prob > 0.0 {
             with.layers.self_attn_context_mask = Some(self.forgetful_mask(x, ctx)?);
         }
-        let loss = self.net.cross_entropy(&input, &with, &target, self.ignore_index, ctx);
+        let of = CrossEntropy { ignore_index: self.ignore_index, label_smoothing };
+        let loss = self.net.cross_entropy(&input, &with, &target, of, ctx);
         loss.map_err(|error| self.unusable_id(x).unwrap_or(error))
     }
 

@@ -104,12 +104,13 @@ impl XTransformer {
     }
 
     /// The mean cross-entropy of the target tokens given the target tokens before them and the
-    /// source. `src` and `tgt` are i64, `(batch, length)`.
+    /// source. `src` and `tgt` are i64, `(batch, length)`. `label_smoothing` is that of
+    /// [`AutoregressiveWrapper::forward`].
     pub fn forward(
         &self,
-        src: &Tensor,
-        tgt: &Tensor,
+        (src, tgt): (&Tensor, &Tensor),
         with: &SourceTensors,
+        label_smoothing: f64,
         ctx: &Ctx,
     ) -> Result<Tensor> {
         let own = ctx.for_model(&self.mode);
@@ -120,7 +121,8 @@ impl XTransformer {
             (Some(encoded), mask)
         };
         let layers = LayerTensors { context, context_mask, ..LayerTensors::default() };
-        self.decoder.forward(tgt, &TokenTensors { layers, ..TokenTensors::default() }, ctx)
+        let with = TokenTensors { layers, ..TokenTensors::default() };
+        self.decoder.forward(tgt, &with, label_smoothing, ctx)
     }
 
     /// The log-probabilities of the target tokens given the target tokens before them and the

@@ -34,7 +34,9 @@ fn an_average_that_shares_its_values_leaves_the_weights_alone() {
     let before = values(&own);
     own.set(leaf(4, 2).values().unwrap()).unwrap();
     let after = values(&own);
-    average(&[mean.clone()], &[own.clone()], 0.5).unwrap();
+    let (means, leaves) = ([mean], [own]);
+    average(&means, &leaves, 0.5).unwrap();
+    let ([mean], [own]) = (means, leaves);
     assert_eq!(values(&own), after);
     let want: Vec<f64> = before.iter().zip(&after).map(|(a, b)| (a + b) / 2.0).collect();
     close(&values(&mean), &want, 1e-12);
@@ -55,19 +57,19 @@ fn values_are_exchanged_and_back() {
 fn averages_follow_their_weights_to_another_type() {
     let (own, mean) = (leaf(3, 1), leaf(3, 2));
     own.move_to(&device(), DType::F32).unwrap();
-    average(&[mean.clone()], &[own], 0.5).unwrap();
-    assert_eq!(mean.dtype(), DType::F32);
+    let means = [mean];
+    average(&means, &[own], 0.5).unwrap();
+    assert_eq!(means[0].dtype(), DType::F32);
 }
 
 #[test]
 fn what_does_not_fit_changes_nothing() {
-    let (a, b) = (leaf(3, 1), leaf(4, 2));
-    assert!(average(&[a.clone()], &[b.clone()], 0.5).is_err());
-    let gone = leaf(3, 4);
-    gone.release();
-    let before = values(&a);
-    for error in [average(&[a.clone()], &[gone.clone()], 0.5), swap_values(&[a.clone()], &[gone])] {
+    let (own, longer, gone) = ([leaf(3, 1)], [leaf(4, 2)], [leaf(3, 4)]);
+    assert!(average(&own, &longer, 0.5).is_err());
+    gone[0].release();
+    let before = values(&own[0]);
+    for error in [average(&own, &gone, 0.5), swap_values(&own, &gone)] {
         assert_eq!(error.unwrap_err().code(), "disposed");
     }
-    assert_eq!(values(&a), before);
+    assert_eq!(values(&own[0]), before);
 }

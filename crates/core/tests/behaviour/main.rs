@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod adafactor;
 mod average;
 mod beams;
 mod cached_generation;
@@ -20,6 +21,7 @@ mod generation;
 mod gradients;
 mod influence;
 mod initial_values;
+mod label_smoothing;
 mod masked_generation;
 mod masked_losses;
 mod modes;

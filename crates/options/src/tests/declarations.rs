@@ -179,6 +179,9 @@ fn defaults_of_sampling_and_of_the_optimizers_are_those_of_python() {
         json!({ "lr": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01 }),
     );
     assert_defaults::<LionOptions>(json!({ "lr": 1e-4, "betas": [0.9, 0.99], "weight_decay": 0 }));
+    assert_defaults::<AdafactorOptions>(json!({
+        "lr": 1e-2, "beta2_decay": -0.8, "eps": [null, 1e-3], "d": 1, "weight_decay": 0,
+    }));
     assert_defaults::<MuonOptions>(json!({
         "lr": 1e-3, "weight_decay": 0.1, "momentum": 0.95, "nesterov": true,
         "ns_coefficients": [3.4445, -4.775, 2.0315], "eps": 1e-7, "ns_steps": 5,

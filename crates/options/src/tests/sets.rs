@@ -16,6 +16,7 @@ fn classes_calls_and_functions_find_their_options() {
         ("AdamW", "AdamWOptions"),
         ("Lion", "LionOptions"),
         ("Muon", "MuonOptions"),
+        ("Adafactor", "AdafactorOptions"),
         ("top_k", "TopKOptions"),
         ("top_p", "TopKOptions"),
         ("top_a", "TopAOptions"),

@@ -73,7 +73,8 @@ fn call_loss(model: &AutoregressiveWrapper, args: &Args, ctx: &Ctx) -> Result<Va
     let call: AutoregressiveCall = args.named()?;
     let mut with = token_tensors(&call.inputs, &call.tokens, args)?;
     with.layers.segments = segments(&call.packed, args)?;
-    Ok(model.forward(&args.tensor(0, "x")?, &with, ctx)?.into())
+    let smoothing = call.loss.label_smoothing.0;
+    Ok(model.forward(&args.tensor(0, "x")?, &with, smoothing, ctx)?.into())
 }
 
 /// `AutoregressiveWrapper.score`.

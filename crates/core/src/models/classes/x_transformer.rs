@@ -72,7 +72,9 @@ impl Class for Arc<XTransformer> {
 fn call_x_transformer(model: &XTransformer, args: &Args, ctx: &Ctx) -> Result<Value> {
     let call: XTransformerCall = args.named()?;
     let with = source_tensors(&call.source, call.src_prepend_embeds, args)?;
-    Ok(model.forward(&args.tensor(0, "src")?, &args.tensor(1, "tgt")?, &with, ctx)?.into())
+    let (src, tgt) = (args.tensor(0, "src")?, args.tensor(1, "tgt")?);
+    let smoothing = call.loss.label_smoothing.0;
+    Ok(model.forward((&src, &tgt), &with, smoothing, ctx)?.into())
 }
 
 /// `XTransformer.score`.

@@ -6,7 +6,8 @@ use crate::ids::{out_of_vocabulary, wrong_ids};
 use crate::models::masking::{random_subset, shuffled, Grid};
 use crate::models::TokenTensors;
 use crate::{Ctx, DType, Result, Tensor};
-use xt_autograd::{no_grad, ops, with_grad};
+use xt_autograd::ops::{self, CrossEntropy};
+use xt_autograd::{no_grad, with_grad};
 
 impl NonAutoregressiveWrapper {
     /// Masks random tokens of `x`, i64 `(batch, max_seq_len)`, and returns the losses of predicting
@@ -44,7 +45,7 @@ impl NonAutoregressiveWrapper {
         let targets = original
             .zip(&mask, |id, hidden| if hidden { id } else { IGNORED })
             .to_tensor(&x.device())?;
-        let loss = ops::cross_entropy(&logits, &targets, IGNORED)?;
+        let loss = ops::cross_entropy(&logits, &targets, CrossEntropy::ignoring(IGNORED))?;
         let Some(critic) = self.critic.as_ref().filter(|_| !train.only_generator) else {
             return Ok(Losses {
                 loss: loss.clone(),

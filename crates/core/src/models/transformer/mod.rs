@@ -17,7 +17,7 @@ use crate::layers::{
 use crate::position::PositionEmbedding;
 use crate::{Ctx, Entry, Error, Init, Mode, Param, Params, Result, Tensor};
 use std::sync::Arc;
-use xt_autograd::ops;
+use xt_autograd::ops::{self, CrossEntropy};
 
 /// A transformer over tokens.
 pub struct TransformerWrapper {
@@ -159,19 +159,19 @@ impl TransformerWrapper {
     }
 
     /// The mean cross-entropy between the logits of `x`, i64 `(batch, n)`, and `targets`, i64
-    /// `(batch, n)`. Targets equal to `ignore_index` are excluded.
+    /// `(batch, n)`. `of` says which targets count.
     pub fn cross_entropy(
         &self,
         x: &Tensor,
         with: &TokenTensors,
         targets: &Tensor,
-        ignore_index: i64,
+        of: CrossEntropy,
         ctx: &Ctx,
     ) -> Result<Tensor> {
         let x = self.embeddings(x, with, ctx)?;
         match &self.to_logits {
-            Some(linear) => linear.cross_entropy(&x, targets, ignore_index),
-            None => self.token_emb.cross_entropy(&x, targets, ignore_index),
+            Some(linear) => linear.cross_entropy(&x, targets, of),
+            None => self.token_emb.cross_entropy(&x, targets, of),
         }
     }
 

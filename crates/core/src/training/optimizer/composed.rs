@@ -2,12 +2,14 @@
 
 use super::State;
 use crate::{Array, DType, Result};
-use xt_kernels::ops::optimizer::{muon, Muon};
+use xt_kernels::ops::optimizer::{adafactor, muon, Adafactor, Muon, Second};
 
 /// The step of a parameter, with its state.
 pub(super) enum Rule {
     /// Muon, with the momentum buffer.
     Muon(Muon, Array),
+    /// Adafactor, with the running average of the squared gradient.
+    Adafactor(Adafactor, Second),
 }
 
 /// The update of a parameter, to be computed when it is applied.
@@ -28,6 +30,11 @@ impl Composed {
                 let (weight, buffer) = muon(arrays, self.factor, settings)?;
                 Ok((weight, State { step, momentum_buffer: Some(buffer), ..State::default() }))
             }
+            Rule::Adafactor(settings, second) => {
+                let arrays = [&self.weight, &self.grad];
+                let (weight, second) = adafactor(arrays, self.factor, second, settings)?;
+                Ok((weight, State { step, second: Some(second), ..State::default() }))
+            }
         }
     }
 
@@ -36,6 +43,8 @@ impl Composed {
         let arrays = match self.rule {
             // buffer, direction, x, two matrices of at most its size, a product and a sum
             Rule::Muon(..) => 7,
+            // gradient, squares, estimate, its root, update, and two of the new weight
+            Rule::Adafactor(..) => 7,
         };
         // half precision is computed in f32
         let size = self.weight.dtype().size_in_bytes().max(DType::F32.size_in_bytes());

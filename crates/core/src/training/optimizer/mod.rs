@@ -1,5 +1,5 @@
-//! SGD, Adam, AdamW and Muon, with the options of PyTorch, and Lion; with a state that can be
-//! saved.
+//! SGD, Adam, AdamW, Muon and Adafactor, with the options of PyTorch, and Lion; with a state that
+//! can be saved.
 
 mod composed;
 mod settings;
@@ -8,7 +8,7 @@ mod update;
 
 use crate::{Array, Error, Leaf, Result};
 use std::sync::Arc;
-use xt_kernels::ops::optimizer::Step;
+use xt_kernels::ops::optimizer::{Second, Step};
 use xt_options::Problems;
 
 /// The algorithm of an optimizer.
@@ -24,6 +24,8 @@ pub enum OptimizerKind {
     Lion,
     /// Muon for matrices, AdamW for the groups of other parameters.
     Muon,
+    /// Adafactor: the second moment of a matrix is kept by rows and columns.
+    Adafactor,
 }
 
 impl OptimizerKind {
@@ -35,6 +37,7 @@ impl OptimizerKind {
             "AdamW" => Ok(Self::AdamW),
             "Lion" => Ok(Self::Lion),
             "Muon" => Ok(Self::Muon),
+            "Adafactor" => Ok(Self::Adafactor),
             _ => Err(Error::Internal(format!("there is no optimizer {name}"))),
         }
     }
@@ -47,12 +50,13 @@ impl OptimizerKind {
             Self::AdamW => "AdamW",
             Self::Lion => "Lion",
             Self::Muon => "Muon",
+            Self::Adafactor => "Adafactor",
         }
     }
 
     /// Whether the format of PyTorch has a count of steps: in Python the others do not save one.
     pub fn counts_steps(self) -> bool {
-        matches!(self, Self::Adam | Self::AdamW)
+        matches!(self, Self::Adam | Self::AdamW | Self::Adafactor)
     }
 }
 
@@ -68,6 +72,8 @@ struct State {
     pub exp_avg_sq: Option<Array>,
     /// SGD and Muon: the momentum buffer, in the shape of the parameter.
     pub momentum_buffer: Option<Array>,
+    /// Adafactor: running average of the squared gradient.
+    pub second: Option<Second>,
 }
 
 impl State {
@@ -75,7 +81,7 @@ impl State {
     fn of(step: u64, step_state: Step) -> Self {
         match step_state {
             Step::Adam { mean, square, .. } => {
-                Self { step, exp_avg: Some(mean), exp_avg_sq: Some(square), momentum_buffer: None }
+                Self { step, exp_avg: Some(mean), exp_avg_sq: Some(square), ..Self::default() }
             }
             Step::Sgd { buffer, .. } => Self { step, momentum_buffer: buffer, ..Self::default() },
             Step::Lion { mean, .. } => Self { step, exp_avg: Some(mean), ..Self::default() },

@@ -6,7 +6,8 @@ use serde_json::Value as Json;
 use std::sync::Arc;
 use xt_kernels::ops::optimizer as kernels;
 use xt_options::optimizers::{
-    AdamOptions, AdamWOptions, LionOptions, MomentOptions, MuonOptions, SgdOptions,
+    AdafactorOptions, AdamOptions, AdamWOptions, LionOptions, MomentOptions, MuonOptions,
+    SgdOptions,
 };
 use xt_options::{AdjustLr, NonNegative, Options, Problems};
 
@@ -20,6 +21,8 @@ pub enum GroupSettings {
     Lion(kernels::Lion),
     /// Of a group of matrices of Muon.
     Muon(kernels::Muon),
+    /// Of Adafactor.
+    Adafactor(kernels::Adafactor),
 }
 
 impl GroupSettings {
@@ -29,6 +32,8 @@ impl GroupSettings {
             GroupSettings::Sgd(settings) if settings.momentum == 0.0 => 0,
             GroupSettings::Sgd(_) | GroupSettings::Lion(_) | GroupSettings::Muon(_) => 1,
             GroupSettings::Adam(_) => 2,
+            // rows and columns: of all but vectors much less than the weight
+            GroupSettings::Adafactor(_) => 0,
         }
     }
 }
@@ -112,6 +117,7 @@ impl Optimizer {
                 })
             }
             OptimizerKind::Muon => muon(self.parse(group, json)?),
+            OptimizerKind::Adafactor => adafactor(&self.parse(group, json)?),
         })
     }
 
@@ -164,5 +170,18 @@ fn muon(o: MuonOptions) -> GroupSettings {
             AdjustLr::MatchRmsAdamW => kernels::AdjustLr::MatchRmsAdamW,
             AdjustLr::SpectralUnclamped => kernels::AdjustLr::SpectralUnclamped,
         },
+    })
+}
+
+fn adafactor(o: &AdafactorOptions) -> GroupSettings {
+    let eps = |i: usize| o.eps.get(i).copied().flatten().map(|eps| eps.0);
+    GroupSettings::Adafactor(kernels::Adafactor {
+        lr: o.lr.0,
+        beta2_decay: o.beta2_decay,
+        eps1: eps(0),
+        eps2: eps(1).unwrap_or_default(),
+        d: o.d,
+        weight_decay: o.weight_decay.0,
+        step: 0,
     })
 }

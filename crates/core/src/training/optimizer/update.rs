@@ -7,7 +7,7 @@ use super::{Optimizer, State};
 use crate::memory::BytesByDevice;
 use crate::{Array, Device, Result};
 use serde_json::Value as Json;
-use xt_kernels::ops::optimizer::{self as kernels, Step, Update};
+use xt_kernels::ops::optimizer::{self as kernels, Second, Step, Update};
 
 /// The update of one parameter in a step.
 enum PlannedUpdate {
@@ -178,6 +178,15 @@ impl Optimizer {
             }
         };
         let step = match settings {
+            GroupSettings::Adafactor(s) => {
+                let settings = kernels::Adafactor { step: old.step + 1, ..*s };
+                let second = match &old.second {
+                    Some(second) => second.to_device(&weight.device())?,
+                    None => Second::zeros(&weight)?,
+                };
+                let rule = Rule::Adafactor(settings, second);
+                return Ok(PlannedUpdate::Composed(Composed { weight, grad, factor, rule }));
+            }
             GroupSettings::Muon(s) => {
                 let buffer = existing_or_zeros(&old.momentum_buffer)?;
                 let rule = Rule::Muon(*s, buffer);

@@ -21,6 +21,7 @@ struct RowsArgs {
   Flag* flag;
   u64 rows, width;
   i64 ignore_index;
+  double own, each;  // probabilities: of the target beyond the others, of each class
 };
 
 struct MeanArgs {
@@ -47,8 +48,13 @@ DEVICE void rows(const RowsArgs& args) {
     bool counted = target != args.ignore_index;
     u64 own = counted ? u64(checked(args.flag, TARGET, target, i64(args.width))) : 0;
     // before the logits are overwritten, by any thread of the row
-    C target_logit = args.width ? N::load(logits[own]) : C(0);
+    C expected = args.width ? C(args.own) * N::load(logits[own]) : C(0);
     __syncwarp();
+    if (args.each > 0) {
+      C all = 0;
+      FOR_EACH_COLUMN(at, args.width) all += N::load(logits[at]);
+      expected += C(args.each) * sum_of_row(all);
+    }
     C top = -INFINITY_F;
     FOR_EACH_COLUMN(at, args.width) top = greater_of(top, C(N::load(logits[at])));
     top = max_of_row(top);
@@ -56,13 +62,13 @@ DEVICE void rows(const RowsArgs& args) {
     FOR_EACH_COLUMN(at, args.width) sum += exp(N::load(logits[at]) - top);
     sum = sum_of_row(sum);
     if (args.losses && threadIdx.x == 0)
-      args.losses[row] = counted ? double(log(sum) + top - target_logit) : 0.0;
+      args.losses[row] = counted ? double(log(sum) + top - expected) : 0.0;
     if (!args.dlogits) continue;
     C weight = C(1.0 / args.count[0]);
     if (args.grad) weight *= N::load(static_cast<const T*>(args.grad)[0]);
     T* dlogits = static_cast<T*>(args.dlogits) + row * args.width;
     FOR_EACH_COLUMN(at, args.width) {
-      C share = exp(N::load(logits[at]) - top) / sum - C(at == own);
+      C share = exp(N::load(logits[at]) - top) / sum - C(args.each) - C(args.own) * C(at == own);
       dlogits[at] = N::store(counted ? share * weight : C(0));
     }
   }

@@ -1,5 +1,6 @@
 //! Launches of the kernels in `cross_entropy.cu`.
 
+use super::settings::CrossEntropy;
 use crate::cuda::{kernel_args, Array as CudaArray, Gpu, Name};
 use crate::ops::layout::{contiguous, indices};
 use crate::{Array, DType, Result};
@@ -11,7 +12,7 @@ kernel_args! {
     CountArgs { count: u64, targets: u64, rows: u64, ignore_index: i64 }
     RowsArgs {
         losses: u64, dlogits: u64, logits: u64, targets: u64, count: u64, grad: u64, flag: u64,
-        rows: u64, width: u64, ignore_index: i64,
+        rows: u64, width: u64, ignore_index: i64, own: f64, each: f64,
     }
     MeanArgs { loss: u64, losses: u64, count: u64, rows: u64 }
 }
@@ -21,11 +22,11 @@ pub(crate) struct Targets {
     targets: Array,
     /// A number, f64.
     count: CudaArray,
-    ignore_index: i64,
+    of: CrossEntropy,
 }
 
 impl Targets {
-    pub fn new(targets: &Array, ignore_index: i64, gpu: &Arc<Gpu>) -> Result<Self> {
+    pub fn new(targets: &Array, of: CrossEntropy, gpu: &Arc<Gpu>) -> Result<Self> {
         let targets = indices(targets)?;
         let rows = targets.elem_count();
         let count = CudaArray::uninit(gpu, DType::F64, ())?;
@@ -33,11 +34,11 @@ impl Targets {
             count: count.address(),
             targets: targets.address()?,
             rows: rows as u64,
-            ignore_index,
+            ignore_index: of.ignore_index,
         };
         let name = Name { module: MODULE, kernel: "count", dtype: DType::I64 };
         gpu.launch(name, [1, 1], [SUM_THREADS, 1], &args)?;
-        Ok(Self { targets, count, ignore_index })
+        Ok(Self { targets, count, of })
     }
 
     /// The mean of losses, f64, of all rows: a scalar of `dtype`.
@@ -63,6 +64,7 @@ impl Targets {
     pub fn rows(&self, rows: &Rows) -> Result<()> {
         let Rows { logits, first, losses, dlogits, grad } = rows;
         let (gpu, (count, width)) = (logits.cuda()?.gpu(), logits.dims2()?);
+        let (own, each) = self.of.shares(width);
         let place = |address: u64| address + (*first * size_of::<i64>()) as u64;
         let args = RowsArgs {
             losses: losses.map_or(0, |losses| place(losses.address())),
@@ -74,7 +76,9 @@ impl Targets {
             flag: gpu.flag(),
             rows: count as u64,
             width: width as u64,
-            ignore_index: self.ignore_index,
+            ignore_index: self.of.ignore_index,
+            own,
+            each,
         };
         let name = Name { module: MODULE, kernel: "loss_rows", dtype: logits.dtype() };
         gpu.rows(name, (count, width), &args)
@@ -101,11 +105,11 @@ pub(crate) struct Rows<'a> {
 pub(super) fn forward(
     logits: &Array,
     targets: &Array,
-    ignore_index: i64,
+    of: CrossEntropy,
     gpu: &Arc<Gpu>,
 ) -> Result<Array> {
     let logits = contiguous(logits)?;
-    let targets = Targets::new(targets, ignore_index, gpu)?;
+    let targets = Targets::new(targets, of, gpu)?;
     let losses = CudaArray::uninit(gpu, DType::F64, logits.dims2()?.0)?;
     targets.rows(&Rows {
         logits: &logits,
@@ -120,12 +124,12 @@ pub(super) fn forward(
 pub(super) fn backward(
     logits: &Array,
     targets: &Array,
-    ignore_index: i64,
+    of: CrossEntropy,
     grad: &Array,
     gpu: &Arc<Gpu>,
 ) -> Result<Array> {
     let (logits, grad) = (contiguous(logits)?, grad.to_dtype(logits.dtype())?);
-    let targets = Targets::new(targets, ignore_index, gpu)?;
+    let targets = Targets::new(targets, of, gpu)?;
     let dlogits = CudaArray::uninit(gpu, logits.dtype(), logits.shape())?;
     targets.rows(&Rows {
         logits: &logits,

@@ -3,11 +3,19 @@
 //! Shapes: `logits` is (rows, classes), `targets` is (rows), i64; the loss is a scalar. Targets
 //! equal to `ignore_index` are left out of the average. If all targets are ignored, the loss is
 //! NaN, as in PyTorch.
+//!
+//! With label smoothing ε, the probability of the target class is 1 - ε, and ε is spread over all
+//! classes: `loss = ln(sum(exp(x))) - (1 - ε) x[target] - ε mean(x)`.
+//!
+//! Source: Rethinking the Inception Architecture, <https://arxiv.org/abs/1512.00567>.
 
 #[cfg(feature = "cuda")]
 mod cuda;
+mod settings;
+
 #[cfg(feature = "cuda")]
 pub(crate) use cuda::{Rows, Targets};
+pub use settings::CrossEntropy;
 
 use crate::array::{HostArray, HostResult};
 #[cfg(feature = "cuda")]
@@ -60,7 +68,7 @@ pub(crate) fn classes(
 struct Forward {
     logits: Array,
     targets: Array,
-    ignore_index: i64,
+    of: CrossEntropy,
 }
 
 /// Kernel of [`backward`].
@@ -68,7 +76,7 @@ struct Forward {
 struct Backward {
     logits: Array,
     targets: Array,
-    ignore_index: i64,
+    of: CrossEntropy,
     /// The gradient of the loss, a scalar.
     grad: Array,
 }
@@ -112,7 +120,11 @@ fn check(logits: &Array, targets: &Array) -> Result<()> {
 }
 
 /// [`forward`] for host arrays.
-pub(crate) fn on_host(logits: &HostArray, classes: &[Option<usize>]) -> HostResult<HostArray> {
+pub(crate) fn on_host(
+    logits: &HostArray,
+    classes: &[Option<usize>],
+    smoothing: f64,
+) -> HostResult<HostArray> {
     let (rows, targets): (Vec<u32>, Vec<i64>) =
         classes.iter().enumerate().filter_map(|(r, c)| c.map(|c| (r as u32, c as i64))).unzip();
     let (count, device) = (rows.len(), logits.device());
@@ -121,23 +133,28 @@ pub(crate) fn on_host(logits: &HostArray, classes: &[Option<usize>]) -> HostResu
     }
     let rows = HostArray::from_vec(rows, count, device)?;
     let targets = HostArray::from_vec(targets, (count, 1), device)?;
-    let picked =
-        candle_nn::ops::log_softmax(logits, 1)?.index_select(&rows, 0)?.gather(&targets, 1)?;
-    picked.mean_all()?.neg()
+    let logarithms = candle_nn::ops::log_softmax(logits, 1)?.index_select(&rows, 0)?;
+    let picked = logarithms.gather(&targets, 1)?.mean_all()?;
+    if smoothing == 0.0 {
+        return picked.neg();
+    }
+    ((picked * (1.0 - smoothing))? + (logarithms.mean_all()? * smoothing)?)?.neg()
 }
 
 /// [`backward`] for host arrays.
 pub(crate) fn backward_on_host(
     logits: &HostArray,
     classes: &[Option<usize>],
+    of: CrossEntropy,
     grad: f64,
 ) -> HostResult<HostArray> {
     let (rows, width) = logits.dims2()?;
     let count = classes.iter().flatten().count() as f64;
-    let mut hot = vec![0f64; rows * width];
+    let (own, each) = of.shares(width);
+    let mut hot = vec![each; rows * width];
     let mut weight = vec![0f64; rows];
     for (r, class) in classes.iter().enumerate().filter_map(|(r, c)| c.map(|c| (r, c))) {
-        hot[r * width + class] = 1.0;
+        hot[r * width + class] += own;
         weight[r] = grad / count;
     }
     let device = logits.device();
@@ -160,18 +177,18 @@ impl Kernel for Forward {
     }
 
     fn reference(&self) -> Result<Array> {
-        let classes = classes(self.logits.dims2()?, &self.targets, self.ignore_index)?;
-        Ok(on_host(self.logits.host()?, &classes)?.into())
+        let classes = classes(self.logits.dims2()?, &self.targets, self.of.ignore_index)?;
+        Ok(on_host(self.logits.host()?, &classes, self.of.label_smoothing)?.into())
     }
 
     fn cpu<T: Blas>(&self) -> Result<Array> {
-        forward_cpu::<T>(&self.logits, &self.targets, self.ignore_index)
+        forward_cpu::<T>(&self.logits, &self.targets, self.of)
     }
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        check_known(self.logits.dims2()?, &self.targets, self.ignore_index)?;
-        cuda::forward(&self.logits, &self.targets, self.ignore_index, gpu)
+        check_known(self.logits.dims2()?, &self.targets, self.of.ignore_index)?;
+        cuda::forward(&self.logits, &self.targets, self.of, gpu)
     }
 
     #[cfg(test)]
@@ -181,9 +198,12 @@ impl Kernel for Forward {
                 .map(|r| if r % 5 == 2 { -100 } else { r * 7 % width as i64 })
                 .collect();
             let logits = crate::testing::map(&normal64(&[rows, width], 1), |x| 4.0 * x);
-            Self { logits, targets: targets(&ids), ignore_index: -100 }
+            [0.0, 0.1, 1.0].map(|label_smoothing| {
+                let of = CrossEntropy { ignore_index: -100, label_smoothing };
+                Self { logits: logits.clone(), targets: targets(&ids), of }
+            })
         };
-        [(6, 37), (1, 1), (300, 70)].map(of).into()
+        [(6, 37), (1, 1), (300, 70)].into_iter().flat_map(of).collect()
     }
 }
 
@@ -196,26 +216,26 @@ impl Kernel for Backward {
     }
 
     fn reference(&self) -> Result<Array> {
-        let classes = classes(self.logits.dims2()?, &self.targets, self.ignore_index)?;
-        Ok(backward_on_host(self.logits.host()?, &classes, self.grad()?)?.into())
+        let classes = classes(self.logits.dims2()?, &self.targets, self.of.ignore_index)?;
+        Ok(backward_on_host(self.logits.host()?, &classes, self.of, self.grad()?)?.into())
     }
 
     fn cpu<T: Blas>(&self) -> Result<Array> {
-        backward_cpu::<T>(&self.logits, &self.targets, self.ignore_index, self.grad()?)
+        backward_cpu::<T>(&self.logits, &self.targets, self.of, self.grad()?)
     }
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        check_known(self.logits.dims2()?, &self.targets, self.ignore_index)?;
-        cuda::backward(&self.logits, &self.targets, self.ignore_index, &self.grad, gpu)
+        check_known(self.logits.dims2()?, &self.targets, self.of.ignore_index)?;
+        cuda::backward(&self.logits, &self.targets, self.of, &self.grad, gpu)
     }
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {
-        let of = |Forward { logits, targets, ignore_index }| Self {
+        let of = |Forward { logits, targets, of }| Self {
             logits,
             targets,
-            ignore_index,
+            of,
             grad: Array::full(0.7, (), &Device::Cpu).unwrap(),
         };
         Forward::cases().into_iter().map(of).collect()
@@ -227,28 +247,36 @@ impl Kernel for Backward {
 ///
 /// # Errors
 /// If there is not one target per row, or a target is neither a class nor `ignore_index`.
-pub fn forward(logits: &Array, targets: &Array, ignore_index: i64) -> Result<Array> {
-    if let Some(loss) =
-        host::via_f32_if_half(logits, |logits| forward(logits, targets, ignore_index))
-    {
+pub fn forward(logits: &Array, targets: &Array, of: CrossEntropy) -> Result<Array> {
+    if let Some(loss) = host::via_f32_if_half(logits, |logits| forward(logits, targets, of)) {
         return loss;
     }
-    run(&Forward { logits: logits.clone(), targets: targets.clone(), ignore_index })
+    run(&Forward { logits: logits.clone(), targets: targets.clone(), of })
 }
 
-fn forward_cpu<T: Real>(logits: &Array, targets: &Array, ignore_index: i64) -> Result<Array> {
-    let classes = classes(logits.dims2()?, targets, ignore_index)?;
+fn forward_cpu<T: Real>(logits: &Array, targets: &Array, of: CrossEntropy) -> Result<Array> {
+    let classes = classes(logits.dims2()?, targets, of.ignore_index)?;
     let logits = contiguous(logits)?;
     let (_, width) = logits.dims2()?;
     let xs = host::slice::<T>(&logits)?;
     let xs: &[T] = &xs;
     let loss = |row: usize| {
         let logits = nth_chunk(xs, row, width);
-        classes[row].map_or(0.0, |class| (log_sum_exp(logits) - logits[class]).as_f64())
+        let loss = |class| (log_sum_exp(logits) - expected_logit(logits, class, of)).as_f64();
+        classes[row].map_or(0.0, loss)
     };
     let losses = map(classes.len(), rows_per_piece(width), loss);
     let count = classes.iter().flatten().count();
     host::array(vec![T::of(losses.iter().sum::<f64>() / count as f64)], ())
+}
+
+/// The mean of the logits of a row by the probabilities that the target gives them.
+pub(crate) fn expected_logit<T: Real>(row: &[T], class: usize, of: CrossEntropy) -> T {
+    if of.label_smoothing == 0.0 {
+        return row[class];
+    }
+    let (own, each) = of.shares(row.len());
+    T::of(own) * row[class] + T::of(each) * sum_by(row, |x| x)
 }
 
 /// Computes `ln(sum(exp(row)))` in a numerically stable way.
@@ -264,43 +292,43 @@ pub(crate) fn log_sum_exp<T: Real>(row: &[T]) -> T {
 ///
 /// # Errors
 /// As for [`forward`].
-pub fn backward(logits: &Array, targets: &Array, ignore_index: i64, grad: &Array) -> Result<Array> {
-    if let Some(dx) =
-        host::via_f32_if_half(logits, |logits| backward(logits, targets, ignore_index, grad))
-    {
+pub fn backward(logits: &Array, targets: &Array, of: CrossEntropy, grad: &Array) -> Result<Array> {
+    if let Some(dx) = host::via_f32_if_half(logits, |logits| backward(logits, targets, of, grad)) {
         return dx;
     }
     let (logits, targets, grad) = (logits.clone(), targets.clone(), grad.clone());
-    run(&Backward { logits, targets, ignore_index, grad })
+    run(&Backward { logits, targets, of, grad })
 }
 
 fn backward_cpu<T: Real>(
     logits: &Array,
     targets: &Array,
-    ignore_index: i64,
+    of: CrossEntropy,
     grad: f64,
 ) -> Result<Array> {
-    let classes = classes(logits.dims2()?, targets, ignore_index)?;
+    let classes = classes(logits.dims2()?, targets, of.ignore_index)?;
     let logits = contiguous(logits)?;
     let (rows, width) = logits.dims2()?;
     let xs = host::slice::<T>(&logits)?;
     let xs: &[T] = &xs;
     let weight = T::of(grad / classes.iter().flatten().count() as f64);
+    let (own, each) = of.shares(width);
+    let (own, each) = (T::of(own) * weight, T::of(each) * weight);
     let count = rows_per_piece(width);
     let dx = build_zeroed(xs.len(), count * width, |piece, dx: &mut [T]| {
         for (r, dx) in dx.chunks_exact_mut(width).enumerate() {
             let row = piece * count + r;
             if let Some(class) = classes[row] {
-                backward_row(nth_chunk(xs, row, width), class, weight, dx);
+                backward_row(nth_chunk(xs, row, width), class, [weight, own, each], dx);
             }
         }
     })?;
     host::array(dx, (rows, width))
 }
 
-/// Writes `weight · (softmax(x) - onehot(class))`, the gradient of one row.
+/// Writes `weight · softmax(x) - own · onehot(class) - each`, the gradient of one row.
 #[simd]
-fn backward_row<T: Real>(x: &[T], class: usize, weight: T, dx: &mut [T]) {
+fn backward_row<T: Real>(x: &[T], class: usize, [weight, own, each]: [T; 3], dx: &mut [T]) {
     const FMA: bool = has_fma!();
     let top = max(x);
     for (d, x) in dx.iter_mut().zip(x) {
@@ -308,9 +336,9 @@ fn backward_row<T: Real>(x: &[T], class: usize, weight: T, dx: &mut [T]) {
     }
     let scale = weight / sum_by(dx, |d| d);
     for d in dx.iter_mut() {
-        *d *= scale;
+        *d = *d * scale - each;
     }
-    dx[class] -= weight;
+    dx[class] -= own;
 }
 
 #[cfg(test)]
@@ -330,14 +358,18 @@ mod tests {
     fn gradient_agrees_with_differences() {
         let (x, t) = (on_device(&f64s(&normal(&[4, 5], 1))), on_device(&targets(&[1, 4, 2, 1])));
         let one = Array::ones((), DType::F64, &device()).unwrap();
-        let dx = backward(&x, &t, 2, &one).unwrap();
-        gradcheck(&x, &one, &dx, |x| forward(&on_device(x), &t, 2).unwrap());
+        for label_smoothing in [0.0, 0.3] {
+            let of = CrossEntropy { ignore_index: 2, label_smoothing };
+            let dx = backward(&x, &t, of, &one).unwrap();
+            gradcheck(&x, &one, &dx, |x| forward(&on_device(x), &t, of).unwrap());
+        }
     }
 
     #[test]
     fn nothing_to_count_is_nan_and_classes_outside_are_errors() {
         let of = |rows, ids: &[i64]| {
-            forward(&on_device(&normal(&[rows, 3], 1)), &on_device(&targets(ids)), 0)
+            let logits = on_device(&normal(&[rows, 3], 1));
+            forward(&logits, &on_device(&targets(ids)), CrossEntropy::ignoring(0))
         };
         assert!(values(&of(2, &[0, 0]).unwrap())[0].is_nan());
         let message = of(1, &[3]).unwrap_err().to_string();

@@ -1,5 +1,5 @@
 use super::binary::{add, binary, Binary, BinaryKernel};
-use super::clamp;
+use super::clamp::clamp;
 use super::lerp::Lerp;
 use super::unary::{unary, Affine, Unary, UnaryKernel};
 use crate::kernel::run;

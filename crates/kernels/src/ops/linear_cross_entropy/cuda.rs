@@ -17,7 +17,7 @@ pub(super) fn forward(
     let (x, weight) = (contiguous(of.x)?, contiguous(of.weight)?);
     let ((rows, inner), (width, _)) = (x.dims2()?, weight.dims2()?);
     let dtype = x.dtype();
-    let targets = Targets::new(of.targets, of.ignore_index, gpu)?;
+    let targets = Targets::new(of.targets, of.of, gpu)?;
     let losses = CudaArray::uninit(gpu, DType::F64, rows)?;
     let zeros = |needed: bool, dims: &[usize]| {
         needed.then(|| Array::zeros(dims, dtype, &Device::Cuda(gpu.clone()))).transpose()

@@ -1,6 +1,7 @@
 //! The inputs of the loss, their gradients, and the size of a block of rows.
 
 use crate::kernel::arrays;
+use crate::ops::cross_entropy::CrossEntropy;
 use crate::Array;
 
 /// The inputs of the loss.
@@ -13,8 +14,8 @@ pub struct LossArgs<'a> {
     pub bias: Option<&'a Array>,
     /// The class of each row, i64, (rows).
     pub targets: &'a Array,
-    /// Rows with this target are ignored.
-    pub ignore_index: i64,
+    /// Which targets count, and how.
+    pub of: CrossEntropy,
 }
 
 /// The inputs whose gradients are computed.

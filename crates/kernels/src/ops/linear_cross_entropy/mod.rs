@@ -25,7 +25,7 @@ use crate::host::gemm::view::{Init, Term, View};
 use crate::host::parallel::{map_pieces, nth_chunk, product_parallelism, rows_per_piece, zeros};
 use crate::host::simd::{has_fma, max, sum_by};
 use crate::kernel::{arrays, in_f32, run, Arrays, Kernel};
-use crate::ops::cross_entropy::{self, classes};
+use crate::ops::cross_entropy::{self, classes, CrossEntropy};
 use crate::ops::layout::contiguous;
 use crate::ops::linear;
 use crate::ops::reduce::{add_assign, column_sums};
@@ -44,7 +44,7 @@ struct Forward {
     weight: Array,
     bias: Option<Array>,
     targets: Array,
-    ignore_index: i64,
+    of: CrossEntropy,
     needs: NeedsGrad,
 }
 
@@ -53,8 +53,8 @@ arrays!(Forward { x, weight, bias, targets });
 impl Forward {
     /// The inputs as references.
     fn args(&self) -> LossArgs<'_> {
-        let Self { x, weight, bias, targets, ignore_index, .. } = self;
-        LossArgs { x, weight, bias: bias.as_ref(), targets, ignore_index: *ignore_index }
+        let Self { x, weight, bias, targets, of, .. } = self;
+        LossArgs { x, weight, bias: bias.as_ref(), targets, of: *of }
     }
 }
 
@@ -82,13 +82,13 @@ impl Kernel for Forward {
         let (x, weight) = (self.x.host()?, self.weight.host()?);
         let bias = self.bias.as_ref().map(Array::host).transpose()?;
         let logits = linear::on_host(x, weight, bias)?;
-        let classes = classes(logits.dims2()?, &self.targets, self.ignore_index)?;
-        let loss = cross_entropy::on_host(&logits, &classes)?.into();
+        let classes = classes(logits.dims2()?, &self.targets, self.of.ignore_index)?;
+        let loss = cross_entropy::on_host(&logits, &classes, self.of.label_smoothing)?.into();
         let needs = self.needs;
         if !needs.any() {
             return Ok((loss, Gradients::default()));
         }
-        let mut grad = cross_entropy::backward_on_host(&logits, &classes, 1.0)?;
+        let mut grad = cross_entropy::backward_on_host(&logits, &classes, self.of, 1.0)?;
         if classes.iter().all(Option::is_none) {
             grad = grad.zeros_like()?;
         }
@@ -119,13 +119,13 @@ impl Kernel for Forward {
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<(Array, Gradients)> {
         let dims = (self.x.dims2()?.0, self.weight.dims2()?.0);
-        cross_entropy::check_known(dims, &self.targets, self.ignore_index)?;
+        cross_entropy::check_known(dims, &self.targets, self.of.ignore_index)?;
         cuda::forward(&self.args(), self.needs, gpu)
     }
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {
-        let of = |(rows, width, inner): (usize, usize, usize)| {
+        let of = |((rows, width, inner), label_smoothing): ((usize, usize, usize), f64)| {
             let ids = (0..rows as i64)
                 .map(|r| if r % 4 == 2 { -100 } else { r * 7 % width as i64 })
                 .collect();
@@ -133,14 +133,17 @@ impl Kernel for Forward {
             let (x, weight) = (normal64(&[rows, inner], 1), normal64(&[width, inner], 2));
             let with = |(bias, needs): (Option<Array>, NeedsGrad)| {
                 let (x, weight, targets) = (x.clone(), weight.clone(), targets.clone());
-                Self { x, weight, bias, targets, ignore_index: -100, needs }
+                let of = CrossEntropy { ignore_index: -100, label_smoothing };
+                Self { x, weight, bias, targets, of, needs }
             };
             let all = NeedsGrad { x: true, weight: true, bias: false };
             let bias = Some(normal64(&[width], 3));
             [(None, all), (None, NeedsGrad::default()), (bias, NeedsGrad { bias: true, ..all })]
                 .map(with)
         };
-        [(1, 3, 1), (9, 12, 4), (20, 37, 5), (3, 2 * BLOCK, 2)].into_iter().flat_map(of).collect()
+        let sizes = [(1, 3, 1), (9, 12, 4), (20, 37, 5), (3, 2 * BLOCK, 2)];
+        let plain = sizes.map(|size| (size, 0.0));
+        plain.into_iter().chain([((20, 37, 5), 0.2), ((9, 12, 4), 1.0)]).flat_map(of).collect()
     }
 }
 
@@ -148,16 +151,16 @@ impl Kernel for Forward {
 /// ignored, the loss is NaN and the gradients are 0.
 ///
 /// # Errors
-/// If the shapes do not fit together, or a target is neither a class nor `of.ignore_index`.
+/// If the shapes do not fit together, or a target is neither a class nor the `ignore_index`.
 pub fn forward(of: &LossArgs, needs: NeedsGrad) -> Result<(Array, Gradients)> {
-    let LossArgs { x, weight, bias, targets, ignore_index } = *of;
+    let LossArgs { x, weight, bias, targets, of } = *of;
     let (x, weight, bias, targets) = (x.clone(), weight.clone(), bias.cloned(), targets.clone());
-    run(&Forward { x, weight, bias, targets, ignore_index, needs })
+    run(&Forward { x, weight, bias, targets, of, needs })
 }
 
 fn forward_cpu<T: Blas>(of: &LossArgs, needs: NeedsGrad) -> Result<(Array, Gradients)> {
     let ((rows, inner), (width, _)) = (of.x.dims2()?, of.weight.dims2()?);
-    let classes = classes((rows, width), of.targets, of.ignore_index)?;
+    let classes = classes((rows, width), of.targets, of.of.ignore_index)?;
     let count = classes.iter().flatten().count() as f64;
     let (x, weight) = (contiguous(of.x)?, contiguous(of.weight)?);
     let bias = of.bias.map(contiguous).transpose()?;
@@ -174,7 +177,7 @@ fn forward_cpu<T: Blas>(of: &LossArgs, needs: NeedsGrad) -> Result<(Array, Gradi
         let rows_at_once = rows_per_piece(width);
         let losses = map_pieces(&mut logits, rows_at_once * width, |piece, logits| {
             let rows = logits.chunks_exact_mut(width).zip(nth_chunk(classes, piece, rows_at_once));
-            rows.map(|(row, class)| row_loss(row, *class, factor)).sum::<f64>()
+            rows.map(|(row, class)| row_loss(row, *class, of.of, factor)).sum::<f64>()
         });
         loss += losses.into_iter().sum::<f64>();
         sums.add(block * size, classes.len(), &logits, (x, &ws))?;
@@ -184,13 +187,23 @@ fn forward_cpu<T: Blas>(of: &LossArgs, needs: NeedsGrad) -> Result<(Array, Gradi
 
 /// Computes the loss of a row of logits. With a factor, the logits are replaced by their gradient
 /// times the factor.
-fn row_loss<T: Blas>(row: &mut [T], class: Option<usize>, factor: Option<T>) -> f64 {
+fn row_loss<T: Blas>(
+    row: &mut [T],
+    class: Option<usize>,
+    of: CrossEntropy,
+    factor: Option<T>,
+) -> f64 {
     match (class, factor) {
         (Some(class), None) => {
-            let target_logit = row[class];
-            (cross_entropy::log_sum_exp(row) - target_logit).as_f64()
+            let expected = cross_entropy::expected_logit(row, class, of);
+            (cross_entropy::log_sum_exp(row) - expected).as_f64()
         }
-        (Some(class), Some(factor)) => loss_and_gradient(row, class, factor),
+        (Some(class), Some(factor)) => {
+            let expected = cross_entropy::expected_logit(row, class, of);
+            let (own, each) = of.shares(row.len());
+            let shares = [factor, factor * T::of(own), factor * T::of(each)];
+            loss_and_gradient(row, class, expected, shares)
+        }
         (None, Some(_)) => {
             row.fill(T::ZERO);
             0.0
@@ -200,21 +213,26 @@ fn row_loss<T: Blas>(row: &mut [T], class: Option<usize>, factor: Option<T>) -> 
 }
 
 /// Computes the loss of a row, and replaces the logits by
-/// `factor · (softmax(row) - onehot(class))`.
+/// `factor · softmax(row) - own · onehot(class) - each`.
 #[simd]
-fn loss_and_gradient<T: Blas>(row: &mut [T], class: usize, factor: T) -> f64 {
+fn loss_and_gradient<T: Blas>(
+    row: &mut [T],
+    class: usize,
+    expected: T,
+    [factor, own, each]: [T; 3],
+) -> f64 {
     const FMA: bool = has_fma!();
-    let (top, target_logit) = (max(row), row[class]);
+    let top = max(row);
     for x in row.iter_mut() {
         *x = (*x - top).exp_down::<FMA>();
     }
     let sum = sum_by(row, |x| x);
     let scale = factor / sum;
     for x in row.iter_mut() {
-        *x *= scale;
+        *x = *x * scale - each;
     }
-    row[class] -= factor;
-    (sum.ln() + top - target_logit).as_f64()
+    row[class] -= own;
+    (sum.ln() + top - expected).as_f64()
 }
 
 /// The gradients accumulated so far; empty where not requested.
@@ -305,14 +323,19 @@ mod tests {
         let (x, weight, bias) = (of(&[4, 3], 1), of(&[5, 3], 2), of(&[5], 3));
         let (t, one) =
             (targets(&[1, 4, 2, 1]), Array::ones((), crate::DType::F64, &device()).unwrap());
-        let loss = |x: &Array, weight: &Array, bias: &Array| {
-            let of = LossArgs { x, weight, bias: Some(bias), targets: &t, ignore_index: 2 };
-            forward(&of, ALL).unwrap()
-        };
-        let got = loss(&x, &weight, &bias).1;
-        gradcheck(&x, &one, &got.x.unwrap(), |x| loss(&on_device(x), &weight, &bias).0);
-        gradcheck(&weight, &one, &got.weight.unwrap(), |w| loss(&x, &on_device(w), &bias).0);
-        gradcheck(&bias, &one, &got.bias.unwrap(), |bias| loss(&x, &weight, &on_device(bias)).0);
+        for label_smoothing in [0.0, 0.3] {
+            let loss = |x: &Array, weight: &Array, bias: &Array| {
+                let of = CrossEntropy { ignore_index: 2, label_smoothing };
+                let of = LossArgs { x, weight, bias: Some(bias), targets: &t, of };
+                forward(&of, ALL).unwrap()
+            };
+            let got = loss(&x, &weight, &bias).1;
+            gradcheck(&x, &one, &got.x.unwrap(), |x| loss(&on_device(x), &weight, &bias).0);
+            gradcheck(&weight, &one, &got.weight.unwrap(), |w| loss(&x, &on_device(w), &bias).0);
+            gradcheck(&bias, &one, &got.bias.unwrap(), |bias| {
+                loss(&x, &weight, &on_device(bias)).0
+            });
+        }
     }
 
     #[test]
@@ -323,7 +346,7 @@ mod tests {
             weight: &weight,
             bias: None,
             targets,
-            ignore_index,
+            of: CrossEntropy::ignoring(ignore_index),
         };
         let (none, outside) = (targets(&[0, 0]), targets(&[0, 4]));
         let (loss, grads) = forward(&of(&none, 0), NeedsGrad { bias: false, ..ALL }).unwrap();

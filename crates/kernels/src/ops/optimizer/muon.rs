@@ -3,7 +3,7 @@
 //! Source: <https://kellerjordan.github.io/posts/muon/>; rates by shape also from Muon is Scalable
 //! for LLM Training, <https://arxiv.org/abs/2502.16982>.
 
-use super::{scalar, wide};
+use super::arrays::{scalar, wide};
 use crate::error::bail;
 use crate::ops::elementwise::{add, affine, binary, div, mul, sub, unary, Binary, Unary};
 use crate::ops::matmul::matmul;
