@@ -21,7 +21,7 @@ fn label_smoothing_is_that_of_the_logits() {
         let x = tokens(2, 9, 1);
         let loss_of = |smoothing: f64| {
             let args = json!([{ "$tensor": 0 }, { "label_smoothing": smoothing }]);
-            tensor(call_numbered(&model, "forward", args, &[x.clone()], 1).unwrap())
+            tensor(call_numbered(&model, "forward", args, std::slice::from_ref(&x), 1).unwrap())
         };
         let loss = loss_of(0.3);
         loss.backward(false, &|| false).unwrap();
