@@ -9,8 +9,10 @@ mod device;
 use device::device;
 use serde_json::{json, Value as Json};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use xt_core::training::{clip_grad_norm, Optimizer, OptimizerKind};
-use xt_core::{Args, Array, Ctx, Device, EntryKind, Leaf, Model, Rng, Tensor, Value};
+use xt_core::training::{
+    average, clip_grad_norm, clip_grad_value, swap_values, Optimizer, OptimizerKind,
+};
+use xt_core::{Args, Array, Ctx, DType, Device, EntryKind, Leaf, Model, Rng, Tensor, Value};
 use xt_kernels::{transfers, Transfers};
 
 /// One test at a time: the copies of all are counted together.
@@ -133,6 +135,37 @@ fn a_train_step_copies_the_ids_and_the_loss_and_the_norm_if_it_is_read() {
         step(true, 1);
         assert_eq!(counted(|| step(false, 2)), expected(1, 1));
         assert_eq!(counted(|| step(true, 3)), expected(2, 1));
+    }
+}
+
+#[test]
+fn muon_adafactor_averages_and_limits_of_gradients_copy_nothing() {
+    let _alone = alone();
+    let leaf = |shape: &[usize], seed: u64| {
+        let values = Rng::new(seed, 0).stream().normal(shape.iter().product());
+        let array = Array::from_vec(values, shape, &Device::Cpu).unwrap();
+        let array = array.to_dtype(DType::F32).unwrap().to_device(&device()).unwrap();
+        Arc::new(Leaf::new(array))
+    };
+    let leaves = || vec![leaf(&[6, 4], 1), leaf(&[3, 5], 2), leaf(&[5], 3)];
+    let groups = [json!({}), json!({ "use_muon": false })];
+    for (kind, sizes, groups) in [
+        (OptimizerKind::Muon, vec![2, 1], &groups[..]),
+        (OptimizerKind::Adafactor, vec![3], &groups[..1]),
+    ] {
+        let (own, averages) = (leaves(), leaves());
+        let grads: Vec<_> = leaves().iter().map(|leaf| leaf.values().unwrap()).collect();
+        let mut optimizer = Optimizer::new(kind, own.clone(), sizes).unwrap();
+        let work = || {
+            for (leaf, grad) in own.iter().zip(grads) {
+                leaf.set_grad(Some(grad)).unwrap();
+            }
+            clip_grad_value(&own, 0.5, &|| false).unwrap();
+            optimizer.step(groups, &|| false).unwrap();
+            average(&averages, &own, 0.9).unwrap();
+            swap_values(&own, &averages).unwrap();
+        };
+        assert_eq!(counted(work), Transfers::default(), "{kind:?}");
     }
 }
 

@@ -33,7 +33,7 @@ impl Composed {
             Rule::Adafactor(settings, second) => {
                 let arrays = [&self.weight, &self.grad];
                 let (weight, second) = adafactor(arrays, self.factor, second, settings)?;
-                Ok((weight, State { step, second: Some(second), ..State::default() }))
+                Ok((weight, State { step, second: Some(Box::new(second)), ..State::default() }))
             }
         }
     }

@@ -72,8 +72,8 @@ struct State {
     pub exp_avg_sq: Option<Array>,
     /// SGD and Muon: the momentum buffer, in the shape of the parameter.
     pub momentum_buffer: Option<Array>,
-    /// Adafactor: running average of the squared gradient.
-    pub second: Option<Second>,
+    /// Adafactor: running average of the squared gradient. Boxed: other states do without.
+    pub second: Option<Box<Second>>,
 }
 
 impl State {

@@ -50,7 +50,7 @@ impl Optimizer {
             }
         }
         for (index, own) in state.iter_mut().enumerate() {
-            own.second = self.second(index, &second[index])?;
+            own.second = self.second(index, &second[index])?.map(Box::new);
             self.check_whole(index, own)?;
         }
         self.state = state;
