@@ -37,9 +37,8 @@ export function makeOptimizer(model: Module, { optimizer, decay }: TrainConfig):
   const { weight_decay } = options
   const apart = decay === 'matrices' && typeof weight_decay === 'number' && weight_decay > 0
   return at('train.optimizer', () => {
-    const groups = name === 'Muon' ? muonGroups(model, others) : model
-    if (apart) return new Class(decayGroups(groups as Module, weight_decay), options)
-    return new Class(groups === model ? model.parameters() : groups, options)
+    const groups = name === 'Muon' ? muonGroups(model, others) : [{ params: model.parameters() }]
+    return new Class(apart ? decayGroups(groups, weight_decay) : groups, options)
   })
 }
 
@@ -47,9 +46,9 @@ export function makeOptimizer(model: Module, { optimizer, decay }: TrainConfig):
  * The matrices between layers, which Muon steps, and the rest, which AdamW steps with settings of
  * its own: `others` of the configuration.
  */
-function muonGroups(model: Module, others: unknown): object[] {
-  const [matrices, rest] = (model as Module & { muonParameters(): object[] }).muonParameters()
-  return [{ ...matrices }, { ...rest, ...(others as object | undefined) }]
+function muonGroups(model: Module, others: unknown) {
+  const [matrices, rest] = model.muonParameters()
+  return [matrices, { ...rest, ...(others as object | undefined) }]
 }
 
 /** The functions that make a schedule, by the names that the library has for them. */
