@@ -123,7 +123,7 @@ describe('train', () => {
     expect(json(measured.stdout).loss).toBeCloseTo(other.val_loss, 6)
   })
 
-  it('clips by value, and gives Muon and AdamW the rates of their own', async () => {
+  it('clips by value, and gives Muon and AdamW rates and decays of their own', async () => {
     const first = async (out: string, ...settings: string[]) => {
       const { code, stdout, stderr } = await x(small(out, ['--steps', '3', ...settings]))
       expect(code, stderr).toBe(0)
@@ -135,8 +135,10 @@ describe('train', () => {
       first('free', 'train.optimizer={"class":"SGD","lr":1}', 'train.clip=null'),
       first('same', muon('')),
       first('apart', muon(',"others":{"lr":3e-3}')),
+      first('decay', muon(',"weight_decay":0.1,"others":{"weight_decay":9}')),
+      first('plain', muon(',"weight_decay":0.1')),
     ])
-    expect(new Set(losses).size).toBe(4)
+    expect(new Set(losses).size).toBe(losses.length)
     expect(losses[0]).toBeGreaterThan(losses[1] as number)
   })
 
