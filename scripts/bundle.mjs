@@ -243,5 +243,6 @@ export async function bundleCommand(folder) {
     absWorkingDir: root,
   })
   chmodSync(join(folder, 'cli.mjs'), 0o755)
-  writeFileSync(join(folder, 'cli.licences.txt'), licencesOf(Object.keys(result.metafile.inputs)))
+  const licences = licencesOf(Object.keys(result.metafile.inputs), 'dist/cli.mjs')
+  writeFileSync(join(folder, 'cli.licences.txt'), licences)
 }

@@ -27,10 +27,15 @@ function licenceOf(folder) {
   return `${name} ${version}, ${license}\n\n${text}\n`
 }
 
-/** The text with all of them, of a list of bundled files. */
-export function licencesOf(files) {
+/**
+ * The text with all of them, which may stand in a comment of HTML.
+ *
+ * @param files the bundled files
+ * @param bundle what they are part of
+ */
+export function licencesOf(files, bundle) {
   const bundled = files.filter((file) => file.includes('node_modules/'))
   const folders = [...new Set(bundled.map(packageOf))].sort()
-  const head = 'dist/cli.mjs contains these packages:\n'
-  return [head, ...folders.map(licenceOf)].join(`\n${'-'.repeat(80)}\n\n`)
+  const head = `${bundle} contains these packages:\n`
+  return [head, ...folders.map(licenceOf)].join(`\n${'='.repeat(80)}\n\n`)
 }

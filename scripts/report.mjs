@@ -1,28 +1,16 @@
 // The page of reports (packages/report) as text in a module, ts/report/page.gen.ts, which the
 // compiler and the tests take like any other.
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Failure, hashOf, readText, root } from './lib.mjs'
+import { hashOf, readText, root } from './lib.mjs'
+import { licencesOf } from './licences.mjs'
 
 const PAGE = 'ts/report/page.gen.ts'
-const SOURCES = ['packages/report', 'package-lock.json', 'scripts/report.mjs']
-
-/** Licences that allow to be bundled, as long as their text comes along. */
-const ALLOWED = ['MIT', 'ISC', 'BSD-2-Clause', 'BSD-3-Clause']
-
-/** What the page has of a package, and the text of its licence. */
-function noticeOf(name) {
-  const folder = join(root, 'node_modules', name)
-  const { version, license } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
-  if (!ALLOWED.includes(license))
-    throw new Failure(`${name} has the licence ${license}: it cannot be part of a report.`)
-  const text = readFileSync(join(folder, 'LICENSE'), 'utf8').trim()
-  return `This page contains ${name} ${version}.\n\n${text}`
-}
-
-/** The packages that files are of. */
-const packagesOf = (files) => [
-  ...new Set(files.flatMap((file) => file.match(/node_modules\/((@[^/]+\/)?[^/]+)\//)?.[1] ?? [])),
+const SOURCES = [
+  'packages/report',
+  'package-lock.json',
+  'scripts/licences.mjs',
+  'scripts/report.mjs',
 ]
 
 async function build() {
@@ -47,7 +35,7 @@ async function build() {
     // it would end the element that the script is in
     SCRIPT: textOf('.js').replaceAll('</script', '<\\/script'),
     STYLE: textOf('.css'),
-    NOTICE: packagesOf(Object.keys(metafile.inputs)).map(noticeOf).join('\n\n'),
+    NOTICE: licencesOf(Object.keys(metafile.inputs), 'This page'),
   }
 }
 

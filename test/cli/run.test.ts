@@ -101,6 +101,47 @@ describe('train', () => {
     }
   })
 
+  it('steps with Muon, clips by norm and value, and keeps averages of the weights', async () => {
+    const muon = '{"class":"Muon","lr":0.02,"weight_decay":0.1,"others":{"lr":3e-3}}'
+    const settings = [`train.optimizer=${muon}`, 'train.clip={"norm":1,"value":0.01}']
+    const more = ['--steps', '40', '--validation', place.text, ...settings]
+    const [plain, averaged] = await Promise.all([
+      x(small('muon', more)),
+      x(small('averaged', [...more, 'train.ema={"decay":0.9,"warmup":true}'])),
+    ])
+    expect(plain.code, plain.stderr).toBe(0)
+    expect(averaged.code, averaged.stderr).toBe(0)
+    // the averages change nothing of the run, but what is measured and kept
+    const [one, other] = [json(plain.stdout), json(averaged.stdout)]
+    expect(other.train_loss).toBe(one.train_loss)
+    expect(other.val_loss).not.toBe(one.val_loss)
+    expect(Math.max(one.val_loss, other.val_loss)).toBeLessThan(Math.log(22))
+    const kept = readFileSync(at('averaged/model.safetensors'))
+    expect(kept.equals(readFileSync(at('averaged/step-40/ema.safetensors')))).toBe(true)
+    const measured = await x(['eval', at('averaged'), '--data', place.text, '--json'])
+    expect(measured.code, measured.stderr).toBe(0)
+    expect(json(measured.stdout).loss).toBeCloseTo(other.val_loss, 6)
+  })
+
+  it('clips by value, and gives Muon and AdamW rates and decays of their own', async () => {
+    const first = async (out: string, ...settings: string[]) => {
+      const { code, stdout, stderr } = await x(small(out, ['--steps', '3', ...settings]))
+      expect(code, stderr).toBe(0)
+      return json(stdout).val_loss as number
+    }
+    const muon = (others: string) => `train.optimizer={"class":"Muon","lr":0.02${others}}`
+    const losses = await Promise.all([
+      first('value', 'train.optimizer={"class":"SGD","lr":1}', 'train.clip={"value":1e-9}'),
+      first('free', 'train.optimizer={"class":"SGD","lr":1}', 'train.clip=null'),
+      first('same', muon('')),
+      first('apart', muon(',"others":{"lr":3e-3}')),
+      first('decay', muon(',"weight_decay":0.1,"others":{"weight_decay":9}')),
+      first('plain', muon(',"weight_decay":0.1')),
+    ])
+    expect(new Set(losses).size).toBe(losses.length)
+    expect(losses[0]).toBeGreaterThan(losses[1] as number)
+  })
+
   it('refuses a folder with a run, unless it is to be replaced', async () => {
     const first = await x(small('twice', ['--steps', '2']))
     expect(first.code, first.stderr).toBe(0)

@@ -1,5 +1,5 @@
 /** The optimizer and the schedule of a configuration. */
-import type { Module } from 'x-transformers'
+import type { Module, Tensor } from 'x-transformers'
 import * as training from 'x-transformers/train'
 import { decayGroups, type RunSchedule, type Schedule } from 'x-transformers/train'
 import type { TrainConfig } from '../config/schema.js'
@@ -34,22 +34,29 @@ export function makeOptimizer(model: Module, { optimizer, decay }: TrainConfig):
   const Class = exported[name]
   if (!isOptimizer(Class))
     throw unknownName('optimizer (train.optimizer.class)', name, namesOf(isOptimizer))
-  const { weight_decay } = options
-  const apart = decay === 'matrices' && typeof weight_decay === 'number' && weight_decay > 0
   return at('train.optimizer', () => {
-    const groups = name === 'Muon' ? muonGroups(model, others) : model
-    if (apart) return new Class(decayGroups(groups as Module, weight_decay), options)
-    return new Class(groups === model ? model.parameters() : groups, options)
+    const groups = name === 'Muon' ? muonGroups(model, others) : [{ params: model.parameters() }]
+    const apart = decay === 'matrices' ? groups.flatMap((group) => split(group, options)) : groups
+    return new Class(apart, options)
   })
+}
+
+/** Parameters with settings of their own. */
+type Group = { params: readonly Tensor[]; weight_decay?: unknown }
+
+/** A group in two, where there is a decay: only its matrices have it. */
+function split(group: Group, { weight_decay }: Settings): Group[] {
+  const own = group.weight_decay ?? weight_decay
+  return typeof own === 'number' && own > 0 ? decayGroups([group], own) : [group]
 }
 
 /**
  * The matrices between layers, which Muon steps, and the rest, which AdamW steps with settings of
  * its own: `others` of the configuration.
  */
-function muonGroups(model: Module, others: unknown): object[] {
-  const [matrices, rest] = (model as Module & { muonParameters(): object[] }).muonParameters()
-  return [{ ...matrices }, { ...rest, ...(others as object | undefined) }]
+function muonGroups(model: Module, others: unknown): Group[] {
+  const [matrices, rest] = model.muonParameters()
+  return [matrices, { ...rest, ...(others as object | undefined) }]
 }
 
 /** The functions that make a schedule, by the names that the library has for them. */

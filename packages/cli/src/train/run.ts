@@ -64,7 +64,7 @@ function trainerOptions(session: Session, running: Running): TrainerOptions {
     epochs: train.windows === 'random' ? undefined : train.epochs,
     seconds: train.seconds,
     grad_accum: train.grad_accum,
-    clip: (train.clip ?? undefined) as TrainerOptions['clip'],
+    clip: train.clip ?? undefined,
     eval: validation
       ? { data: makeEvaluation(validation, length, config), every: train.eval.every }
       : undefined,
@@ -73,7 +73,7 @@ function trainerOptions(session: Session, running: Running): TrainerOptions {
     norms: train.norms ?? undefined,
     loggers: loggersOf(session, running),
     early_stop: train.early_stop,
-    ...(train.ema !== undefined && { ema: train.ema }),
+    ema: train.ema,
     resume,
     signal: interrupt.signal,
   }
@@ -103,9 +103,6 @@ function sampleOptions(session: Session): SampleOptions | undefined {
   return { every, make }
 }
 
-/** A trainer that averages weights. */
-type Averaging = { ema?: { copyTo(): void } | null }
-
 /** Trains to the end. */
 export async function runSession(session: Session, running: Running): Promise<Result> {
   const { folder, output, interrupt, title } = running
@@ -121,7 +118,7 @@ export async function runSession(session: Session, running: Running): Promise<Re
     .finally(() => view.stop())
   const checkpoint = folder.publish(done, session.config.train.ema !== undefined)
   // what is measured is what is kept
-  ;(trainer as Averaging).ema?.copyTo()
+  await trainer.ema?.copyTo()
   const val_loss = interrupt.requested ? null : await finalLoss(session, interrupt.signal)
   if (interrupt.requested || done.reason === 'aborted')
     throw new Interrupted(`\nStopped at step ${done.steps}, with a checkpoint in ${folder.path}.`)
