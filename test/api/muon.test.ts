@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import {
   cosineWarmup,
+  Embedding,
+  Linear,
   load,
   Module,
   Muon,
@@ -71,12 +73,15 @@ describe('muonParameters', () => {
       position = randn([8, 4], { requires_grad: true })
       row = randn([1, 4], { requires_grad: true })
       heads = [randn([4, 2], { requires_grad: true })]
+      words = new Embedding({ num_embeddings: 11, embedding_dim: 4 })
+      up = new Linear({ in_features: 4, out_features: 6 })
       async forward() {}
     }
     const model = new Own()
     const own = (group: 0 | 1) => namesOf(model, group).filter((name) => !name.startsWith('body'))
-    expect(own(0)).toEqual(['mixing'])
-    expect(own(1)).toEqual(['wte', 'lm_head', 'position', 'row', 'heads.0'])
+    expect(own(0).sort()).toEqual(['mixing', 'up.weight'])
+    const others = ['heads.0', 'lm_head', 'position', 'row', 'up.bias', 'words.weight', 'wte']
+    expect(own(1).sort()).toEqual(others)
     expect(namesOf(model, 0).some((name) => name.startsWith('body.'))).toBe(true)
   })
 

@@ -291,7 +291,7 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
   #lines(): Entry[] {
     this[SELF].#entries ??= this.described().entries.map(({ name, shape, kind, tied }) => {
       const source = this[SELF].#source(tied ?? name)
-      return { name, shape, kind, tied, source }
+      return { name, shape, kind, tied, source, table: this.className === 'Embedding' }
     })
     return this[SELF].#entries
   }

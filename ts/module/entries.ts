@@ -19,6 +19,8 @@ export interface Entry {
   /** The entry whose tensor this one shares. */
   tied: string | null
   source: EntrySource
+  /** Whether it is a table that is looked up, and no matrix that multiplies. */
+  table?: boolean
 }
 
 /** A state dict, as {@link Module.stateDict} gives it. */

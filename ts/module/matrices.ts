@@ -30,11 +30,13 @@ export interface MuonGroup<Parameter> {
 export function muonGroups<Parameter>(
   parameters: Iterable<readonly [name: string, parameter: Parameter]>,
   shapeOf: (parameter: Parameter) => readonly number[],
+  isTable: (parameter: Parameter) => boolean = () => false,
 ): [matrices: MuonGroup<Parameter>, others: MuonGroup<Parameter>] {
   const groups = [true, false].map((use_muon): MuonGroup<Parameter> => ({ params: [], use_muon }))
   const [matrices, others] = groups as [MuonGroup<Parameter>, MuonGroup<Parameter>]
   for (const [name, parameter] of parameters) {
-    const { params } = isHiddenMatrix(name, shapeOf(parameter)) ? matrices : others
+    const isMatrix = !isTable(parameter) && isHiddenMatrix(name, shapeOf(parameter))
+    const { params } = isMatrix ? matrices : others
     params.push(parameter)
   }
   return [matrices, others]

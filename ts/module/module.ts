@@ -144,9 +144,9 @@ export abstract class Module<Options = unknown> {
    * others, which AdamW steps (`use_muon: false`): embeddings, positions, memory tokens, the layers
    * at the input and the output, norms, biases.
    *
-   * Matrices are told by shape and name. In a model of your own, what has a part like `embedding`,
-   * `pos`, `head`, `logits`, `wte` in its name is none of them; for other names, give `Muon` groups
-   * of your own.
+   * Matrices are told by shape and name. In a model of your own, the weights of an `Embedding`, and
+   * what has a part like `embedding`, `pos`, `head`, `logits`, `wte` in its name, are none of them;
+   * for other names, give `Muon` groups of your own.
    *
    * @example
    * const optimizer = new Muon(model.muonParameters(), { lr: 0.02 })
@@ -155,7 +155,14 @@ export abstract class Module<Options = unknown> {
    * new Muon([{ ...matrices, lr: 0.02 }, { ...others, lr: 1e-3 }])
    */
   muonParameters(): [matrices: MuonGroup<Tensor>, others: MuonGroup<Tensor>] {
-    return muonGroups(this.namedParameters(), ({ shape }) => shape)
+    const tables = new Set(
+      this[ENTRIES]().flatMap(({ table, source }) => (table ? source.tensor() : [])),
+    )
+    return muonGroups(
+      this.namedParameters(),
+      ({ shape }) => shape,
+      (parameter) => tables.has(parameter),
+    )
   }
 
   /**
