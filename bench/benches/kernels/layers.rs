@@ -56,7 +56,7 @@ pub fn glu(c: &mut Criterion) {
 pub fn token_shift(c: &mut Criterion) {
     let mut group = Group::new(c, "token_shift");
     let x = normal(&[BATCH, LENGTH, DIM], 1);
-    let shifts = Shifts { by: &[0, 1], mask: None };
+    let shifts = Shifts { by: &[0, 1], ..Shifts::default() };
     group.memory("forward", 2 * x.elem_count(), || shift::forward(&x, shifts));
     group.finish();
 }
@@ -78,8 +78,8 @@ pub fn softmax(c: &mut Criterion) {
         let keys = Array::ones((batch, 1, 1, length), DType::U8, &Device::Cpu).unwrap();
         let masks = [
             ("plain", Mask::default()),
-            ("causal", Mask { allowed: None, causal: true, window: None }),
-            ("causal, keys", Mask { allowed: Some(keys), causal: true, window: None }),
+            ("causal", Mask { causal: true, ..Mask::default() }),
+            ("causal, keys", Mask { allowed: Some(keys), causal: true, ..Mask::default() }),
         ];
         for (name, mask) in masks {
             let y = soft::forward(&x, &mask).unwrap();

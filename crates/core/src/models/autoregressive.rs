@@ -49,9 +49,9 @@ impl AutoregressiveWrapper {
     }
 
     /// The mean cross-entropy of each token given the tokens before it. `x` is i64, `(batch, n)`,
-    /// with `n` at least 2. A mask has n - 1 columns, plus those of prepended embeddings; the ids of
-    /// packed documents have n. `label_smoothing`, from 0 to 1, is the share of the probability that
-    /// is spread over all tokens.
+    /// with `n` at least 2. A mask has n - 1 columns, plus those of prepended embeddings; the ids
+    /// of packed documents have n. `label_smoothing`, from 0 to 1, is the share of the probability
+    /// that is spread over all tokens.
     ///
     /// # Errors
     ///

@@ -56,7 +56,8 @@ impl PositionEmbedding {
         })
     }
 
-    /// The positions to look up: `pos` where it is given, else those in the documents of packed rows.
+    /// The positions to look up: `pos` where it is given, else those in the documents of packed
+    /// rows.
     ///
     /// # Errors
     ///

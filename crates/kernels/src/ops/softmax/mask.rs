@@ -58,7 +58,8 @@ impl Mask {
         Ok(())
     }
 
-    /// The range of the `j` keys that query `r` of `i` sees by its position, [`Mask::ranges`] aside.
+    /// The range of the `j` keys that query `r` of `i` sees by its position, without
+    /// [`Mask::ranges`].
     fn visible_keys(&self, r: usize, i: usize, j: usize) -> Range<usize> {
         let end = if self.causal { (r + j + 1).saturating_sub(i).min(j) } else { j };
         let start =

@@ -1,6 +1,5 @@
 //! Launches of the kernels in `token_shift.cu`.
 
-use super::{Masked, Shift};
 use crate::cuda::{kernel_args, Array as CudaArray, Gpu, Name};
 use crate::ops::layout::{by_size, contiguous};
 use crate::{Array, DType, Result};
@@ -16,11 +15,18 @@ kernel_args! {
     }
 }
 
-/// Moves the segments of features.
-pub(super) fn shift(of: &Shift, gpu: &Arc<Gpu>) -> Result<Array> {
-    let (x, by, width) = (contiguous(&of.x)?, &of.by, of.width());
-    let mask = of.mask.as_ref().map(|mask| contiguous(&mask.to_dtype(DType::U8)?)).transpose()?;
-    let ranges = of.ranges.as_ref().map(contiguous).transpose()?;
+/// Moves segments of `width` features by `by`. The mask, u8, applies to the source of a move if
+/// `masks_source`, else to its target; `ranges` are those of the documents.
+pub(super) fn shift(
+    x: &Array,
+    (by, width): (&[i64], usize),
+    (mask, masks_source): (Option<&Array>, bool),
+    ranges: Option<&Array>,
+    gpu: &Arc<Gpu>,
+) -> Result<Array> {
+    let x = contiguous(x)?;
+    let mask = mask.map(|mask| contiguous(&mask.to_dtype(DType::U8)?)).transpose()?;
+    let ranges = ranges.map(contiguous).transpose()?;
     let (batch, n, dim) = x.dims3()?;
     let y = CudaArray::uninit(gpu, x.dtype(), x.shape())?;
     let name = Name { module: "token_shift", kernel: "token_shift", dtype: by_size(x.dtype()) };
@@ -40,7 +46,7 @@ pub(super) fn shift(of: &Shift, gpu: &Arc<Gpu>) -> Result<Array> {
             features: features as u64,
             width: width as u64,
             by: own,
-            masks_source: u32::from(of.masked == Masked::Source),
+            masks_source: u32::from(masks_source),
         };
         gpu.for_each(name, batch * n * features, &args)
     };

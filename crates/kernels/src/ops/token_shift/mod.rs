@@ -116,7 +116,8 @@ impl Kernel for Shift {
 
     #[cfg(feature = "cuda")]
     fn cuda(&self, gpu: &Arc<Gpu>) -> Result<Array> {
-        cuda::shift(self, gpu)
+        let mask = (self.mask.as_ref(), self.masked == Masked::Source);
+        cuda::shift(&self.x, (&self.by, self.width()), mask, self.ranges.as_ref(), gpu)
     }
 
     #[cfg(test)]
