@@ -8,15 +8,20 @@ const dist = (path) => `../../dist/${path}`
 const page = dist('esm/index.browser.js')
 
 export default [
-  { name: 'everything', path: page, limit: '37 kB' },
+  { name: 'everything', path: page, limit: '41 kB' },
   { name: 'tensors', path: page, import: '{ tensor }', limit: '17 kB' },
   {
     name: 'a model',
     path: page,
     import: '{ AutoregressiveWrapper, Decoder, TransformerWrapper }',
-    limit: '31 kB',
+    limit: '33 kB',
   },
-  { name: 'a model in a worker', path: dist('esm/worker.js'), import: '{ spawn }', limit: '9 kB' },
-  { name: 'the script of the worker', path: dist('esm/worker/entry.js'), limit: '40 kB' },
-  { name: 'workerd', path: dist('edge/workerd/index.js'), limit: '37 kB' },
+  {
+    name: 'a model in a worker',
+    path: dist('esm/worker.js'),
+    import: '{ spawn }',
+    limit: '10.2 kB',
+  },
+  { name: 'the script of the worker', path: dist('esm/worker/entry.js'), limit: '44.5 kB' },
+  { name: 'workerd', path: dist('edge/workerd/index.js'), limit: '40 kB' },
 ].map((check) => ({ ...check, modifyEsbuildConfig }))
