@@ -1,23 +1,12 @@
 //! Gradient checkpointing: the same loss and gradients as without it, random numbers included.
 
 use crate::common::{
-    array_values, autoregressive, build, call_numbered, close, forward_with, gpt, ids, layers,
-    normal, spec, tensor, tokens, values, with,
+    autoregressive, build, call_numbered, close, forward_with, gpt, ids, layers, normal, spec,
+    taken_gradients, tensor, tokens, values, with,
 };
 use serde_json::{json, Value as Json};
 use xt_autograd::ops;
-use xt_core::{Model, Tensor};
-
-/// All gradients by name, after which there are none.
-fn taken_gradients(model: &Model) -> Vec<(String, Vec<f64>)> {
-    let of = |entry: &xt_core::Entry| {
-        let leaf = entry.param.leaf();
-        let grad = array_values(&leaf.grad().unwrap()?);
-        leaf.set_grad(None).unwrap();
-        Some((entry.name.clone(), grad))
-    };
-    model.entries().iter().filter_map(of).collect()
-}
+use xt_core::Tensor;
 
 /// The sum of squares of what `forward` gives, and all gradients of it.
 fn run(spec: &Json, tensors: &[Tensor], named: &Json) -> (f64, Vec<(String, Vec<f64>)>) {

@@ -124,6 +124,19 @@ pub fn parameter(model: &Model, name: &str) -> Vec<f64> {
     array_values(&model.entry(name).unwrap().param.values().unwrap())
 }
 
+/// The gradients of all parameters by name, after which there are none.
+pub fn taken_gradients(model: &Model) -> Vec<(String, Vec<f64>)> {
+    let entries = model.entries().iter();
+    entries
+        .filter_map(|entry| {
+            let leaf = entry.param.leaf();
+            let grad = array_values(&leaf.grad().unwrap()?);
+            leaf.set_grad(None).unwrap();
+            Some((entry.name.clone(), grad))
+        })
+        .collect()
+}
+
 pub fn set(model: &Model, name: &str, values: &[f64]) {
     let leaf = model.entry(name).unwrap().param.leaf().clone();
     let dims = leaf.shape().to_vec();

@@ -2,7 +2,7 @@
 
 use crate::common::{
     array_values, autoregressive, build, close, forward, forward_with, gpt, ids, layers, normal,
-    tensor, transformer, values, with,
+    taken_gradients, tensor, transformer, values, with,
 };
 use serde_json::{json, Value as Json};
 use xt_autograd::ops;
@@ -42,19 +42,6 @@ fn part(x: &Tensor, [row, at, length]: [usize; 3]) -> Tensor {
 fn packed(model: &Model, x: &Tensor) -> Tensor {
     let tensors = [x.clone(), segment_ids()];
     tensor(forward_with(model, &tensors, json!({ "segment_ids": { "$tensor": 1 } })).unwrap())
-}
-
-/// The gradients of all parameters, after which there are none.
-fn taken_gradients(model: &Model) -> Vec<(String, Vec<f64>)> {
-    let entries = model.entries().iter();
-    entries
-        .filter_map(|entry| {
-            let leaf = entry.param.leaf();
-            let grad = array_values(&leaf.grad().unwrap()?);
-            leaf.set_grad(None).unwrap();
-            Some((entry.name.clone(), grad))
-        })
-        .collect()
 }
 
 /// Adds the gradients of the sum of squares of `y`.
