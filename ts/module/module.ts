@@ -24,6 +24,7 @@ import {
   distinct,
   type Entry,
   type EntrySource,
+  modulesBelow,
   prefixed,
   type StateDict,
 } from './entries.js'
@@ -50,7 +51,18 @@ import {
   type LoadResult,
   type LoadStateOptions,
 } from './state.js'
-import { ASSIGN, ENTRIES, FORGET, isModule, METADATA, type Quantization } from './submodule.js'
+import {
+  ASSIGN,
+  CHANGE_LORA,
+  ENTRIES,
+  FORGET,
+  isModule,
+  LORA_LAYERS,
+  type LoraChange,
+  type LoraLayers,
+  METADATA,
+  type Quantization,
+} from './submodule.js'
 import { renderTree } from './tree.js'
 
 /** Options of {@link Module.loadWeights}. */
@@ -501,6 +513,29 @@ export abstract class Module<Options = unknown> {
         const value = state.get(name)
         if (isModule(part)) part[ASSIGN](below(state, `${name}.`))
         else if (value) assignParameter(part, value)
+      }
+    })
+  }
+
+  /** @internal */
+  [LORA_LAYERS](): LoraLayers[] {
+    const within = (name: string) => (layer: string) => (layer === '' ? name : `${name}.${layer}`)
+    const named = ([name, part]: Part) =>
+      isModule(part)
+        ? part[LORA_LAYERS]().map((layers) => ({
+            ...layers,
+            modules: layers.modules.map(within(name)),
+          }))
+        : []
+    return walk(this, (parts) => parts.flatMap(named))
+  }
+
+  /** @internal The names are those of linear layers. */
+  [CHANGE_LORA](change: LoraChange): void {
+    walk(this, (parts) => {
+      for (const [name, part] of parts) {
+        const modules = modulesBelow(change.modules, name)
+        if (isModule(part) && modules.length > 0) part[CHANGE_LORA]({ ...change, modules })
       }
     })
   }

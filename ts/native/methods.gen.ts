@@ -70,6 +70,18 @@ export interface NativeModule {
    * are loaded.
    */
   quantize(format: string): void
+  /**
+   * Adds low-rank updates to linear layers. `layers` is JSON `{ modules: string[], r, scale }`,
+   * with the names of the layers, the rank and the factor.
+   */
+  addLora(layers: string, context: ContextJson): void
+  /**
+   * Adds the low-rank updates of these layers, a JSON array of names, to their weights, and removes
+   * them.
+   */
+  mergeLora(modules: string): void
+  /** Removes the low-rank updates of these layers, a JSON array of names. */
+  removeLora(modules: string): void
   /** The format of the quantized weights; null if there are none. */
   quantization(): string | null
   /**

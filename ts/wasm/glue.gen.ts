@@ -30,6 +30,9 @@ export interface MethodsGlue {
   model_train(model: Handle, on: boolean): void
   model_to(model: Handle, device: string): void
   model_quantize(model: Handle, format: string): void
+  model_add_lora(model: Handle, layers: string, context: string): void
+  model_merge_lora(model: Handle, modules: string): void
+  model_remove_lora(model: Handle, modules: string): void
   model_quantization(model: Handle): string | undefined
   model_load_state(model: Handle, names: string, tensors: Uint32Array, strict: boolean): string
   model_call(

@@ -108,6 +108,8 @@ export interface Operations {
     result: null,
   ]
   ema: [params: { object: Id; model: Id; options: Wire }, result: null]
+  /** `source`: of the file that it is in, where it is no new one. */
+  lora: [params: { object: Id; model: Id; options: Wire; source?: unknown }, result: null]
   load: [params: { object: Id; source: unknown; options: Wire }, result: WireModel]
   /**
    * A method of a model or an optimizer. `unawaited`: nobody looks at its error, the next call on

@@ -14,6 +14,7 @@ mod error;
 pub mod generation;
 mod ids;
 pub mod layers;
+mod lora;
 mod mask;
 mod memory;
 pub mod models;

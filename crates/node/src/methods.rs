@@ -248,6 +248,30 @@ impl NativeModule {
         report(env, now(|| declared::model::quantize(&object, &format)))
     }
 
+    /// Adds low-rank updates to linear layers. `layers` is JSON `{ modules: string[], r, scale }`,
+    /// with the names of the layers, the rank and the factor.
+    #[napi]
+    pub fn add_lora(&self, env: Env, layers: String, context: String) -> napi::Result<()> {
+        let object = self.get()?;
+        let context = now(|| Context::parse(&context))?;
+        report(env, now(|| declared::model::add_lora(&object, &layers, &context)))
+    }
+
+    /// Adds the low-rank updates of these layers, a JSON array of names, to their weights, and
+    /// removes them.
+    #[napi]
+    pub fn merge_lora(&self, env: Env, modules: String) -> napi::Result<()> {
+        let object = self.get()?;
+        report(env, now(|| declared::model::merge_lora(&object, &modules)))
+    }
+
+    /// Removes the low-rank updates of these layers, a JSON array of names.
+    #[napi]
+    pub fn remove_lora(&self, env: Env, modules: String) -> napi::Result<()> {
+        let object = self.get()?;
+        report(env, now(|| declared::model::remove_lora(&object, &modules)))
+    }
+
     /// The format of the quantized weights; null if there are none.
     #[napi]
     pub fn quantization(&self) -> napi::Result<Option<String>> {

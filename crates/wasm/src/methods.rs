@@ -165,6 +165,30 @@ pub fn model_quantize(object: Handle, format: String) -> Thrown<()> {
     now(|| declared::model::quantize(&object, &format))
 }
 
+/// Adds low-rank updates to linear layers. `layers` is JSON `{ modules: string[], r, scale }`, with
+/// the names of the layers, the rank and the factor.
+#[wasm_bindgen]
+pub fn model_add_lora(object: Handle, layers: String, context: &str) -> Thrown<()> {
+    let object = MODELS.get(object)?;
+    let context = now(|| Context::parse(context))?;
+    now(|| declared::model::add_lora(&object, &layers, &context))
+}
+
+/// Adds the low-rank updates of these layers, a JSON array of names, to their weights, and removes
+/// them.
+#[wasm_bindgen]
+pub fn model_merge_lora(object: Handle, modules: String) -> Thrown<()> {
+    let object = MODELS.get(object)?;
+    now(|| declared::model::merge_lora(&object, &modules))
+}
+
+/// Removes the low-rank updates of these layers, a JSON array of names.
+#[wasm_bindgen]
+pub fn model_remove_lora(object: Handle, modules: String) -> Thrown<()> {
+    let object = MODELS.get(object)?;
+    now(|| declared::model::remove_lora(&object, &modules))
+}
+
 /// The format of the quantized weights; null if there are none.
 #[wasm_bindgen]
 pub fn model_quantization(object: Handle) -> Thrown<Option<String>> {

@@ -43,6 +43,23 @@ pub fn quantize(model: &Model, format: &str) -> Result<()> {
     model.quantize(parse_format(format)?)
 }
 
+/// Adds low-rank updates to linear layers. `layers` is JSON `{ modules: string[], r, scale }`, with
+/// the names of the layers, the rank and the factor.
+pub fn add_lora(model: &Model, layers: &str, context: &Context) -> Result<()> {
+    model.add_lora(&parse(layers)?, &context.rng())
+}
+
+/// Adds the low-rank updates of these layers, a JSON array of names, to their weights, and removes
+/// them.
+pub fn merge_lora(model: &Model, modules: &str) -> Result<()> {
+    model.merge_lora(&parse::<Vec<String>>(modules)?)
+}
+
+/// Removes the low-rank updates of these layers, a JSON array of names.
+pub fn remove_lora(model: &Model, modules: &str) -> Result<()> {
+    model.remove_lora(&parse::<Vec<String>>(modules)?)
+}
+
 /// The format of the quantized weights; null if there are none.
 pub fn quantization(model: &Model) -> Option<String> {
     model.quantization().map(|format| format.name().into())
