@@ -3,7 +3,7 @@ import { checkOptions, describeValue } from '../checks.js'
 import { type CallControl, checkSignal } from '../control.js'
 import { guarded } from '../errors.js'
 import { type Entry, type EntrySource, OwnEntry, type StateDict } from '../module/entries.js'
-import { Module } from '../module/module.js'
+import { Module, underName } from '../module/module.js'
 import {
   addChild,
   CHILDREN,
@@ -25,6 +25,8 @@ import {
   type LoraLayers,
   METADATA,
   type Quantization,
+  RECORD,
+  RECORDED,
 } from '../module/submodule.js'
 import { renderTree } from '../module/tree.js'
 import { jsonOf } from '../native/json.js'
@@ -96,6 +98,8 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
   #entries: Entry[] | null = null
   /** The version of the structure that both are of. */
   #structure = 0
+  /** Whether calls record the sizes of the outputs of layers. */
+  #recording = false
   /** How it ended, in words; null while it lives. */
   #ended: string | null = null
   #released = false
@@ -324,6 +328,21 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
   }
 
   /** @internal */
+  override [RECORD](on: boolean): void {
+    this[SELF].#recording = on
+    for (const inner of this[SELF].#inner.values()) inner[RECORD](on)
+  }
+
+  /** @internal */
+  override async [RECORDED](): Promise<Record<string, number>> {
+    requireLive(this)
+    const start = () => this[SELF].#native.takeActivationNorms()
+    const inner = [...this[SELF].#inner].map(([name, model]) => underName(name, model[RECORDED]()))
+    const own = await heavy({ reads: this[SELF].#gates, writes: NO_GATES, start })
+    return Object.assign(Object.fromEntries(JSON.parse(own)), ...(await Promise.all(inner)))
+  }
+
+  /** @internal */
   override [CHANGE_LORA]({ modules, to }: LoraChange): void {
     const native = this[SELF].#native
     guarded(() => {
@@ -403,7 +422,7 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
     const noGradScope = noGradScopeOf(handles, method === 'forward' ? this[SELF].#gates : NO_GATES)
     return {
       encoded,
-      context: nextContext(noGradScope === null),
+      context: nextContext(noGradScope === null, this[SELF].#recording),
       noGradScope,
       reads: mergeGates([this[SELF].#gates, ...handles.map((handle) => handle.valueGates())]),
       graph: mergeGates([this[SELF].#gates, ...handles.map((handle) => handle.gates)]),
@@ -456,7 +475,7 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
     const graph = mergeGates([this[SELF].#gates, ...tensors.map((handle) => handle.gates)])
     const reads = mergeGates([this[SELF].#gates, ...tensors.map((handle) => handle.valueGates())])
     const noGradScope = noGradScopeOf(tensors, method === 'forward' ? this[SELF].#gates : NO_GATES)
-    const context = nextContext(noGradScope === null)
+    const context = nextContext(noGradScope === null, this[SELF].#recording)
     const natives = tensors.map((handle) => handle.use())
     return scheduleSync(`${method}Sync()`, reads, NO_GATES, () =>
       decode(

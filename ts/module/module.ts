@@ -62,6 +62,8 @@ import {
   type LoraLayers,
   METADATA,
   type Quantization,
+  RECORD,
+  RECORDED,
 } from './submodule.js'
 import { renderTree } from './tree.js'
 
@@ -530,6 +532,21 @@ export abstract class Module<Options = unknown> {
     return walk(this, (parts) => parts.flatMap(named))
   }
 
+  /** @internal */
+  [RECORD](on: boolean): void {
+    walk(this, (parts) => {
+      for (const [, part] of parts) if (isModule(part)) part[RECORD](on)
+    })
+  }
+
+  /** @internal */
+  async [RECORDED](): Promise<Record<string, number>> {
+    const norms = walk(this, (parts) =>
+      parts.map(async ([name, part]) => (isModule(part) ? underName(name, part[RECORDED]()) : {})),
+    )
+    return Object.assign({}, ...(await Promise.all(norms)))
+  }
+
   /** @internal The names are those of linear layers. */
   [CHANGE_LORA](change: LoraChange): void {
     walk(this, (parts) => {
@@ -540,6 +557,10 @@ export abstract class Module<Options = unknown> {
     })
   }
 }
+
+/** Norms of a model within, by the names that the model around it has for the layers. */
+export const underName = async (name: string, norms: Promise<Record<string, number>>) =>
+  Object.fromEntries(Object.entries(await norms).map(([layer, norm]) => [`${name}.${layer}`, norm]))
 
 /** Runs `fn` with the children and own parameters of `module`, by dotted name. */
 function walk<T>(module: Module, fn: (parts: Part[]) => T): T {

@@ -16,6 +16,10 @@ export const METADATA: unique symbol = Symbol('x-transformers.metadata')
 export const LORA_LAYERS: unique symbol = Symbol('x-transformers.loraLayers')
 /** Adds low-rank updates, merges or removes them. */
 export const CHANGE_LORA: unique symbol = Symbol('x-transformers.changeLora')
+/** Begins or ends that calls record the sizes of the outputs of layers. */
+export const RECORD: unique symbol = Symbol('x-transformers.record')
+/** What was recorded since the last time, by the names of the layers. */
+export const RECORDED: unique symbol = Symbol('x-transformers.recorded')
 export const FORGET: unique symbol = Symbol('x-transformers.forget')
 
 /** Linear layers whose low-rank updates `scale * B A` have one rank and one factor. */
@@ -46,6 +50,8 @@ export interface Submodule {
   [ASSIGN](state: StateDict): void
   [LORA_LAYERS](): LoraLayers[]
   [CHANGE_LORA](change: LoraChange): void
+  [RECORD](on: boolean): void
+  [RECORDED](): Promise<Record<string, number>>
 }
 
 /** By what every model has: the class is not imported here. */

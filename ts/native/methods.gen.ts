@@ -107,6 +107,12 @@ export interface NativeModule {
     context: ContextJson,
   ): NativeResult
   /**
+   * JSON `[name, norm][]`: the root mean square of the output of each layer in the calls whose
+   * context has asked for it, since the last time.
+   */
+  takeActivationNorms(): Promise<string>
+  takeActivationNormsSync(): string
+  /**
    * Starts a generation of which the caller takes the steps; `method` is `generate` or `stream`,
    * `args` and `tensors` are its arguments.
    */

@@ -5,6 +5,7 @@
  */
 import '../symbols.js'
 
+export { activationNorms } from './activation-norms.js'
 export type {
   BatchLike,
   RepeatableData,

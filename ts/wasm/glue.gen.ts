@@ -42,6 +42,7 @@ export interface MethodsGlue {
     tensors: Uint32Array,
     context: string,
   ): Reply
+  model_take_activation_norms(model: Handle): string
   model_generation(
     model: Handle,
     method: string,

@@ -157,6 +157,14 @@ export class WasmModule extends Owned implements NativeModule {
     return result(this.instance, (glue) => glue.model_call(this.handle, method, args, handles(tensors), context))
   }
 
+  takeActivationNorms(): Promise<string> {
+    return defer([this], () => this.takeActivationNormsSync())
+  }
+
+  takeActivationNormsSync(): string {
+    return this.instance.run((glue) => glue.model_take_activation_norms(this.handle))
+  }
+
   generation(
     method: string,
     args: string,

@@ -90,6 +90,8 @@ export interface WireRunStep extends WireStep {
   place: RunPlace
   /** Whether the norms of gradients are wanted for each layer. */
   grad_norms: boolean
+  /** Whether the norms of the outputs of layers are wanted. */
+  activation_norms: boolean
 }
 
 /** Learning rates by the class of the optimizer. */

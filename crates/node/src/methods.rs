@@ -344,6 +344,23 @@ impl NativeModule {
         .map(NativeResult::from)
     }
 
+    /// JSON `[name, norm][]`: the root mean square of the output of each layer in the calls whose
+    /// context has asked for it, since the last time.
+    #[napi(ts_return_type = "Promise<string>")]
+    pub fn take_activation_norms(&self) -> napi::Result<Work<String, String>> {
+        let object = self.get()?;
+        let run = move |_: &AbortFlag| declared::model::take_activation_norms(&object);
+        Ok(in_background(AbortFlag::default(), run, |x| x))
+    }
+
+    /// JSON `[name, norm][]`: the root mean square of the output of each layer in the calls whose
+    /// context has asked for it, since the last time.
+    #[napi]
+    pub fn take_activation_norms_sync(&self, env: Env) -> napi::Result<String> {
+        let object = self.get()?;
+        report(env, now_shared(|| declared::model::take_activation_norms(&object)))
+    }
+
     /// Starts a generation of which the caller takes the steps; `method` is `generate` or `stream`,
     /// `args` and `tensors` are its arguments.
     #[napi]

@@ -229,6 +229,14 @@ pub fn model_call(
     .map(reply)
 }
 
+/// JSON `[name, norm][]`: the root mean square of the output of each layer in the calls whose
+/// context has asked for it, since the last time.
+#[wasm_bindgen]
+pub fn model_take_activation_norms(object: Handle) -> Thrown<String> {
+    let object = MODELS.get(object)?;
+    now(|| declared::model::take_activation_norms(&object))
+}
+
 /// Starts a generation of which the caller takes the steps; `method` is `generate` or `stream`,
 /// `args` and `tensors` are its arguments.
 #[wasm_bindgen]

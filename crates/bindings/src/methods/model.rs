@@ -89,10 +89,20 @@ pub fn call(
     let rng = context.rng();
     let aborted = || abort.is_set();
     let args = Args::new(format!("{}.{method}", model.class()), parse(args)?, tensors)?;
-    let value = with_grad(context.grad, || model.call(method, &args, &Ctx::new(&rng, &aborted)))?;
+    let ctx = Ctx::new(&rng, &aborted);
+    let value = with_grad(context.grad, || match context.activations {
+        true => model.call_recorded(method, &args, &ctx),
+        false => model.call(method, &args, &ctx),
+    })?;
     let mut tensors = Vec::new();
     let json = value.into_json(&mut tensors);
     Ok(Reply { json: json.to_string(), tensors })
+}
+
+/// JSON `[name, norm][]`: the root mean square of the output of each layer in the calls whose
+/// context has asked for it, since the last time.
+pub fn take_activation_norms(model: &Model) -> Heavy<String> {
+    Ok(json!(model.take_activation_norms()?).to_string())
 }
 
 /// Starts a generation of which the caller takes the steps; `method` is `generate` or `stream`,

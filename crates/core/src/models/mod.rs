@@ -1,5 +1,6 @@
 //! The public model classes, and [`Model`], which wraps any of them.
 
+mod activations;
 mod autoregressive;
 mod build;
 mod call;

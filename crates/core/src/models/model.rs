@@ -3,7 +3,7 @@
 use crate::generation::{Caching, Generation};
 use crate::memory::BytesByDevice;
 use crate::params::with_low_rank;
-use crate::{Args, Array, Ctx, Device, Entry, EntryKind, Error, Leaf, Result, Value};
+use crate::{Activations, Args, Array, Ctx, Device, Entry, EntryKind, Error, Leaf, Result, Value};
 use serde_json::{json, Value as Json};
 use std::any::Any;
 use std::collections::{HashMap, HashSet};
@@ -21,6 +21,8 @@ pub struct Model {
     pub(super) body: Box<dyn Class>,
     /// The models that were passed to the constructor, by option name.
     pub(super) children: Vec<(String, Arc<Model>)>,
+    /// What calls have recorded of the outputs of layers.
+    pub(super) activations: Activations,
 }
 
 /// The differences between a loaded state dict and the model.
