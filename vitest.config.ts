@@ -27,10 +27,11 @@ const sources = (entry: string, native: string, files: string, worker: string) =
 
 /** The files of test/api that run on a GPU too; all that can with XT_CUDA_TESTS=all. */
 const ON_CUDA = [
-  ...['classes', 'concurrency', 'decoding', 'dispose', 'ema', 'empty', 'encoder-decoder'],
-  ...['generation', 'gradients', 'label-smoothing', 'memory', 'module', 'modules', 'muon'],
-  ...['numbers', 'operations', 'optimizers', 'packed', 'random', 'saved', 'tensor'],
-  ...['torch-optimizers', 'train-step', 'trainer', 'trainer-observed', 'weights'],
+  ...['classes', 'clipping', 'concurrency', 'decoding', 'dispose', 'ema', 'empty'],
+  ...['encoder-decoder', 'generation', 'gradients', 'label-smoothing', 'learning-rates'],
+  ...['memory', 'module', 'modules', 'muon', 'numbers', 'operations', 'optimizer-state'],
+  ...['optimizers', 'packed', 'random', 'saved', 'tensor', 'torch-optimizers', 'train-step'],
+  ...['trainer', 'trainer-checkpoints', 'trainer-loader', 'trainer-observed', 'weights'],
 ]
 const MORE_ON_CUDA = [
   ...['arguments', 'cached-generation', 'cached-streams', 'callbacks', 'checkpoint', 'clone'],
