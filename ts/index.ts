@@ -82,28 +82,4 @@ export type {
   TopkOptions,
 } from './tensor/reductions.js'
 export { type BackwardOptions, Tensor } from './tensor/tensor.js'
-export { clipGradNorm, clipGradNormSync, clipGradValue, clipGradValueSync } from './train/clip.js'
-export { EMA, type EMAState } from './train/ema.js'
-export type { EMAOptions } from './train/ema-options.js'
-export type { ParamGroup } from './train/groups.js'
-export type { StateReadOptions } from './train/optimizer.js'
-export { Adafactor, Adam, AdamW, Lion, Muon, SGD } from './train/optimizers.js'
-export type {
-  OptimizerState,
-  ParameterState,
-  PyTorchState,
-  SavedGroup,
-  StateFormat,
-  StateSaveOptions,
-} from './train/saved-state.js'
-export {
-  constant,
-  cosineWarmup,
-  inverseSqrt,
-  linearDecay,
-  linearWarmup,
-  type Schedule,
-  warmupStableDecay,
-} from './train/schedules.js'
-export { type Objective, type TrainStepOptions, trainStep } from './train/step.js'
-export type { StepResult } from './train/step-options.js'
+export * from './train/loop.js'
