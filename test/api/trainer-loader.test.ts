@@ -1,11 +1,21 @@
 // A run on a DataLoader, which notes how far it is.
 import { describe, expect, it } from 'vitest'
 import { manualSeed } from 'x-transformers'
-import { DataLoader, TokenArray, windows } from 'x-transformers/data'
+import { DataLoader, mapped, TokenArray, windows } from 'x-transformers/data'
 import { type StepEvent, type TrainEvent, Trainer, type TrainerOptions } from 'x-transformers/train'
 import { newFolder } from './folder.js'
 import { bytesInUse, collect, smallModel, VOCABULARY } from './helpers.js'
-import { adam, epoch, errorOf, eventsOf, lossesOf, stepsOf, twins, weights } from './runs.js'
+import {
+  adam,
+  epoch,
+  errorOf,
+  eventsOf,
+  lossesOf,
+  stepsOf,
+  twins,
+  weights,
+  wholeAndResumed,
+} from './runs.js'
 
 describe('a DataLoader', () => {
   const tokens = new TokenArray(Array.from({ length: 200 }, (_, i) => (i * i + 3 * i) % VOCABULARY))
@@ -43,6 +53,26 @@ describe('a DataLoader', () => {
       expect(told(events)).toEqual(told(stepsOf(whole.events)))
       expect(weights(second.model)).toEqual(weights(whole.model))
     }
+  })
+
+  it('goes on with the same random examples', async () => {
+    // a fifth of the ids is another one, in each epoch others
+    const noisy = mapped(windows(tokens, { length: 8 }), (row, _, random) =>
+      Array.from(row, (id) => (random() < 0.2 ? Math.floor(random() * VOCABULARY) : Number(id))),
+    )
+    const data = (seed: number) =>
+      new DataLoader(noisy, { ...{ batch_size: 4, shuffle: true, seed, prefetch: 2 } })
+    const { whole, stopped, resumed, twin, second } = await wholeAndResumed(
+      (model, folder, more) => ({
+        ...{ data: data('resume' in more ? 99 : 3), optimizer: adam(model), steps: 15 },
+        checkpoint: { folder, every: 4 },
+        ...more,
+      }),
+      {},
+      8,
+    )
+    expect([...lossesOf(stopped), ...lossesOf(resumed)]).toEqual(lossesOf(whole))
+    expect(weights(second)).toEqual(weights(twin))
   })
 
   it('ends after its epochs, and its batches are freed', async () => {
