@@ -30,16 +30,17 @@ const ON_CUDA = [
   ...[
     'activation-norms',
     'classes',
+    'clipping',
     'concurrency',
     'decoding',
     'dispose',
     'ema',
     'empty',
-    'encoder-decoder',
   ],
-  ...['generation', 'gradients', 'label-smoothing', 'lora', 'memory', 'module', 'modules', 'muon'],
-  ...['numbers', 'operations', 'optimizers', 'packed', 'random', 'saved', 'tensor'],
-  ...['torch-optimizers', 'train-step', 'trainer', 'trainer-observed', 'weights'],
+  ...['encoder-decoder', 'generation', 'gradients', 'label-smoothing', 'learning-rates'],
+  ...['lora', 'memory', 'module', 'modules', 'muon', 'numbers', 'operations', 'optimizer-state'],
+  ...['optimizers', 'packed', 'random', 'saved', 'tensor', 'torch-optimizers', 'train-step'],
+  ...['trainer', 'trainer-checkpoints', 'trainer-loader', 'trainer-observed', 'weights'],
 ]
 const MORE_ON_CUDA = [
   ...['arguments', 'cached-generation', 'cached-streams', 'callbacks', 'checkpoint', 'clone'],

@@ -22,8 +22,9 @@ export * from './models/index.js'
 export { type LoadOptions, load, loadSync } from './models/load.js'
 export type * from './models/options.gen.js'
 export type { StateDict } from './module/entries.js'
+export type { LoadWeightsOptions } from './module/loading.js'
 export type { MuonGroup } from './module/matrices.js'
-export { type LoadWeightsOptions, Module } from './module/module.js'
+export { Module } from './module/module.js'
 export type { NamePattern } from './module/patterns.js'
 export type { LoadResult, LoadStateOptions, Mismatch } from './module/state.js'
 export type { Quantization } from './module/submodule.js'
@@ -81,30 +82,4 @@ export type {
   TopkOptions,
 } from './tensor/reductions.js'
 export { type BackwardOptions, Tensor } from './tensor/tensor.js'
-export { clipGradNorm, clipGradNormSync, clipGradValue, clipGradValueSync } from './train/clip.js'
-export { EMA, type EMAState } from './train/ema.js'
-export type { EMAOptions } from './train/ema-options.js'
-export type { ParamGroup } from './train/groups.js'
-export { LoRA, type LoRALoadOptions } from './train/lora.js'
-export type { LoRAOptions } from './train/lora-options.js'
-export type { StateReadOptions } from './train/optimizer.js'
-export { Adafactor, Adam, AdamW, Lion, Muon, SGD } from './train/optimizers.js'
-export type {
-  OptimizerState,
-  ParameterState,
-  PyTorchState,
-  SavedGroup,
-  StateFormat,
-  StateSaveOptions,
-} from './train/saved-state.js'
-export {
-  constant,
-  cosineWarmup,
-  inverseSqrt,
-  linearDecay,
-  linearWarmup,
-  type Schedule,
-  warmupStableDecay,
-} from './train/schedules.js'
-export { type Objective, type TrainStepOptions, trainStep } from './train/step.js'
-export type { StepResult } from './train/step-options.js'
+export * from './train/loop.js'

@@ -1,6 +1,13 @@
 import { describe, expect, it } from 'vitest'
-import { Encoder, ViTransformerWrapper, XTransformersError } from 'x-transformers'
-import { collateImages, DataLoader, fromPixels, type ImageExample } from 'x-transformers/data'
+import { Encoder, SGD, trainStep, ViTransformerWrapper, XTransformersError } from 'x-transformers'
+import {
+  collateImages,
+  DataLoader,
+  fromPixels,
+  type ImageBatch,
+  type ImageExample,
+} from 'x-transformers/data'
+import { Trainer } from 'x-transformers/train'
 import { expectClose, flat, numbers } from './helpers.js'
 
 function refused(run: () => unknown, message: RegExp): void {
@@ -61,6 +68,39 @@ describe('collateImages', () => {
       expect(numbers(images).slice(47, 49)).toEqual([2, 4])
       expect((await vit.forward(images)).shape).toEqual([2, 5])
     }
+  })
+
+  it('makes a batch that a Trainer takes, who frees it', async () => {
+    const model = () =>
+      new ViTransformerWrapper({
+        ...{ image_size: 4, patch_size: 2, num_classes: 5 },
+        attn_layers: new Encoder({ dim: 8, depth: 1, heads: 1 }),
+      })
+    const [vit, twin] = [model(), model()]
+    twin.loadStateDict(vit.stateDict())
+    const [optimizer, own] = [vit, twin].map((of) => new SGD(of.parameters(), { lr: 0.1 }))
+    const examples = [example(2), example(4), example(1)]
+    const made: ImageBatch[] = []
+    const collate_fn = (some: ImageExample[]) => {
+      const batch = collateImages(some)
+      made.push(batch)
+      return batch
+    }
+    const data = new DataLoader(examples, { batch_size: 2, collate_fn })
+    const losses: number[] = []
+    const objective = 'cross_entropy'
+    const run = new Trainer(vit, { data, optimizer: optimizer as SGD, objective, epochs: 1 })
+    for await (const event of run) if (event.type === 'step') losses.push(event.loss)
+    for (const some of [examples.slice(0, 2), examples.slice(2)]) {
+      const { images, labels } = collateImages(some)
+      const step = { objective: { cross_entropy: [labels] } }
+      const { loss } = await trainStep(twin, own as SGD, [[images]], step)
+      expect(losses.shift()).toBe(loss)
+    }
+    expect(losses).toEqual([])
+    expect(made).toHaveLength(2)
+    for (const { images, labels } of made)
+      for (const freed of [images, labels]) expect(() => freed.dataSync()).toThrow(/disposed/)
   })
 
   it('refuses images of other shapes', () => {

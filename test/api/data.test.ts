@@ -7,6 +7,7 @@ import {
   mapped,
   randomSplit,
   subset,
+  type Turn,
 } from 'x-transformers/data'
 import { expectError } from './bytes.js'
 
@@ -65,6 +66,22 @@ describe('a dataset', () => {
     const later = mapped({ length: 1, get: async () => 7 }, async (x) => `${x}`)
     expect(await later.get(0)).toBe('7')
     refused(() => mapped([1], 5 as never), /transform must be a function/)
+  })
+
+  it('tells what it is made of whose turn it is, and refuses what is no turn', () => {
+    const turns: unknown[] = []
+    const own = { length: 9, get: (i: number, turn?: Turn) => turns.push([i, turn]) }
+    const few = subset(own, [4])
+    const [one] = randomSplit(few, [1], { seed: 1 }) as [Dataset<number>]
+    one.get(0, { epoch: 2, seed: 3 })
+    one.get(0)
+    expect(turns).toEqual([
+      [4, { epoch: 2, seed: 3 }],
+      [4, { epoch: 0, seed: 0 }],
+    ])
+    refused(() => few.get(0, 5 as never), /the turn must be an object \{ epoch, seed \}/)
+    refused(() => few.get(0, { epoch: -1, seed: 0 }), /epoch must be a whole number from 0/)
+    refused(() => few.get(0, { epoch: 0, seed: 0.5 }), /seed must be a whole number from 0/)
   })
 })
 

@@ -4,28 +4,20 @@ import {
   load,
   loadTensors,
   Module,
-  manualSeed,
   noGrad,
   randn,
-  SGD,
   type Tensor,
   TransformerWrapper,
 } from 'x-transformers'
-import {
-  type DoneEvent,
-  type EvaluationEvent,
-  type TrainEvent,
-  Trainer,
-  trainStep,
-} from 'x-transformers/train'
+import { type DoneEvent, type EvaluationEvent, Trainer, trainStep } from 'x-transformers/train'
 import { expectError, FakeFile } from './bytes.js'
 import { newFolder } from './folder.js'
 import { expectClose, ids, numbers, smallModel } from './helpers.js'
+import { epoch, eventsOf, sgd as sgdAt, twins, weights, wholeAndResumed } from './runs.js'
 import { encoder } from './zoo.js'
 
-const weights = (model: Module) => [...model.stateDict().values()].flatMap(numbers)
 const averages = (ema: EMA) => [...ema.stateDict().weights.values()].flatMap(numbers)
-const sgd = (model: Module) => new SGD(model.parameters(), { lr: 0.5 })
+const sgd = (model: Module) => sgdAt(model, 0.5)
 
 /** Weights after each of some steps, and the averages that `decay` gives. */
 async function expected(
@@ -177,22 +169,15 @@ describe('an EMA', () => {
 })
 
 describe('a run with averages', () => {
-  const epoch = (): [Tensor][] => [6, 9, 7, 5].map((length) => [ids(2, length)])
   const settings = (model: Module, folder: string, more: object = {}) => ({
     ...{ data: epoch(), optimizer: sgd(model), steps: 9, ema: { decay: 0.8, warmup: true } },
     eval: { data: epoch().slice(0, 2), every: 3 },
     checkpoint: { folder, every: 4 },
     ...more,
   })
-  const eventsOf = async (trainer: Trainer) => {
-    const events: TrainEvent[] = []
-    for await (const event of trainer) events.push(event)
-    return events
-  }
 
   it('is evaluated with them, and leaves the weights alone', async () => {
-    const [model, twin] = [smallModel(), smallModel()]
-    twin.loadStateDict(model.stateDict())
+    const [model, twin] = twins()
     const data = epoch()
     const [batch] = data as [[Tensor]]
     const trainer = new Trainer(model, {
@@ -219,20 +204,11 @@ describe('a run with averages', () => {
   })
 
   it('goes on as if it had not been stopped, and leaves a model with them', async () => {
-    const layers = { attn_dropout: 0.2 }
-    const [model, twin] = [smallModel(layers), smallModel(layers)]
-    twin.loadStateDict(model.stateDict())
-    manualSeed(1)
-    const whole = await eventsOf(new Trainer(twin, settings(twin, await newFolder())))
-    manualSeed(1)
-    const folder = await newFolder()
-    const controller = new AbortController()
-    const first = settings(model, folder, { signal: controller.signal })
-    for await (const event of new Trainer(model, first))
-      if (event.type === 'step' && event.step === 5) controller.abort()
-    manualSeed(77)
-    const second = smallModel(layers)
-    const resumed = await eventsOf(new Trainer(second, settings(second, folder, { resume: true })))
+    const { whole, resumed, twin, second } = await wholeAndResumed(
+      settings,
+      { attn_dropout: 0.2 },
+      5,
+    )
     const [a, b] = [whole.at(-1), resumed.at(-1)] as [DoneEvent, DoneEvent]
     expect([b.eval_loss, b.best, b.loss]).toEqual([a.eval_loss, a.best, a.loss])
     expect(weights(second)).toEqual(weights(twin))

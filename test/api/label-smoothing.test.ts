@@ -2,7 +2,6 @@ import { describe, expect, it } from 'vitest'
 import {
   AutoregressiveWrapper,
   crossEntropy,
-  type Module,
   noGrad,
   SGD,
   type Tensor,
@@ -11,6 +10,7 @@ import {
 } from 'x-transformers'
 import { type EvaluationEvent, type TrainEvent, Trainer } from 'x-transformers/train'
 import { expectClose, ids, numbers, smallModel, smallNet } from './helpers.js'
+import { weights } from './runs.js'
 import { xTransformer } from './zoo.js'
 
 // what PyTorch 2.15 has for cross_entropy(x, [3, -100, 1], label_smoothing=s), in f64
@@ -39,8 +39,6 @@ const RECORDED = [
     last: [0.094981614, 0.094981614, -0.11404776, -0.075915467],
   },
 ]
-
-const weights = (model: Module) => [...model.stateDict().values()].flatMap(numbers)
 
 describe('label smoothing', () => {
   it.each(RECORDED)(

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import {
+  AdamW,
   cosineWarmup,
   Embedding,
   Linear,
@@ -11,12 +12,11 @@ import {
   type Tensor,
   TransformerWrapper,
 } from 'x-transformers'
-import { type DoneEvent, decayGroups, type TrainEvent, Trainer } from 'x-transformers/train'
-import { newFolder } from './folder.js'
+import { type DoneEvent, decayGroups, Trainer } from 'x-transformers/train'
 import { ids, numbers, smallModel } from './helpers.js'
+import { parameter } from './optimizer-steps.js'
+import { epoch, eventsOf, lossesOf, weights, wholeAndResumed } from './runs.js'
 import { continuous, encoder, vit, xTransformer } from './zoo.js'
-
-const weights = (model: Module) => [...model.stateDict().values()].flatMap(numbers)
 
 /** The names of the parameters of one group. */
 function namesOf(model: Module, group: 0 | 1): string[] {
@@ -100,8 +100,41 @@ describe('muonParameters', () => {
   })
 })
 
+describe('an optimizer', () => {
+  it('of the kind Muon steps matrices, and all else with AdamW', async () => {
+    const [model, twin] = [smallModel(), smallModel()]
+    twin.loadStateDict(model.stateDict())
+    const [matrices, others] = model.muonParameters()
+    const optimizer = new Muon([
+      { ...matrices, lr: 0.02, weight_decay: 0 },
+      { ...others, lr: 0.01, eps: 1e-8, weight_decay: 0.01 },
+    ])
+    const adamw = new AdamW(twin.parameters(), { lr: 0.01 })
+    for (const of of [model, twin]) await (await of.forward(ids(2, 9))).backward()
+    await optimizer.step()
+    await adamw.step()
+    const [got, want] = [model.namedParameters(), twin.namedParameters()]
+    for (const [name, parameter] of got) {
+      const same = String(numbers(parameter)) === String(numbers(want.get(name) as Tensor))
+      expect(same, name).toBe(!matrices.params.includes(parameter))
+    }
+    // singular values of an update are about 1, so its norm is about the root of the rank
+    expect(optimizer.toString()).toContain('"use_muon":false')
+  })
+
+  it('of the kind Muon refuses what is no matrix, and says what to do', async () => {
+    const model = smallModel()
+    expect(() => new Muon(model.parameters())).toThrow(/model\.muonParameters\(\)/)
+    expect(() => new Muon([parameter()])).toThrow(/shape \[3\]/)
+    const optimizer = new Muon([{ params: [parameter()], use_muon: false }])
+    Object.assign(optimizer.param_groups[0] as object, { use_muon: true })
+    await expect(optimizer.step()).rejects.toThrow(/model\.muonParameters\(\)/)
+    const wrong = { ns_coefficients: [1], ns_steps: 100, adjust_lr_fn: 'none', momentum: 1 }
+    expect(() => new Muon(model.muonParameters(), wrong as never)).toThrow(/adjust_lr_fn/)
+  })
+})
+
 describe('a run with Muon', () => {
-  const epoch = (): [Tensor][] => [6, 9, 7, 5].map((length) => [ids(2, length)])
   const optimizerOf = (model: Module) => {
     const [matrices, others] = model.muonParameters()
     return new Muon(
@@ -120,36 +153,16 @@ describe('a run with Muon', () => {
     checkpoint: { folder, every: 4 },
     ...more,
   })
-  const eventsOf = async (trainer: Trainer) => {
-    const events: TrainEvent[] = []
-    for await (const event of trainer) events.push(event)
-    return events
-  }
-  const lossesOf = (events: TrainEvent[]) =>
-    events.flatMap((event) => (event.type === 'step' ? event.loss : []))
 
   it('goes on as if it had not been stopped, and keeps the ratios of rates', async () => {
     const layers = { attn_dropout: 0.2 }
-    const [model, twin] = [smallModel(layers), smallModel(layers)]
-    twin.loadStateDict(model.stateDict())
-    manualSeed(1)
-    const whole = await eventsOf(new Trainer(twin, settings(twin, await newFolder())))
-
-    manualSeed(1)
-    const folder = await newFolder()
-    const controller = new AbortController()
-    const given = settings(model, folder, { signal: controller.signal })
-    const stopped: TrainEvent[] = []
-    for await (const event of new Trainer(model, given)) {
-      stopped.push(event)
-      if (event.type === 'step' && event.step === 5) controller.abort()
-    }
+    const { whole, stopped, resumed, twin, second, given } = await wholeAndResumed(
+      settings,
+      layers,
+      5,
+    )
     const rates = given.optimizer.param_groups.map(({ lr }) => lr)
     expect(rates[1]).toBeCloseTo((rates[0] as number) / 4, 12)
-
-    manualSeed(77)
-    const second = smallModel(layers)
-    const resumed = await eventsOf(new Trainer(second, settings(second, folder, { resume: true })))
     expect([...lossesOf(stopped), ...lossesOf(resumed)]).toEqual(lossesOf(whole))
     expect(weights(second)).toEqual(weights(twin))
     const { checkpoint } = resumed.at(-1) as DoneEvent

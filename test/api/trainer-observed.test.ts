@@ -6,30 +6,22 @@ import {
   type Logger,
   type RunInfo,
   type SampleEvent,
-  type StepEvent,
   type TrainEvent,
   Trainer,
   type TrainerOptions,
 } from 'x-transformers/train'
 import { newFolder } from './folder.js'
 import { ids, numbers, smallModel, smallNet } from './helpers.js'
-
-const epoch = (): [Tensor][] => [6, 9, 7, 5].map((length) => [ids(2, length)])
+import { adam, epoch, stepsOf, eventsOf as toldBy } from './runs.js'
 
 const settings = (model: Module): TrainerOptions => ({
   data: epoch(),
-  optimizer: new AdamW(model.parameters(), { lr: 3e-3 }),
+  optimizer: adam(model),
   steps: 6,
 })
 
-async function eventsOf(model: Module, more: object): Promise<TrainEvent[]> {
-  const events: TrainEvent[] = []
-  for await (const event of new Trainer(model, { ...settings(model), ...more })) events.push(event)
-  return events
-}
-
-const stepsOf = (events: TrainEvent[]) =>
-  events.filter((event): event is StepEvent => event.type === 'step')
+const eventsOf = async (model: Module, more: object) =>
+  await toldBy(new Trainer(model, { ...settings(model), ...more }))
 
 /** Remembers what it hears. */
 class Memory implements Logger {

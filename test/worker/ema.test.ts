@@ -1,29 +1,16 @@
 import { describe, expect, it } from 'vitest'
 import * as main from 'x-transformers'
 import { type DoneEvent, type TrainEvent, Trainer } from 'x-transformers/train'
-import type { AutoregressiveWrapper, RemoteModel } from 'x-transformers/worker'
+import type { AutoregressiveWrapper } from 'x-transformers/worker'
 import { newFolder } from '../api/folder.js'
-import { numbers as mainNumbers, ids as mainTokens } from '../api/helpers.js'
-import { ids, LAYERS, library, NET, numbers, smallModel } from './helpers.js'
-
-const weights = async (model: RemoteModel) =>
-  [...(await model.stateDict()).values()].flatMap(numbers)
-
-const ownModel = () =>
-  new main.AutoregressiveWrapper(
-    new main.TransformerWrapper({ ...NET, attn_layers: new main.Decoder(LAYERS) }),
-  )
-
-const eventsOf = async (trainer: Trainer) => {
-  const events: TrainEvent[] = []
-  for await (const event of trainer) events.push(event)
-  return events
-}
+import { ids as mainTokens } from '../api/helpers.js'
+import { eventsOf, weights as mainWeights } from '../api/runs.js'
+import { ids, library, mainModel, smallModel, weights } from './helpers.js'
 
 describe('averages of a model in a worker', () => {
   it('are those of the main library, and go on from a file', async () => {
     main.manualSeed(5)
-    const own = ownModel()
+    const own = mainModel()
     const [ownOptimizer, ownEma] = [
       new main.SGD(own.parameters(), { lr: 0.5 }),
       new main.EMA(own, { decay: 0.9, warmup: true }),
@@ -51,7 +38,7 @@ describe('averages of a model in a worker', () => {
     expect(await second.updates()).toBe(3)
     const before = await weights(model)
     await second.apply()
-    const want = [...own.stateDict().values()].flatMap(mainNumbers)
+    const want = mainWeights(own)
     expect(await weights(model)).toEqual(want)
     await second.restore()
     expect(await weights(model)).toEqual(before)
@@ -83,7 +70,7 @@ describe('averages of a model in a worker', () => {
     })
     const data = [6, 9, 7, 5]
     main.manualSeed(5)
-    const own = ownModel()
+    const own = mainModel()
     const wholeFolder = await newFolder()
     const whole = await eventsOf(
       new Trainer(own, {
@@ -118,9 +105,7 @@ describe('averages of a model in a worker', () => {
     expect(losses(got)).toEqual(losses(whole))
     const [a, b] = [whole.at(-1), got.at(-1)] as [DoneEvent, DoneEvent]
     const loaded = await Promise.all([a, b].map(({ ema }) => main.load(ema as string)))
-    const [want, found] = loaded.map((model) =>
-      [...model.stateDict().values()].flatMap(mainNumbers),
-    )
+    const [want, found] = loaded.map(mainWeights)
     expect(found).toEqual(want)
   })
 })

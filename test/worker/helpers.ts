@@ -1,7 +1,7 @@
 import { afterEach } from 'vitest'
 // in a browser, where this same thread serves, WebAssembly is awaited here
-import 'x-transformers'
-import { type HostTensor, type Library, tensor } from 'x-transformers/worker'
+import * as main from 'x-transformers'
+import { type HostTensor, type Library, type RemoteModel, tensor } from 'x-transformers/worker'
 import { serve } from '../../ts/worker/host/serve.js'
 import type { Port } from '../../ts/worker/protocol.js'
 import { connect } from '../../ts/worker/spawn.js'
@@ -42,6 +42,16 @@ export function smallModel(x: Library, layers: object = {}) {
   return new x.AutoregressiveWrapper(smallNet(x, layers))
 }
 
+/** The same in the main library. */
+export function mainNet(layers: object = {}): main.TransformerWrapper {
+  return new main.TransformerWrapper({
+    ...NET,
+    attn_layers: new main.Decoder({ ...LAYERS, ...layers }),
+  })
+}
+
+export const mainModel = (layers: object = {}) => new main.AutoregressiveWrapper(mainNet(layers))
+
 /** Token ids in rows, the same ones as those of `ids` in test/api. */
 export function ids(rows: number, columns: number, vocabulary = VOCABULARY): HostTensor {
   const data = Array.from({ length: rows * columns }, (_, i) => (i * 7 + 3) % vocabulary)
@@ -50,6 +60,10 @@ export function ids(rows: number, columns: number, vocabulary = VOCABULARY): Hos
 
 export const numbers = ({ data }: HostTensor): number[] =>
   Array.from(data as ArrayLike<number | bigint>, Number)
+
+/** All values of a model's state dict, in its order. */
+export const weights = async (model: RemoteModel) =>
+  [...(await model.stateDict()).values()].flatMap(numbers)
 
 export async function all<T>(stream: AsyncIterable<T>): Promise<T[]> {
   const items: T[] = []

@@ -15,8 +15,9 @@ import {
   tensor,
 } from 'x-transformers/worker'
 import { newFolder } from '../api/folder.js'
-import { numbers as mainNumbers, ids as mainTokens } from '../api/helpers.js'
-import { ids, LAYERS, library, NET, numbers, smallModel, smallNet } from './helpers.js'
+import { ids as mainTokens } from '../api/helpers.js'
+import { eventsOf, lossesOf, weights as mainWeights } from '../api/runs.js'
+import { ids, library, mainModel, numbers, smallModel, smallNet, weights } from './helpers.js'
 
 const DROPOUT = { attn_dropout: 0.2, ff_dropout: 0.2 }
 const LENGTHS = [6, 9, 7, 5]
@@ -26,12 +27,6 @@ const settings = <More extends object>(more: More) => ({
   schedule: main.cosineWarmup({ lr: 3e-3, warmup_steps: 3, total_steps: 9 }),
   ...more,
 })
-
-async function eventsOf(trainer: Trainer): Promise<TrainEvent[]> {
-  const events: TrainEvent[] = []
-  for await (const event of trainer) events.push(event)
-  return events
-}
 
 /** What events tell of numbers, without times and paths. */
 const plain = (events: TrainEvent[]) =>
@@ -56,18 +51,10 @@ function runOf(x: Library, more: object): { model: RemoteModel; trainer: Trainer
   return { model, trainer: new Trainer(model, settings(options)) }
 }
 
-/** The same model in the main library. */
-function mainModel(): main.AutoregressiveWrapper {
-  const attn_layers = new main.Decoder({ ...LAYERS, ...DROPOUT })
-  return new main.AutoregressiveWrapper(new main.TransformerWrapper({ ...NET, attn_layers }))
-}
-
-const weights = async (model: RemoteModel) => [...(await model.stateDict()).values()].map(numbers)
-
 describe('a Trainer of a model in a worker', () => {
   it('gives what one of the main library gives', async () => {
     main.manualSeed(5)
-    const own = mainModel()
+    const own = mainModel(DROPOUT)
     const data = LENGTHS.map((length) => [mainTokens(2, length)])
     const optimizer = new main.AdamW(own.parameters(), { lr: 3e-3 })
     const evaluation = { data: data.slice(0, 3), every: 4 }
@@ -79,7 +66,7 @@ describe('a Trainer of a model in a worker', () => {
     const got = await eventsOf(trainer)
     expect(plain(got)).toEqual(plain(want))
     expect(plain(got)).toHaveLength(9 + 3 + 1)
-    expect(await weights(model)).toEqual([...own.stateDict().values()].map(mainNumbers))
+    expect(await weights(model)).toEqual(mainWeights(own))
     expect(model.training).toBe(true)
   })
 
@@ -89,7 +76,7 @@ describe('a Trainer of a model in a worker', () => {
       start: (info) => void infos.push(info),
       log: () => {},
     }
-    const own = mainModel()
+    const own = mainModel(DROPOUT)
     const data = [[mainTokens(2, 6)]]
     const optimizer = new main.AdamW(own.parameters(), { lr: 3e-3 })
     await eventsOf(new Trainer(own, settings({ data, optimizer, loggers: [logger] })))
@@ -139,18 +126,14 @@ describe('a Trainer of a model in a worker', () => {
     second.manualSeed(99)
     const resumed = runOf(second, { checkpoint, resume: true })
     const got = await eventsOf(resumed.trainer)
-    const losses = (events: TrainEvent[]) =>
-      events.flatMap((event) => (event.type === 'step' ? event.loss : []))
-    expect([...losses(stopped), ...losses(got)]).toEqual(losses(want))
+    expect([...lossesOf(stopped), ...lossesOf(got)]).toEqual(lossesOf(want))
     expect(await weights(resumed.model)).toEqual(await weights(all.model))
     expect((got.at(-1) as DoneEvent).best).toEqual((want.at(-1) as DoneEvent).best)
   })
 
   it('steps with Muon and limits gradients as the main library does, after a resume too', async () => {
     main.manualSeed(5)
-    const own = new main.AutoregressiveWrapper(
-      new main.TransformerWrapper({ ...NET, attn_layers: new main.Decoder(LAYERS) }),
-    )
+    const own = mainModel()
     const data = LENGTHS.map((length) => [mainTokens(2, length)])
     const [matrices, others] = own.muonParameters()
     const optimizer = new main.Muon([
@@ -182,8 +165,7 @@ describe('a Trainer of a model in a worker', () => {
         }),
       )
       got.push(...(await eventsOf(trainer)))
-      if (seed === 99)
-        expect(await weights(model)).toEqual([...own.stateDict().values()].map(mainNumbers))
+      if (seed === 99) expect(await weights(model)).toEqual(mainWeights(own))
     }
     const steps = (events: TrainEvent[]) => plain(events.filter(({ type }) => type === 'step'))
     expect(steps(got)).toEqual(steps(want))

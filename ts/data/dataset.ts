@@ -1,13 +1,43 @@
-import { checkFunction, checkIterable, checkOptions, has, isThenable, refuse } from '../checks.js'
+import {
+  checkFunction,
+  checkIterable,
+  checkOptions,
+  has,
+  isRecord,
+  isThenable,
+  refuse,
+} from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import { checkCount, checkIndex, checkSeedOption } from './checks.js'
-import { drawSeed, permutation } from './random.js'
+import { drawSeed, permutation, randomOf, seedWithin } from './random.js'
+
+/** What a `DataLoader` tells with the number of an example. */
+export interface Turn {
+  /** Counted from 0. */
+  readonly epoch: number
+  /** That of the loader, which its state has too; 0 where it neither has one nor shuffles. */
+  readonly seed: number
+}
 
 /** Examples by their number, from 0 to `length - 1`, as PyTorch's map-style datasets. */
 export interface Dataset<Example> {
   readonly length: number
-  /** May be called for several examples at once, in any order. */
-  get(index: number): Example | Promise<Example>
+  /**
+   * May be called for several examples at once, in any order. What is random about an example
+   * should be a function of `index` and `turn`, so that a run that is resumed gets the same.
+   */
+  get(index: number, turn?: Turn): Example | Promise<Example>
+}
+
+/** Where nobody has said more than a number. */
+const FIRST_TURN: Turn = { epoch: 0, seed: 0 }
+
+function checkTurn(turn: Turn | undefined): Turn {
+  if (turn === undefined) return FIRST_TURN
+  if (!isRecord(turn)) throw refuse('the turn', 'an object { epoch, seed }', turn)
+  checkCount(turn.epoch, 'epoch', 0)
+  checkSeedOption(turn.seed)
+  return turn
 }
 
 /** What stands for a dataset: an array is one of its elements. */
@@ -51,17 +81,17 @@ export function toDataset<Example>(value: DatasetLike<Example>): Dataset<Example
 
 /** A dataset whose examples are found by a function of their number. */
 class Derived<Example> implements Dataset<Example> {
-  readonly #get: (index: number) => Example | Promise<Example>
+  readonly #get: (index: number, turn: Turn) => Example | Promise<Example>
 
   constructor(
     readonly length: number,
-    get: (index: number) => Example | Promise<Example>,
+    get: (index: number, turn: Turn) => Example | Promise<Example>,
   ) {
     this.#get = get
   }
 
-  get(index: number): Example | Promise<Example> {
-    return this.#get(checkIndex(index, 'index', this.length))
+  get(index: number, turn?: Turn): Example | Promise<Example> {
+    return this.#get(checkIndex(index, 'index', this.length), checkTurn(turn))
   }
 }
 
@@ -81,7 +111,7 @@ export function subset<Example>(
     ? Array.from(indices as unknown as ArrayLike<number>)
     : checkIterable(indices, 'indices', 'whole numbers')
   for (const [i, index] of own.entries()) checkIndex(index, `indices[${i}]`, whole.length)
-  return new Derived(own.length, (index) => whole.get(own[index] as number))
+  return new Derived(own.length, (index, turn) => whole.get(own[index] as number, turn))
 }
 
 /** Options of {@link randomSplit}. */
@@ -117,7 +147,7 @@ export function randomSplit<Example>(
   return parts.map((length) => {
     const start = end
     end += length
-    return new Derived(length, (index) => whole.get(order(start + index)))
+    return new Derived(length, (index, turn) => whole.get(order(start + index), turn))
   })
 }
 
@@ -143,19 +173,27 @@ function partLengths(given: readonly number[], length: number): number[] {
 /**
  * A dataset whose examples are made of those of another one, each time that they are asked for.
  *
- * @param transform gets the example and its number; may be asynchronous
+ * For random augmentation, `random()` gives the next of the numbers from 0 to below 1 that belong
+ * to the example in this epoch, in place of `Math.random()`. They follow from the loader's `seed`,
+ * which is part of its state, the epoch, and the number of the example: others in each epoch, the
+ * same ones on every platform, and the same ones in a run that is resumed.
+ *
+ * @param transform gets the example, its number, and `random`; may be asynchronous
  * @example
  * const tokens = mapped(texts, (text) => tokenizer.encode(text))
+ * @example
+ * const flipped = mapped(digits, (digit, _, random) => (random() < 0.5 ? flip(digit) : digit))
  */
 export function mapped<From, To>(
   dataset: DatasetLike<From>,
-  transform: (example: From, index: number) => To | Promise<To>,
+  transform: (example: From, index: number, random: () => number) => To | Promise<To>,
 ): Dataset<To> {
   const whole = toDataset(dataset)
   checkFunction(transform, 'transform')
-  return new Derived(whole.length, (index) => {
-    const example = whole.get(index)
-    if (!isThenable(example)) return transform(example, index)
-    return (example as Promise<From>).then((value) => transform(value, index))
+  return new Derived(whole.length, (index, { epoch, seed }) => {
+    const example = whole.get(index, { epoch, seed: seedWithin(seed) })
+    const random = randomOf(seed, epoch, index)
+    if (!isThenable(example)) return transform(example, index, random)
+    return (example as Promise<From>).then((value) => transform(value, index, random))
   })
 }

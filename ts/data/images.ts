@@ -34,12 +34,16 @@ export interface ImageExample {
   label: number
 }
 
-/** Images and the numbers of their classes. */
+/** Images and the numbers of their classes; a `Trainer` takes it as it is. */
 export interface ImageBatch {
   /** f32, (batch, channels, height, width). */
   images: Tensor
   /** i64, (batch). */
   labels: Tensor
+  /** The same images, as arguments of `forward`. */
+  args: [images: Tensor]
+  /** The same labels, which an `objective` compares with. */
+  target: Tensor
 }
 
 /** As far as it is used here, what sharp makes of an image. */
@@ -185,7 +189,8 @@ async function bytesOf(source: Source): Promise<Uint8Array> {
 
 /**
  * The batch of examples of {@link images}: images, f32 of shape (batch, channels, height, width),
- * and labels, i64 of shape (batch).
+ * and labels, i64 of shape (batch). A `Trainer` finds them under the names that it knows, `args`
+ * and `target`.
  *
  * @throws XTransformersError (`invalid_argument`) where the images have several shapes
  * @example
@@ -203,6 +208,8 @@ export function collateImages(examples: readonly ImageExample[]): ImageBatch {
     }
     pixels.set(example.pixels, i * size)
   }
-  const labels = BigInt64Array.from(examples, ({ label }) => BigInt(label))
-  return { images: tensor(pixels, { shape: [examples.length, ...shape] }), labels: tensor(labels) }
+  const classes = BigInt64Array.from(examples, ({ label }) => BigInt(label))
+  const images = tensor(pixels, { shape: [examples.length, ...shape] })
+  const labels = tensor(classes)
+  return { images, labels, args: [images], target: labels }
 }

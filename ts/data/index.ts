@@ -19,6 +19,7 @@ export {
   type RandomSplitOptions,
   randomSplit,
   subset,
+  type Turn,
 } from './dataset.js'
 export { documents } from './documents.js'
 export type { IdRow, TokenDType, TokenIds } from './ids.js'

@@ -3,7 +3,7 @@ import { isThenable } from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import { Promises } from '../promises.js'
 import { checkIndex } from './checks.js'
-import type { Dataset } from './dataset.js'
+import type { Dataset, Turn } from './dataset.js'
 import { draws, permutation } from './random.js'
 import { examplesOf, type Stream } from './stream.js'
 
@@ -75,6 +75,7 @@ function noBatch({ batch_size, drop_last }: Plan, epoch: number): XTransformersE
 export function ofDataset<Example>(dataset: Dataset<Example>, order: Order): Origin<Example> {
   async function* epochParts(plan: Plan, from: Place): Parts<Example> {
     const { length } = dataset
+    const turn = { epoch: from.epoch, seed: plan.seed }
     const batches = chunks(order(plan, from), plan)
     // whether a batch is the last one is known once the next one has been looked for
     let { position } = from
@@ -84,7 +85,7 @@ export function ofDataset<Example>(dataset: Dataset<Example>, order: Order): Ori
       position += indices.length
       const next = step.done ? { epoch: from.epoch + 1, position: 0 } : { ...from, position }
       for (const index of indices) checkIndex(index, 'an index of the sampler', length)
-      yield { examples: () => gathered(dataset, indices), next }
+      yield { examples: () => gathered(dataset, indices, turn), next }
     }
   }
   return (plan, from) => epochAfterEpoch(epochParts, plan, from)
@@ -108,11 +109,15 @@ function* chunks(
 function gathered<Example>(
   dataset: Dataset<Example>,
   indices: readonly number[],
+  turn: Turn,
 ): readonly Example[] | Promise<readonly Example[]> {
   const examples = new Array<Example>(indices.length)
   for (let i = 0; i < indices.length; i++) {
-    const example = dataset.get(indices[i] as number)
-    if (isThenable(example)) return gatheredLater(dataset, indices, examples, i, example)
+    const example = dataset.get(indices[i] as number, turn)
+    if (isThenable(example)) {
+      const rest = (index: number) => dataset.get(index, turn)
+      return gatheredLater(rest, indices, examples, i, example)
+    }
     examples[i] = example
   }
   return examples
@@ -120,7 +125,7 @@ function gathered<Example>(
 
 /** Gets the examples from `first` on, which is pending already. */
 async function gatheredLater<Example>(
-  dataset: Dataset<Example>,
+  get: (index: number) => Example | Promise<Example>,
   indices: readonly number[],
   examples: Example[],
   first: number,
@@ -132,7 +137,7 @@ async function gatheredLater<Example>(
     try {
       while (at < length) {
         const i = at++
-        examples[i] = await (i === first ? pending : dataset.get(indices[i] as number))
+        examples[i] = await (i === first ? pending : get(indices[i] as number))
       }
     } catch (error) {
       at = length

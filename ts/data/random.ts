@@ -27,11 +27,13 @@ function keyOf(...numbers: readonly number[]): number {
 }
 
 /** What keys are for, so that two uses of one seed have nothing in common. */
-type Use = 'network' | 'list' | 'draw' | 'buffer'
-const USES: Record<Use, number> = { network: 1, list: 2, draw: 3, buffer: 4 }
+type Use = 'network' | 'list' | 'draw' | 'buffer' | 'example' | 'within'
+const USES: Record<Use, number> = {
+  ...{ network: 1, list: 2, draw: 3, buffer: 4, example: 5, within: 6 },
+}
 
-const keysOf = (use: Use, count: number, seed: number, stream: number) =>
-  Array.from({ length: count }, (_, i) => keyOf(USES[use], i, seed, stream))
+const keysOf = (use: Use, count: number, ...place: readonly number[]) =>
+  Array.from({ length: count }, (_, i) => keyOf(USES[use], i, ...place))
 
 /** Up to so many numbers are exchanged in a list. */
 const LISTED = 4096
@@ -86,20 +88,40 @@ function network(length: number, seed: number, epoch: number): (i: number) => nu
   }
 }
 
-/** Random numbers from 0 to below `length`, by their place in the sequence of an epoch. */
-export function draws(
-  use: Exclude<Use, 'network'>,
-  seed: number,
-  epoch: number,
-): (i: number, length: number) => number {
-  const [a, b, c, d] = keysOf(use, 4, seed, epoch) as [number, number, number, number]
-  return (i, length) => {
+/** Random numbers from 0 to below 1, all of 53 bits, by their number in a sequence. */
+function fractions(use: Use, ...place: readonly number[]): (i: number) => number {
+  const [a, b, c, d] = keysOf(use, 4, ...place) as [number, number, number, number]
+  return (i) => {
     const [low, high] = [i % TWO_32, Math.floor(i / TWO_32)]
     const first = mix(mix(low ^ a) ^ high ^ b) >>> 5
     const second = mix(mix(low ^ c) ^ high ^ d) >>> 6
-    return Math.floor(((first * 2 ** 26 + second) / 2 ** 53) * length)
+    return (first * 2 ** 26 + second) / 2 ** 53
   }
 }
+
+/** Random numbers from 0 to below `length`, by their place in the sequence of an epoch. */
+export function draws(
+  use: 'list' | 'draw' | 'buffer',
+  seed: number,
+  epoch: number,
+): (i: number, length: number) => number {
+  const fraction = fractions(use, seed, epoch)
+  return (i, length) => Math.floor(fraction(i) * length)
+}
+
+/** Random numbers from 0 to below 1, one after the other, for an example of an epoch. */
+export function randomOf(seed: number, epoch: number, index: number): () => number {
+  let fraction: ((i: number) => number) | null = null
+  let count = 0
+  return () => {
+    // most transforms draw nothing
+    fraction ??= fractions('example', seed, epoch, index)
+    return fraction(count++)
+  }
+}
+
+/** The seed of what is within something that draws of `seed`: the two have nothing in common. */
+export const seedWithin = (seed: number): number => keyOf(USES.within, seed)
 
 /** A seed from the sequence that `manualSeed` begins. */
 export function drawSeed(): number {

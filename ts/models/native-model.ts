@@ -3,7 +3,7 @@ import { checkOptions, describeValue } from '../checks.js'
 import { type CallControl, checkSignal } from '../control.js'
 import { guarded } from '../errors.js'
 import { type Entry, type EntrySource, OwnEntry, type StateDict } from '../module/entries.js'
-import { Module, underName } from '../module/module.js'
+import { Module } from '../module/module.js'
 import {
   addChild,
   CHILDREN,
@@ -29,6 +29,7 @@ import {
   RECORDED,
 } from '../module/submodule.js'
 import { renderTree } from '../module/tree.js'
+import { underName } from '../module/within.js'
 import { jsonOf } from '../native/json.js'
 import type {
   ContextJson,

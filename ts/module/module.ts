@@ -1,62 +1,40 @@
 import { BRAND, type Brand, brand, withArticle } from '../brand.js'
 import { checkFlag } from '../checks.js'
-import { checkSignal, throwIfAborted } from '../control.js'
 import { checkNamed, classNameOf } from '../io/named.js'
 import { saveWeights, saveWeightsSync, type Target, toBlob } from '../io/sources.js'
 import {
-  disposeAll,
-  readTensors,
-  readTensorsSync,
   type SyncTensorSource,
-  type TensorReadOptions,
   type TensorSource,
   writeTensorBytes,
   writeTensorBytesSync,
 } from '../io/tensor-files.js'
-import { whenEnded } from '../promises.js'
-import { GATES, HANDLE, INSPECT, NATIVE_MODULE, SELF, uncloneable } from '../symbols.js'
+import { GATES, INSPECT, NATIVE_MODULE, SELF, uncloneable } from '../symbols.js'
 import { checkDevice, type Device } from '../tensor/device.js'
-import { sizeOf } from '../tensor/dtype.js'
-import { type Gates, mergeGates, NO_GATES, schedule, scheduleSync } from '../tensor/schedule.js'
+import type { Gates } from '../tensor/schedule.js'
 import type { Tensor } from '../tensor/tensor.js'
-import {
-  below,
-  distinct,
-  type Entry,
-  type EntrySource,
-  modulesBelow,
-  prefixed,
-  type StateDict,
-} from './entries.js'
+import { distinct, type Entry, type StateDict } from './entries.js'
 import { hookForward } from './forwards.js'
-import { noteModule, requireSeen } from './hidden.js'
+import { setRequiresGrad } from './freezing.js'
+import { noteModule } from './hidden.js'
+import { type LoadWeightsOptions, loadState, loadWeights, loadWeightsSync } from './loading.js'
 import { type MuonGroup, muonGroups } from './matrices.js'
-import { assignParameter, moveParameter, parameterEntry } from './parameters.js'
+import { countWeights, parametersOf, tablesOf } from './parameters.js'
 import {
-  addChild,
   CHILDREN,
   DISPOSAL,
   HAS_CHILD,
   hasLiveParent,
   identity,
-  requireLive,
   whileDisposing,
 } from './parents.js'
-import { type Part, withParts } from './parts.js'
-import { matching, type NamePattern } from './patterns.js'
-import {
-  checkState,
-  checkStateOptions,
-  fitState,
-  type LoadResult,
-  type LoadStateOptions,
-} from './state.js'
+import { withParts } from './parts.js'
+import type { NamePattern } from './patterns.js'
+import type { LoadResult, LoadStateOptions } from './state.js'
 import {
   ASSIGN,
   CHANGE_LORA,
   ENTRIES,
   FORGET,
-  isModule,
   LORA_LAYERS,
   type LoraChange,
   type LoraLayers,
@@ -66,9 +44,21 @@ import {
   RECORDED,
 } from './submodule.js'
 import { renderTree } from './tree.js'
-
-/** Options of {@link Module.loadWeights}. */
-export type LoadWeightsOptions = LoadStateOptions & TensorReadOptions
+import {
+  assignAll,
+  changeLora,
+  childrenOf,
+  entriesOf,
+  gatesOf,
+  loraLayersOf,
+  moveAll,
+  quantizationOf,
+  quantizeAll,
+  recordAll,
+  recordedBy,
+  releaseAll,
+  trainAll,
+} from './within.js'
 
 const UNCLONEABLE = uncloneable('a model cannot be cloned: send saveBytes()')
 
@@ -143,14 +133,7 @@ export abstract class Module<Options = unknown> {
 
   /** The parameters by name, each once. */
   namedParameters(): Map<string, Tensor> {
-    const seen = new Set<EntrySource>()
-    const named = new Map<string, Tensor>()
-    for (const { name, kind, tied, source } of distinct(this[ENTRIES]())) {
-      if (kind !== 'parameter' || tied !== null || seen.has(source)) continue
-      seen.add(source)
-      named.set(name, source.tensor())
-    }
-    return named
+    return parametersOf(this[ENTRIES]())
   }
 
   /**
@@ -169,9 +152,7 @@ export abstract class Module<Options = unknown> {
    * new Muon([{ ...matrices, lr: 0.02 }, { ...others, lr: 1e-3 }])
    */
   muonParameters(): [matrices: MuonGroup<Tensor>, others: MuonGroup<Tensor>] {
-    const tables = new Set(
-      this[ENTRIES]().flatMap(({ table, source }) => (table ? source.tensor() : [])),
-    )
+    const tables = tablesOf(this[ENTRIES]())
     return muonGroups(
       this.namedParameters(),
       ({ shape }) => shape,
@@ -199,10 +180,7 @@ export abstract class Module<Options = unknown> {
     state: StateDict | Readonly<Record<string, Tensor>>,
     options: LoadStateOptions = {},
   ): LoadResult {
-    const fitting = checkStateOptions(options, 'loadStateDict()')
-    const { known, result } = fitState(checkState(state), this[ENTRIES](), fitting)
-    scheduleSync('loadStateDict()', NO_GATES, this[GATES](), () => this[ASSIGN](known))
-    return result
+    return loadState(this, state, options)
   }
 
   /**
@@ -220,22 +198,7 @@ export abstract class Module<Options = unknown> {
    * const { missing } = await model.loadWeights('pytorch_model.bin', { strict: false })
    */
   async loadWeights(source: TensorSource, given: LoadWeightsOptions = {}): Promise<LoadResult> {
-    const options = checkStateOptions(given, 'loadWeights()', ['key', 'signal', 'on_progress'])
-    const signal = checkSignal(options.signal)
-    const gates = this[GATES]()
-    const reading = readTensors(source, { ...options, widen: true })
-    // it may fail before its turn comes, when nobody looks at it yet: in Node that would end the
-    // process
-    reading.catch(() => {})
-    const put = async () => {
-      const { known, result } = fitState((await reading).tensors, this[ENTRIES](), options)
-      throwIfAborted(signal)
-      this[ASSIGN](known)
-      return result
-    }
-    // the native tensors go with the call, however it ends
-    const free = () => void reading.then(({ tensors }) => disposeAll(tensors)).catch(() => {})
-    return await whenEnded(schedule(NO_GATES, gates, put, signal), free)
+    return await loadWeights(this, source, given)
   }
 
   /** As {@link loadWeights}, at once: of paths (Node) or of bytes. */
@@ -243,23 +206,13 @@ export abstract class Module<Options = unknown> {
     source: SyncTensorSource,
     given: Omit<LoadWeightsOptions, 'signal' | 'on_progress'> = {},
   ): LoadResult {
-    const options = checkStateOptions(given, 'loadWeightsSync()', ['key'])
-    const { tensors } = readTensorsSync(source, { ...options, widen: true })
-    try {
-      const { known, result } = fitState(tensors, this[ENTRIES](), options)
-      scheduleSync('loadWeightsSync()', NO_GATES, this[GATES](), () => this[ASSIGN](known))
-      return result
-    } finally {
-      disposeAll(tensors)
-    }
+    return loadWeightsSync(this, source, given)
   }
 
   /** Turns dropout on (or off): in this model and in those within. */
   train(on = true): this {
     this[SELF].#training = checkFlag(on, 'the mode')
-    walk(this, (parts) => {
-      for (const [, child] of parts) if (isModule(child)) child.train(on)
-    })
+    trainAll(this, on)
     return this
   }
 
@@ -295,14 +248,7 @@ export abstract class Module<Options = unknown> {
    * @throws XTransformersError (`busy`) while a call on the model is pending
    */
   to(device: Device): this {
-    const target = checkDevice(device)
-    const moveAll = (parts: Part[]) => {
-      for (const [, part] of parts) {
-        if (isModule(part)) part.to(target)
-        else moveParameter(part, target)
-      }
-    }
-    scheduleSync('to()', NO_GATES, this[GATES](), () => walk(this, moveAll))
+    moveAll(this, checkDevice(device))
     return this
   }
 
@@ -340,10 +286,7 @@ export abstract class Module<Options = unknown> {
    * const model = (await loadModel('model.safetensors')).quantize('q8_0')
    */
   quantize(format: Quantization): this {
-    const quantizeAll = (parts: Part[]) => {
-      for (const [, part] of parts) if (isModule(part)) part.quantize(format)
-    }
-    scheduleSync('quantize()', NO_GATES, this[GATES](), () => walk(this, quantizeAll))
+    quantizeAll(this, format)
     return this
   }
 
@@ -352,20 +295,12 @@ export abstract class Module<Options = unknown> {
    * all are f32.
    */
   get quantization(): Quantization | null {
-    return walk(this, (parts) => {
-      for (const [, part] of parts)
-        if (isModule(part) && part.quantization) return part.quantization
-      return null
-    })
+    return quantizationOf(this)
   }
 
   /** Number of single weights, each counted once. Draws no values. */
   get numParameters(): number {
-    const sizes = new Map<EntrySource, number>()
-    for (const { shape, kind, tied, source } of this[ENTRIES]()) {
-      if (kind === 'parameter' && tied === null) sizes.set(source, sizeOf(shape))
-    }
-    return [...sizes.values()].reduce((a, b) => a + b, 0)
+    return countWeights(this[ENTRIES]())
   }
 
   /**
@@ -413,13 +348,7 @@ export abstract class Module<Options = unknown> {
       // a live model around it goes on with the weights, and frees them
       if (hasLiveParent(this)) return
       this[SELF].#released = true
-      walk(this, (parts) => {
-        for (const [, part] of parts) {
-          if (hasLiveParent(part)) continue
-          if (isModule(part)) part.dispose()
-          else part[HANDLE].release()
-        }
-      })
+      releaseAll(this)
     })
   }
 
@@ -435,7 +364,7 @@ export abstract class Module<Options = unknown> {
 
   /** @internal */
   [CHILDREN](): readonly object[] {
-    return walk(this, (parts) => parts.map(([, part]) => part))
+    return childrenOf(this)
   }
 
   /** @internal */
@@ -486,15 +415,7 @@ export abstract class Module<Options = unknown> {
 
   /** @internal The lines of the state dict. */
   [ENTRIES](): Entry[] {
-    requireLive(this)
-    hookForward(this)
-    const lines = ([name, part]: Part) =>
-      isModule(part)
-        ? part[ENTRIES]().map((entry) => prefixed(entry, name))
-        : [parameterEntry(name, part)]
-    const entries = walk(this, (parts) => distinct(parts.flatMap(lines)))
-    requireSeen(this)
-    return entries
+    return entriesOf(this)
   }
 
   /** @internal */
@@ -504,91 +425,31 @@ export abstract class Module<Options = unknown> {
 
   /** @internal The gates of all weights. */
   [GATES](): Gates {
-    const gates = ([, part]: Part) => (isModule(part) ? part[GATES]() : part[HANDLE].gates)
-    return walk(this, (parts) => mergeGates(parts.map(gates)))
+    return gatesOf(this)
   }
 
   /** @internal Copies values in; names and shapes have been checked. */
   [ASSIGN](state: StateDict): void {
-    walk(this, (parts) => {
-      for (const [name, part] of parts) {
-        const value = state.get(name)
-        if (isModule(part)) part[ASSIGN](below(state, `${name}.`))
-        else if (value) assignParameter(part, value)
-      }
-    })
+    assignAll(this, state)
   }
 
   /** @internal */
   [LORA_LAYERS](): LoraLayers[] {
-    const within = (name: string) => (layer: string) => (layer === '' ? name : `${name}.${layer}`)
-    const named = ([name, part]: Part) =>
-      isModule(part)
-        ? part[LORA_LAYERS]().map((layers) => ({
-            ...layers,
-            modules: layers.modules.map(within(name)),
-          }))
-        : []
-    return walk(this, (parts) => parts.flatMap(named))
-  }
-
-  /** @internal */
-  [RECORD](on: boolean): void {
-    walk(this, (parts) => {
-      for (const [, part] of parts) if (isModule(part)) part[RECORD](on)
-    })
-  }
-
-  /** @internal */
-  async [RECORDED](): Promise<Record<string, number>> {
-    const norms = walk(this, (parts) =>
-      parts.map(async ([name, part]) => (isModule(part) ? underName(name, part[RECORDED]()) : {})),
-    )
-    return Object.assign({}, ...(await Promise.all(norms)))
+    return loraLayersOf(this)
   }
 
   /** @internal The names are those of linear layers. */
   [CHANGE_LORA](change: LoraChange): void {
-    walk(this, (parts) => {
-      for (const [name, part] of parts) {
-        const modules = modulesBelow(change.modules, name)
-        if (isModule(part) && modules.length > 0) part[CHANGE_LORA]({ ...change, modules })
-      }
-    })
+    changeLora(this, change)
   }
-}
 
-/** Norms of a model within, by the names that the model around it has for the layers. */
-export const underName = async (name: string, norms: Promise<Record<string, number>>) =>
-  Object.fromEntries(Object.entries(await norms).map(([layer, norm]) => [`${name}.${layer}`, norm]))
+  /** @internal */
+  [RECORD](on: boolean): void {
+    recordAll(this, on)
+  }
 
-/** Runs `fn` with the children and own parameters of `module`, by dotted name. */
-function walk<T>(module: Module, fn: (parts: Part[]) => T): T {
-  return withParts(module, (parts) => {
-    for (const [, part] of parts) addChild(module, part)
-    return fn(parts)
-  })
-}
-
-/** Freezes or thaws parameters by name. */
-function setRequiresGrad(module: Module, pattern: NamePattern, on: boolean): string[] {
-  const entries = module[ENTRIES]().filter(({ kind }) => kind === 'parameter')
-  const names = new Set(
-    matching(
-      entries.map(({ name }) => name),
-      pattern,
-    ),
-  )
-  const meant = new Set(entries.flatMap(({ name, source }) => (names.has(name) ? source : [])))
-  const what = on ? 'unfreeze()' : 'freeze()'
-  return scheduleSync(what, NO_GATES, module[GATES](), () => {
-    const changed: string[] = []
-    for (const { name, source } of entries) {
-      const parameter = source.tensor()
-      if (!meant.has(source) || parameter.requires_grad === on) continue
-      parameter.requires_grad = on
-      changed.push(name)
-    }
-    return changed
-  })
+  /** @internal */
+  [RECORDED](): Promise<Record<string, number>> {
+    return recordedBy(this)
+  }
 }

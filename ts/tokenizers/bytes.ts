@@ -3,9 +3,7 @@ import { checkSpecialTokens, SpecialTokens } from './special-tokens.js'
 import { ByteStream, textOf } from './stream.js'
 import {
   checkDecoding,
-  checkEncoding,
   checkIds,
-  checkText,
   type DecodeOptions,
   type EncodeOptions,
   refuseId,
@@ -47,16 +45,10 @@ export class ByteTokenizer implements Tokenizer {
 
   /** @throws XTransformersError (`invalid_argument`) where UTF-8 cannot hold the text */
   encode(text: string, options?: EncodeOptions): number[] {
-    const { split } = checkEncoding(options)
     const encoder = new TextEncoder()
-    const whole = checkText(text)
-    if (split) return Array.from(encoder.encode(whole))
-    const ids: number[] = []
-    for (const piece of this.#special.split(whole)) {
-      if (typeof piece === 'number') ids.push(piece)
-      else for (const byte of encoder.encode(piece)) ids.push(byte)
-    }
-    return ids
+    return this.#special.encode(text, options, (piece, ids) => {
+      for (const byte of encoder.encode(piece)) ids.push(byte)
+    })
   }
 
   /** @throws XTransformersError (`invalid_argument`) for an id that there is not */

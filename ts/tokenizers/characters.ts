@@ -3,7 +3,6 @@ import { XTransformersError } from '../errors.js'
 import { checkSpecialTokens, SpecialTokens } from './special-tokens.js'
 import {
   checkDecoding,
-  checkEncoding,
   checkIds,
   checkPushed,
   checkText,
@@ -147,14 +146,7 @@ export class CharacterTokenizer implements Tokenizer {
    *   `unknown` or `unk_token` says otherwise
    */
   encode(text: string, options?: EncodeOptions): number[] {
-    const { split } = checkEncoding(options)
-    const whole = checkText(text)
-    const ids: number[] = []
-    for (const piece of split ? [whole] : this.#special.split(whole)) {
-      if (typeof piece === 'number') ids.push(piece)
-      else this.#encodePiece(piece, ids)
-    }
-    return ids
+    return this.#special.encode(text, options, (piece, ids) => this.#encodePiece(piece, ids))
   }
 
   #encodePiece(text: string, ids: number[]): void {

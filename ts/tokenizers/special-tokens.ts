@@ -1,5 +1,6 @@
 import { checkList, describeValue, isText, refuse } from '../checks.js'
 import { XTransformersError } from '../errors.js'
+import { checkEncoding, checkText, type EncodeOptions } from './tokenizer.js'
 
 /** Most special tokens: more are a vocabulary that was given by mistake. */
 const MAX_SPECIAL_TOKENS = 10_000
@@ -60,6 +61,25 @@ export class SpecialTokens {
 
   has(id: number): boolean {
     return this.#tokens.has(id)
+  }
+
+  /**
+   * The ids of a text, as `Tokenizer.encode` gives them: `encodePiece` adds those of what is no
+   * special token.
+   */
+  encode(
+    text: string,
+    options: EncodeOptions | undefined,
+    encodePiece: (piece: string, ids: number[]) => void,
+  ): number[] {
+    const { split } = checkEncoding(options)
+    const whole = checkText(text)
+    const ids: number[] = []
+    for (const piece of split ? [whole] : this.split(whole)) {
+      if (typeof piece === 'number') ids.push(piece)
+      else encodePiece(piece, ids)
+    }
+    return ids
   }
 
   /** The text between special tokens, none of it empty, and the ids of these, in their order. */

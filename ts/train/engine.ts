@@ -98,6 +98,57 @@ export interface Engine {
   setRandom(state: RandomState): Promise<void>
 }
 
+/** Writes itself to a file, and reads that again. */
+interface Kept {
+  save(file: string): Promise<void>
+  load(file: string): Promise<void>
+}
+
+/** What an engine consists of, wherever that is. */
+export interface EngineParts<Model, Optimizer, Averages> {
+  readonly model: Model & Pick<Kept, 'save'> & { loadWeights(file: string): Promise<unknown> }
+  readonly optimizer: Optimizer & Kept & { readonly lr: number }
+  /** The averages of the weights. */
+  readonly ema: (Averages & Kept & EngineAverages) | null
+}
+
+/** The part of an engine that is the same here and in a worker. */
+export abstract class EngineBase<Model, Optimizer, Averages> {
+  protected readonly parts: EngineParts<Model, Optimizer, Averages>
+  protected readonly objective: RunObjective | null
+
+  constructor(parts: EngineParts<Model, Optimizer, Averages>, objective: RunObjective | null) {
+    this.parts = parts
+    this.objective = objective
+  }
+
+  get ema() {
+    return this.parts.ema
+  }
+
+  get lr(): number {
+    return this.parts.optimizer.lr
+  }
+
+  async useAverages(on: boolean): Promise<void> {
+    await (on ? this.ema?.apply() : this.ema?.restore())
+  }
+
+  async save(files: EngineFiles): Promise<void> {
+    const { model, optimizer, ema } = this.parts
+    await model.save(files.model)
+    await optimizer.save(files.optimizer)
+    await ema?.save(files.ema)
+  }
+
+  async load(files: EngineFiles): Promise<void> {
+    const { model, optimizer, ema } = this.parts
+    await model.loadWeights(files.model)
+    await optimizer.load(files.optimizer)
+    await ema?.load(files.ema)
+  }
+}
+
 /** An objective as evaluations measure it: without label smoothing, which is for training. */
 export const measured = (objective: RunObjective | null): RunObjective | null =>
   objective && { ...objective, options: { ...objective.options, label_smoothing: undefined } }

@@ -13,10 +13,7 @@ export type {
   TrainBatch,
   TrainData,
 } from './batches.js'
-export { clipGradNorm, clipGradNormSync, clipGradValue, clipGradValueSync } from './clip.js'
 export { type DecayGroup, decayGroups } from './decay-groups.js'
-export { EMA, type EMAState } from './ema.js'
-export type { EMAOptions } from './ema-options.js'
 export type { EngineAverages } from './engine.js'
 export type {
   CheckpointEvent,
@@ -28,35 +25,12 @@ export type {
   TrainEvent,
 } from './events.js'
 export { gradNorms } from './grad-norms.js'
-export type { ParamGroup } from './groups.js'
 export { jsonlLogger, type MetricsLine, type RunLine, readMetrics } from './log-files/jsonl.js'
 export { tensorboardLogger } from './log-files/tensorboard.js'
 export type { Logger } from './loggers.js'
-export { LoRA, type LoRALoadOptions } from './lora.js'
-export type { LoRAOptions } from './lora-options.js'
+export * from './loop.js'
 export type { NormOptions, SampleOptions } from './observe-options.js'
-export type { StateReadOptions } from './optimizer.js'
-export { Adafactor, Adam, AdamW, Lion, Muon, SGD } from './optimizers.js'
 export type { ModelInfo, RunInfo } from './run-info.js'
-export type {
-  OptimizerState,
-  ParameterState,
-  PyTorchState,
-  SavedGroup,
-  StateFormat,
-  StateSaveOptions,
-} from './saved-state.js'
-export {
-  constant,
-  cosineWarmup,
-  inverseSqrt,
-  linearDecay,
-  linearWarmup,
-  type Schedule,
-  warmupStableDecay,
-} from './schedules.js'
-export { type Objective, type TrainStepOptions, trainStep } from './step.js'
-export type { StepResult } from './step-options.js'
 export { Trainer } from './trainer.js'
 export type {
   CheckpointOptions,

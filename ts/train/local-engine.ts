@@ -8,13 +8,12 @@ import type { TrainBatch } from './batches.js'
 import { EMA } from './ema.js'
 import {
   type Engine,
-  type EngineFiles,
+  EngineBase,
   type EngineResult,
   type EngineSettings,
   type EngineStep,
   IGNORED,
   measured,
-  type RunObjective,
   ratiosOf,
 } from './engine.js'
 import { measuredStep } from './grad-norms.js'
@@ -28,35 +27,23 @@ import { countedTokens, tokensIn } from './token-count.js'
 export type LocalOptimizer = Optimizer<{ lr?: number }>
 
 /** A model of this thread. */
-export class LocalEngine implements Engine {
-  readonly #model: Module
-  readonly #optimizer: LocalOptimizer
-  readonly #objective: RunObjective | null
+export class LocalEngine extends EngineBase<Module, LocalOptimizer, EMA> implements Engine {
   readonly #ratios: readonly number[]
-  /** The averages of the weights. */
-  readonly ema: EMA | null
 
   constructor(model: Module, optimizer: LocalOptimizer, { objective, ema }: EngineSettings) {
-    this.#model = model
-    this.#optimizer = optimizer
-    this.#objective = objective
+    super({ model, optimizer, ema: ema && new EMA(model, ema) }, objective)
     this.#ratios = ratiosOf(optimizer.param_groups.map(({ lr }) => lr))
-    this.ema = ema && new EMA(model, ema)
-  }
-
-  get lr(): number {
-    return this.#optimizer.lr
   }
 
   async step({ batches, shares, lr, ...settings }: EngineStep) {
-    for (const [i, group] of this.#optimizer.param_groups.entries())
+    for (const [i, group] of this.parts.optimizer.param_groups.entries())
       Object.assign(group, { lr: lr * (this.#ratios[i] as number) })
     const { max_grad_norm, max_grad_value } = settings
-    const result: EngineResult = await measuredStep(this.#model, settings, (before_update) =>
-      inTurn(this.#optimizer, () =>
-        runStep(this.#model as Forward, this.#optimizer, {
+    const result: EngineResult = await measuredStep(this.parts.model, settings, (before_update) =>
+      inTurn(this.parts.optimizer, () =>
+        runStep(this.parts.model as Forward, this.parts.optimizer, {
           batches: batches.map(asBatch),
-          objective: this.#objective,
+          objective: this.objective,
           max_grad_norm,
           max_grad_value,
           shares,
@@ -70,39 +57,23 @@ export class LocalEngine implements Engine {
   }
 
   async describe(): Promise<ModelInfo> {
-    return modelInfo(this.#model, this.#optimizer)
+    return modelInfo(this.parts.model, this.parts.optimizer)
   }
 
   tokens(batch: TrainBatch): number {
-    return tokensIn(batch, this.#model instanceof AutoregressiveWrapper)
+    return tokensIn(batch, this.parts.model instanceof AutoregressiveWrapper)
   }
 
   async countedTokens(batch: TrainBatch): Promise<number> {
-    const model = this.#model
+    const model = this.parts.model
     const predicts = model instanceof AutoregressiveWrapper
     const own = predicts ? model.options.ignore_index : undefined
-    const ignored = this.#objective?.options.ignore_index ?? own ?? IGNORED
+    const ignored = this.objective?.options.ignore_index ?? own ?? IGNORED
     return countedTokens(batch, { predicts, ignored, countTensor })
   }
 
   async evaluate(batch: TrainBatch): Promise<number> {
-    return await evaluateLoss(this.#model as Forward, asBatch(batch), measured(this.#objective))
-  }
-
-  async useAverages(on: boolean): Promise<void> {
-    await (on ? this.ema?.apply() : this.ema?.restore())
-  }
-
-  async save({ model, optimizer, ema }: EngineFiles): Promise<void> {
-    await this.#model.save(model)
-    await this.#optimizer.save(optimizer)
-    await this.ema?.save(ema)
-  }
-
-  async load({ model, optimizer, ema }: EngineFiles): Promise<void> {
-    await this.#model.loadWeights(model)
-    await this.#optimizer.load(optimizer)
-    await this.ema?.load(ema)
+    return await evaluateLoss(this.parts.model as Forward, asBatch(batch), measured(this.objective))
   }
 
   async random(): Promise<RandomState> {

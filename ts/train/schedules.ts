@@ -56,8 +56,7 @@ export function linearWarmup(options: LinearWarmupOptions): Schedule {
  * optimizer.lr = schedule(step)
  */
 export function cosineWarmup(options: CosineWarmupOptions): Schedule {
-  const { warmup_steps, total_steps, ...rates } = resolveOptions('cosineWarmup', options)
-  return falling({ ...rates, warmup_steps, total_steps, start: warmup_steps, decay: 'cosine' })
+  return falling({ ...resolveOptions('cosineWarmup', options), decay: 'cosine' })
 }
 
 /**
@@ -65,8 +64,7 @@ export function cosineWarmup(options: CosineWarmupOptions): Schedule {
  * `total_steps`, where it stays.
  */
 export function linearDecay(options: LinearDecayOptions): Schedule {
-  const { warmup_steps, total_steps, ...rates } = resolveOptions('linearDecay', options)
-  return falling({ ...rates, warmup_steps, total_steps, start: warmup_steps, decay: 'linear' })
+  return falling({ ...resolveOptions('linearDecay', options), decay: 'linear' })
 }
 
 /**
@@ -107,14 +105,15 @@ interface Falling {
   lr: number
   min_lr: number
   warmup_steps: number
-  /** The step from which on it falls. */
-  start: number
+  /** The step from which on it falls; by default the end of the warm-up. */
+  start?: number
   total_steps: number
   decay: keyof typeof DECAYS
 }
 
 /** A rate that grows, stays until `start`, and falls until `total_steps`. */
-function falling({ lr, min_lr, warmup_steps, start, total_steps, decay }: Falling): Schedule {
+function falling({ lr, min_lr, warmup_steps, total_steps, decay, ...rest }: Falling): Schedule {
+  const { start = warmup_steps } = rest
   return of((step) => {
     if (step >= total_steps) return min_lr
     if (step < warmup_steps) return rising(lr, step, warmup_steps)

@@ -5,13 +5,12 @@ import type { Target } from '../io/sources.js'
 import type { TrainBatch } from '../train/batches.js'
 import {
   type Engine,
-  type EngineFiles,
+  EngineBase,
   type EngineResult,
   type EngineSettings,
   type EngineStep,
   IGNORED,
   measured,
-  type RunObjective,
   ratiosOf,
 } from '../train/engine.js'
 import type { ModelInfo } from '../train/run-info.js'
@@ -42,39 +41,34 @@ interface EngineOptimizer {
 const countTensor: Counting['countTensor'] = (ids, shifted, ignored) =>
   countValues(ids.dataSync(), ids.shape.at(-1) ?? 1, shifted, ignored)
 
-export class RemoteEngine implements Engine {
-  readonly #model: RemoteModel
-  readonly #optimizer: EngineOptimizer
-  readonly #objective: RunObjective | null
+/** @throws XTransformersError (`invalid_argument`) where it is no model of this worker */
+function checkModel(model: unknown, connection: Connection): RemoteModel {
+  if (model instanceof RemoteModel && model[REMOTE].connection === connection) return model
+  const message = `Trainer: the model must be one of the worker that the optimizer is in, got ${describeValue(model)}`
+  throw new XTransformersError('invalid_argument', message)
+}
+
+export class RemoteEngine
+  extends EngineBase<RemoteModel, EngineOptimizer, RemoteEMA>
+  implements Engine
+{
   readonly #connection: Connection
   readonly #ratios: readonly number[]
-  /** The averages of the weights. */
-  readonly ema: RemoteEMA | null
   /** Of the wrapper, once it was asked for. */
   #ignored: Promise<number> | null = null
 
   /** @throws XTransformersError (`invalid_argument`) where the model is not one of this worker */
-  constructor(model: unknown, optimizer: EngineOptimizer, { objective, ema }: EngineSettings) {
+  constructor(given: unknown, optimizer: EngineOptimizer, { objective, ema }: EngineSettings) {
     const { connection } = optimizer[REMOTE]
-    if (!(model instanceof RemoteModel) || model[REMOTE].connection !== connection) {
-      const message = `Trainer: the model must be one of the worker that the optimizer is in, got ${describeValue(model)}`
-      throw new XTransformersError('invalid_argument', message)
-    }
-    this.#model = model
-    this.#optimizer = optimizer
-    this.#objective = objective
+    const model = checkModel(given, connection)
+    super({ model, optimizer, ema: ema && new RemoteEMA(connection, model, ema) }, objective)
     this.#connection = connection
     this.#ratios = ratiosOf(optimizer[RATES])
-    this.ema = ema && new RemoteEMA(connection, model, ema)
-  }
-
-  get lr(): number {
-    return this.#optimizer.lr
   }
 
   /** Whether the model predicts each token from those before it. */
   get #predicts(): boolean {
-    return this.#model.constructor.name === 'AutoregressiveWrapper'
+    return this.parts.model.constructor.name === 'AutoregressiveWrapper'
   }
 
   async step({ batches, lr, ...settings }: EngineStep): Promise<EngineResult> {
@@ -82,8 +76,8 @@ export class RemoteEngine implements Engine {
     const packed = batches.map(({ args }, i) => this.#pack(args, `batches[${i}]`))
     const targets = this.#packTargets(batches)
     const step = {
-      model: this.#model[REMOTE].id,
-      optimizer: this.#optimizer[REMOTE].id,
+      model: this.parts.model[REMOTE].id,
+      optimizer: this.parts.optimizer[REMOTE].id,
       batches: packed.map(({ value }) => value),
       objective: targets?.value ?? null,
       ...settings,
@@ -95,17 +89,20 @@ export class RemoteEngine implements Engine {
   }
 
   describe(): Promise<ModelInfo> {
-    const params = { model: this.#model[REMOTE].id, optimizer: this.#optimizer[REMOTE].id }
+    const params = {
+      model: this.parts.model[REMOTE].id,
+      optimizer: this.parts.optimizer[REMOTE].id,
+    }
     return this.#connection.request('describeRun', params)
   }
 
   async #setRates(lr: number): Promise<void> {
     if (this.#ratios.every((ratio) => ratio === 1)) {
-      if (this.#optimizer.lr !== lr) this.#optimizer.lr = lr
+      if (this.parts.optimizer.lr !== lr) this.parts.optimizer.lr = lr
       return
     }
     for (const [i, ratio] of this.#ratios.entries())
-      await this.#optimizer.setOptions({ lr: lr * ratio }, i)
+      await this.parts.optimizer.setOptions({ lr: lr * ratio }, i)
   }
 
   tokens(batch: TrainBatch): number {
@@ -113,12 +110,12 @@ export class RemoteEngine implements Engine {
   }
 
   async countedTokens(batch: TrainBatch): Promise<number> {
-    const own = this.#objective?.options.ignore_index ?? (await this.#ignoredIndex())
+    const own = this.objective?.options.ignore_index ?? (await this.#ignoredIndex())
     return countedTokens(batch, { predicts: this.#predicts, ignored: own, countTensor })
   }
 
   #ignoredIndex(): Promise<number> {
-    this.#ignored ??= this.#model.describe().then(({ options }) => {
+    this.#ignored ??= this.parts.model.describe().then(({ options }) => {
       const { ignore_index } = options as { ignore_index?: number }
       return this.#predicts ? (ignore_index ?? IGNORED) : IGNORED
     })
@@ -127,30 +124,14 @@ export class RemoteEngine implements Engine {
 
   async evaluate(batch: TrainBatch): Promise<number> {
     const { value, transfer } = this.#pack(batch.args, 'a batch')
-    const targets = this.#packTargets([batch], measured(this.#objective))
+    const targets = this.#packTargets([batch], measured(this.objective))
     const params = {
-      model: this.#model[REMOTE].id,
+      model: this.parts.model[REMOTE].id,
       batch: value,
       objective: targets?.value ?? null,
     }
     const all = [...transfer, ...(targets?.transfer ?? [])]
     return await this.#connection.request('evaluate', params, { transfer: all })
-  }
-
-  async useAverages(on: boolean): Promise<void> {
-    await (on ? this.ema?.apply() : this.ema?.restore())
-  }
-
-  async save({ model, optimizer, ema }: EngineFiles): Promise<void> {
-    await this.#model.save(model)
-    await this.#optimizer.save(optimizer)
-    await this.ema?.save(ema)
-  }
-
-  async load({ model, optimizer, ema }: EngineFiles): Promise<void> {
-    await this.#model.loadWeights(model)
-    await this.#optimizer.load(optimizer)
-    await this.ema?.load(ema)
   }
 
   random() {
@@ -167,7 +148,7 @@ export class RemoteEngine implements Engine {
 
   #packTargets(
     batches: readonly TrainBatch[],
-    objective = this.#objective,
+    objective = this.objective,
   ): Packed<WireObjective> | null {
     if (objective === null) return null
     const { kind, options } = objective

