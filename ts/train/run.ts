@@ -118,7 +118,7 @@ export class Run {
     const spent = this.#seconds()
     // the time is over when another step would not fit into it
     const last = Math.max(seconds - (own ? this.#now.training_seconds / own : 0), 1e-3)
-    return Math.min(1, Math.max(step / steps, data.epoch / epochs, spent / last))
+    return Math.min(1, Math.max(step / steps, data.place / epochs, spent / last))
   }
 
   #reasonToStop(): StopReason | null {
