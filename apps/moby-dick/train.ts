@@ -1,17 +1,20 @@
 // The command of `npm start`: x-transformers train with the book's preset, and a text at the end.
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { join, relative } from 'node:path'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { basename, join, relative } from 'node:path'
 import { Command } from 'commander'
 import { positive, whole } from '../../packages/cli/src/arguments.js'
 import { checkConfig } from '../../packages/cli/src/config/check.js'
 import { readPreset } from '../../packages/cli/src/config/presets.js'
 import type { Config } from '../../packages/cli/src/config/schema.js'
 import { applySetting } from '../../packages/cli/src/config/set.js'
-import { Interrupted } from '../../packages/cli/src/errors.js'
+import { Interrupted, UsageError } from '../../packages/cli/src/errors.js'
+import { FILES } from '../../packages/cli/src/files.js'
+import { readJson } from '../../packages/cli/src/json.js'
 import { openWriter } from '../../packages/cli/src/model/open.js'
 import { writeText } from '../../packages/cli/src/model/write.js'
 import { Output } from '../../packages/cli/src/output.js'
 import { describeResult, trainConfig } from '../../packages/cli/src/train/command.js'
+import { runFiles } from '../../packages/cli/src/train/folder.js'
 import { command, userPath } from '../../scripts/command.js'
 import { readBook } from './book.js'
 
@@ -26,7 +29,10 @@ const program = new Command('npm start --')
     'end with one JSON object on standard output; everything else goes to standard error',
   )
   .option('--out <dir>', 'folder for the run and its checkpoint', 'checkpoints')
-  .option('--resume <file>', 'go on from the weights of a checkpoint (the optimizer starts anew)')
+  .option(
+    '--resume <file>',
+    'go on from the weights of a checkpoint of the same sizes (the optimizer starts anew)',
+  )
   .option('--seed <n>', 'seed of everything random', whole(0), 42)
   .option('--dim <n>', 'width of the model', whole(1), 160)
   .option('--depth <n>', 'layers', whole(1), 4)
@@ -57,15 +63,18 @@ type Options = {
 }
 
 const NAME = 'moby-dick'
+const MODEL = `${NAME}.safetensors`
 
 /** The preset, as the options change it. */
 function configOf(options: Options, book: string): Config {
-  const { dim, depth, heads, length, batch, lr, steps, minutes, seed } = options
+  const { dim, depth, heads, length, batch, lr, steps, minutes, seed, resume } = options
   if (dim % heads) program.error('--dim must be a multiple of --heads')
   const raw = readPreset(NAME)
   const { seconds: _, ...train } = raw.train as Record<string, unknown>
   raw.train = { ...train, ...(steps === undefined ? { seconds: minutes * 60 } : { steps }) }
+  const init = resume === undefined ? {} : { init: userPath(resume) }
   const settings = {
+    ...init,
     ...{ seed, 'data.files': [book], 'train.batch_size': batch, 'train.length': length },
     ...{ 'optimizer.lr': lr, 'schedule.min_lr': lr / 50, max_seq_len: length },
     ...{ dim, depth, heads, attn_dim_head: dim / heads },
@@ -94,16 +103,33 @@ async function write(checkpoint: string, options: Options, output: Output): Prom
   return prompt + text
 }
 
+/**
+ * Whether the run in a folder is one of this command, which the next one replaces: it has learned
+ * from the book beside it.
+ *
+ * @throws UsageError where it is another one
+ */
+function replaces(out: string, book: string): boolean {
+  const files = runFiles(out, MODEL)
+  if (files.length === 0) return false
+  const path = join(out, FILES.config)
+  const config = existsSync(path) ? readJson(path, 'the configuration') : null
+  const text: unknown = (config as Partial<Config> | null)?.data?.files?.[0]
+  if (existsSync(book) && typeof text === 'string' && basename(text) === basename(book)) return true
+  throw new UsageError(`${out} has another run (${files[0]}): give --out another folder`)
+}
+
 await command(async () => {
   const options = program.parse().opts<Options>()
   const output = new Output(options.json)
   const out = userPath(options.out)
-  const checkpoint = join(out, `${NAME}.safetensors`)
+  const checkpoint = join(out, MODEL)
   mkdirSync(out, { recursive: true })
   const book = join(out, `${NAME}.txt`)
+  const overwrite = replaces(out, book)
   writeFileSync(book, readBook())
-  const init = options.resume === undefined ? {} : { init: userPath(options.resume) }
-  const training = { ...init, out, overwrite: true, title: 'Moby Dick', name: NAME }
+  const training = { out, overwrite, title: 'Moby Dick', name: NAME }
+  const again = `\nWrite more:  ${sampleAgain(checkpoint)}`
   try {
     const {
       best: _,
@@ -112,10 +138,11 @@ await command(async () => {
     } = await trainConfig(configOf(options, book), training, output)
     output.line(`${describeResult(result)}\n`)
     const sample = await write(checkpoint, options, output)
-    output.line(`\n\nWrite more:  ${sampleAgain(checkpoint)}`)
+    output.line(`\n${again}`)
     if (output.json) output.result({ ...result, sample })
   } catch (error) {
-    if (error instanceof Interrupted) output.line(`\nWrite more:  ${sampleAgain(checkpoint)}`)
+    // before its first step there is none
+    if (error instanceof Interrupted && existsSync(checkpoint)) output.line(again)
     throw error
   }
 })

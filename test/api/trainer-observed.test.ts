@@ -174,6 +174,27 @@ describe('samples', () => {
     expect(resumed.map(({ type }) => type)).toEqual(['done'])
   })
 
+  it('lose no checkpoint where making one fails', async () => {
+    const fails = () => {
+      throw new Error('no sample')
+    }
+    // at a step with a checkpoint, and at the end
+    for (const [every, step] of [
+      [4, 4],
+      [9, 6],
+    ] as const) {
+      const folder = await newFolder()
+      const model = smallModel()
+      const options = { checkpoint: { folder, every: 2 }, sample: { every, make: fails } }
+      await expect(eventsOf(model, options)).rejects.toThrow('no sample')
+      const more = { ...options, sample: undefined, steps: 7, resume: true }
+      const resumed = stepsOf(await eventsOf(smallModel(), more))
+      expect(resumed.map((event) => event.step)).toEqual(
+        Array.from({ length: 7 - step }, (_, i) => step + 1 + i),
+      )
+    }
+  })
+
   it('end a run where making one fails, or gives no text', async () => {
     const model = smallModel()
     const run = (make: unknown) => eventsOf(model, { sample: { every: 1, make } })

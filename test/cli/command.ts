@@ -55,6 +55,9 @@ export function start(args: readonly string[], options: StartOptions = {}): Star
 export const x = (args: readonly string[], options: StartOptions = {}): Promise<Ended> =>
   start([CLI, ...args], options).ended
 
+/** The last line of an output, which is JSON. */
+export const lastJson = (text: string) => JSON.parse(text.trim().split('\n').at(-1) as string)
+
 /** A text in which there is something to learn, and the folder that it is in. */
 export function scratch(): { folder: string; text: string; remove: () => void } {
   const folder = mkdtempSync(join(tmpdir(), 'x-transformers-cli-'))
@@ -67,4 +70,11 @@ export function scratch(): { folder: string; text: string; remove: () => void } 
 export const SMALL = [
   ...['--preset', 'nanogpt-cpu', '--set', 'dim=16', 'depth=1', 'heads=2', 'attn_dim_head=8'],
   ...['max_seq_len=16', 'train.length=16', 'batch_size=4', 'sample.tokens=10'],
+]
+
+/** The arguments of a small run; those with an equals sign change its configuration. */
+export const smallRun = (text: string, out: string, more: readonly string[] = []) => [
+  ...['train', ...SMALL, ...more.filter((argument) => argument.includes('='))],
+  ...['--data', text, '--out', out, '--json'],
+  ...more.filter((argument) => !argument.includes('=')),
 ]

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { CLI, SMALL, scratch, start, x } from './command.js'
+import { CLI, lastJson as json, SMALL, scratch, smallRun, start, x } from './command.js'
 
 let place: ReturnType<typeof scratch>
 beforeAll(() => {
@@ -12,14 +12,7 @@ beforeAll(() => {
 afterAll(() => place.remove())
 
 const at = (name: string) => join(place.folder, name)
-const json = (text: string) => JSON.parse(text.trim().split('\n').at(-1) as string)
-
-/** The arguments of a small run. */
-const small = (out: string, more: readonly string[] = []) => [
-  ...['train', ...SMALL, ...more.filter((argument) => argument.includes('='))],
-  ...['--data', place.text, '--out', at(out), '--json'],
-  ...more.filter((argument) => !argument.includes('=')),
-]
+const small = (out: string, more: readonly string[] = []) => smallRun(place.text, at(out), more)
 
 describe('train', () => {
   it('ends with one line of JSON, and keeps all that the model needs', async () => {
@@ -157,7 +150,7 @@ describe('train', () => {
     await x(small('longer', ['--steps', '10']))
     const resume = ['train', '--resume', '--out', at('longer'), '--steps', '20', '--json']
     expect(json((await x(resume)).stdout).steps).toBe(20)
-    const init = ['--init', at('longer'), '--steps', '1', 'depth=2']
+    const init = ['--init', at('longer'), '--steps', '1']
     const { stdout } = await x(small('init', init))
     const [from, fresh] = [json(stdout).val_loss, Math.log(22)]
     expect(from).toBeLessThan(fresh - 0.1)
@@ -174,6 +167,11 @@ describe('train', () => {
       ['train.eval.evry=2', 'train.eval.evry: is not known here; did you mean every?'],
       ['optimizer.class=AdmW', 'did you mean AdamW?'],
       ['optimizer.beta=1', 'train.optimizer: AdamW'],
+      [
+        'train.optimizer={"class":"SGD","lr":1,"others":{"lr":2}}',
+        'train.optimizer.others: is for',
+      ],
+      ['sample.prompt=Ω', 'train.sample.prompt: '],
       ['schedule.name=cosine', 'there is no schedule (train.schedule.name) named cosine'],
       ['model.class=Decodr', 'model'],
       ['dpeth=3', 'did you mean depth?'],
@@ -200,6 +198,17 @@ describe('train', () => {
     writeFileSync(at('broken.json'), '{"model": ')
     const broken = await x(['train', at('broken.json'), '--out', at('broken')])
     expect([broken.code, broken.stderr]).toEqual([2, expect.stringContaining('is no JSON')])
+    for (const [text, message] of [
+      ['null', 'it must be an object, got null'],
+      ['[1]', 'it must be an object, got [1]'],
+      ['{"model":{"class":"TransformerWrapper"}}', 'max_seq_len'],
+      ['{"model":{"class":5}}', 'model.class: must be a text, got 5'],
+    ] as const) {
+      writeFileSync(at('odd.json'), text)
+      const more = ['--data', place.text, '--steps', '1', '--out', at('odd')]
+      const odd = await x(['train', at('odd.json'), ...more])
+      expect([odd.code, odd.stderr]).toEqual([2, expect.stringContaining(message)])
+    }
   })
 
   it('learns from JSON Lines with byte pairs, from bytes, and from token ids', async () => {

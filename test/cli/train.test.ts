@@ -1,6 +1,6 @@
 // The commands of package.json, with a model so small that they take seconds.
 import { spawn } from 'node:child_process'
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -76,6 +76,47 @@ describe('npm start and npm run sample', () => {
     expect(stderr).toContain('npm run sample -- ')
     expect(stdout).toBe('')
     expect(readdirSync(out)).toEqual(expect.arrayContaining(FILES))
+  })
+})
+
+describe('npm start in a folder that is there', () => {
+  let folder: string
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'x-transformers-'))
+  })
+  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+  it('replaces its own run, and no other', async () => {
+    const args = ['--json', '--steps', '1', '--sample', '0', '--out', folder, ...SMALL]
+    const first = await run('apps/moby-dick/train', args)
+    expect(first.code, first.stderr).toBe(0)
+    const own = join(folder, 'moby-dick.safetensors')
+    const again = await run('apps/moby-dick/train', [...args, '--seed', '1', '--resume', own])
+    expect(again.code, again.stderr).toBe(0)
+    const path = join(folder, 'config.json')
+    const config = JSON.parse(readFileSync(path, 'utf8'))
+    expect([config.seed, config.init]).toEqual([1, own])
+    expect(JSON.parse(again.stdout).train_loss).toBeLessThan(JSON.parse(first.stdout).train_loss)
+    for (const other of [null, {}, { data: { files: ['other.txt'] } }]) {
+      writeFileSync(path, JSON.stringify(other))
+      const before = readdirSync(folder).sort()
+      const { code, stderr } = await run('apps/moby-dick/train', args)
+      expect([code, stderr]).toEqual([2, expect.stringContaining('has another run')])
+      expect(readdirSync(folder).sort()).toEqual(before)
+    }
+  })
+
+  it('names no checkpoint where it is interrupted before there is one', async () => {
+    const out = join(folder, 'early')
+    let killed = false
+    const args = ['--json', '--minutes', '5', '--out', out, ...SMALL]
+    const { code, stderr } = await run('apps/moby-dick/train', args, (text, kill) => {
+      if (killed || !text.includes('Reading the data')) return
+      killed = true
+      kill()
+    })
+    expect(code, stderr).toBe(130)
+    expect(stderr.includes('npm run sample')).toBe(existsSync(join(out, 'moby-dick.safetensors')))
   })
 })
 

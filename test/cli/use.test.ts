@@ -1,5 +1,5 @@
 // What the command does with a trained model: generate, chat, eval, inspect, convert.
-import { existsSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type AutoregressiveWrapper, load, loadTensors } from 'x-transformers'
@@ -73,6 +73,18 @@ describe('chat', () => {
     expect(`Some years${last(forgetful.stdout)}`).toBe(last(written))
   })
 
+  it('forgets a line that the model cannot read', async () => {
+    const talk = async (input: string) => {
+      const args = ['chat', run, '--tokens', '5', '--temperature', '0']
+      const { code, stdout } = await x(args, { input })
+      expect(code).toBe(0)
+      return stdout.split('\n')
+    }
+    const [first, problem, second] = await talk('Call me\nΩ\nSome')
+    expect(problem).toContain('"Ω" has no id')
+    expect([first, second]).toEqual((await talk('Call me\nSome')).slice(0, 2))
+  })
+
   it('goes on after a line that the model cannot read', async () => {
     const { code, stdout } = await x(['chat', run, '--tokens', '3'], {
       input: 'Ω\nCall\n/exit\nme',
@@ -143,6 +155,30 @@ describe('inspect', () => {
   })
 })
 
+describe('inspect and convert', () => {
+  it('say what is wrong with a configuration', async () => {
+    for (const [text, message] of [
+      ['null', 'it: must be an object, got null'],
+      ['{"class":"Decoder","option":{}}', 'option: is not known here; did you mean options?'],
+      ['{"class":5}', 'class: must be a text, got 5'],
+      ['{"class":"Decodr"}', 'did you mean Decoder?'],
+      ['{"class":"Decoder"}', 'dim'],
+      ['{"class":"TransformerWrapper"}', 'attn_layers: is required'],
+      ['{"class":"TransformerWrapper","options":{"attn_layers":{"class":5}}}', 'named 5'],
+    ] as const) {
+      const path = at('odd.json')
+      writeFileSync(path, text)
+      const inspected = await x(['inspect', path])
+      expect(inspected.stderr).toContain(message)
+      expect(inspected.stderr).not.toMatch(/^ +at /m)
+      const to = at('odd.safetensors')
+      const converted = await x(['convert', run, to, '--config', path])
+      expect(converted.stderr).not.toMatch(/^ +at /m)
+      expect([inspected.code, converted.code]).not.toContain(0)
+    }
+  })
+})
+
 describe('report', () => {
   it('shows runs on one page, and says which of them have no metrics', async () => {
     const out = at('compare.html')
@@ -196,5 +232,32 @@ describe('convert', () => {
       expect([code, stderr]).toEqual([2, expect.stringContaining(message)])
     }
     expect(existsSync('w.safetensors')).toBe(false)
+  })
+
+  it('takes no option that it would ignore', async () => {
+    const [ids, model, config] = [at('x.bin'), at('x.safetensors'), at('x.json')]
+    for (const args of [
+      [run, model, '--key', 'model'],
+      [run, model, '--prefix', 'model.'],
+      [run, model, '--config', run, '--weights'],
+      [run, model, '--tokenizer', 'byte'],
+      [run, model, '--config', run, '--field', 'text'],
+      [run, config, '--dtype', 'f16'],
+      [run, '--weights'],
+      [place.text, ids, '--tokenizer', 'byte', '--config', run],
+    ]) {
+      const { code, stderr } = await x(['convert', ...args])
+      expect([code, stderr]).toEqual([2, expect.stringMatching(/^--\w+ has no effect /)])
+    }
+    expect([ids, model, config].filter(existsSync)).toEqual([])
+  })
+
+  it('keeps the tokenizer that it has made of a text, whatever else lies there', async () => {
+    const cwd = at('beside')
+    mkdirSync(join(cwd, 'char'), { recursive: true })
+    const args = ['convert', place.text, 'book.bin', '--tokenizer', 'char']
+    const { code, stderr } = await x(args, { cwd })
+    expect(code, stderr).toBe(0)
+    expect(json(readFileSync(join(cwd, 'book.bin.tokenizer.json'), 'utf8')).type).toBe('characters')
   })
 })

@@ -51,6 +51,9 @@ export interface BatchesState {
   loader: object | null
 }
 
+/** The part of an epoch of which all batches have come. */
+const ALMOST = 1 - 2 ** -20
+
 type Iterator = { next(): unknown; return?: () => unknown }
 
 export class Batches {
@@ -83,6 +86,16 @@ export class Batches {
   /** The epoch of the next batch, counted from 0. */
   get epoch(): number {
     return this.#epoch
+  }
+
+  /**
+   * The epochs so far, with the part of this one where the number of its batches is known. An epoch
+   * is over when the data says so, not when these are counted.
+   */
+  get place(): number {
+    const length = lengthOf(this.#data)
+    const part = length > 0 ? this.#position / length : 0
+    return this.#epoch + Math.min(part, ALMOST)
   }
 
   /** Whether nobody else has the tensors of the batches. */
@@ -160,6 +173,14 @@ const isIterable = (data: unknown): data is Iterable<BatchLike> =>
 
 export const isStateful = (data: unknown): data is StatefulData =>
   has(data, 'stateDict') && has(data, 'loadStateDict')
+
+/** The number of batches in an epoch; 0 where nobody knows it. */
+function lengthOf(data: TrainData): number {
+  // of other data it could be anything
+  const { length } = data as { length?: unknown }
+  const counts = Array.isArray(data) || isStateful(data)
+  return counts && Number.isSafeInteger(length) ? (length as number) : 0
+}
 
 function iterate(data: Iterable<BatchLike> | AsyncIterable<BatchLike>): Iterator {
   if (has(data, Symbol.asyncIterator))

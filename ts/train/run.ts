@@ -118,7 +118,7 @@ export class Run {
     const spent = this.#seconds()
     // the time is over when another step would not fit into it
     const last = Math.max(seconds - (own ? this.#now.training_seconds / own : 0), 1e-3)
-    return Math.min(1, Math.max(step / steps, data.epoch / epochs, spent / last))
+    return Math.min(1, Math.max(step / steps, data.place / epochs, spent / last))
   }
 
   #reasonToStop(): StopReason | null {
@@ -195,14 +195,14 @@ export class Run {
       improved = event.best
       yield event
     }
+    const every = checkpoint?.every ?? evaluation?.every ?? null
+    const keep = checkpoint !== null && (due(every) || (improved && checkpoint.best))
     if (due(sample?.every)) {
-      const event = await this.#sample()
+      const event = await this.#sample(keep)
       if (event === null) return
       yield event
     }
-    if (checkpoint === null) return
-    const every = checkpoint.every ?? evaluation?.every ?? null
-    if (due(every) || (improved && checkpoint.best)) yield await this.#checkpoint()
+    if (keep) yield await this.#checkpoint()
   }
 
   /** What is left to do at the end. */
@@ -213,11 +213,12 @@ export class Run {
       const event = await this.#evaluate()
       if (event) yield event
     }
+    const keep = this.#folder !== null && now.saved !== now.step
     if (sample && now.sampled !== now.step && reason !== 'aborted') {
-      const event = await this.#sample()
+      const event = await this.#sample(keep)
       if (event) yield event
     }
-    if (this.#folder && now.saved !== now.step) yield await this.#checkpoint()
+    if (keep) yield await this.#checkpoint()
     yield {
       type: 'done',
       reason,
@@ -266,16 +267,21 @@ export class Run {
     return { type: 'evaluation', step: now.step, loss, best, seconds }
   }
 
-  /** Null after an abort. */
-  async #sample(): Promise<SampleEvent | null> {
+  /** Null after an abort. Where it fails, the checkpoint that is due after it is written first. */
+  async #sample(keep: boolean): Promise<SampleEvent | null> {
     const { sample } = this.#options
     const { step } = this.#now
     if (sample === null) throw new XTransformersError('internal', 'there is no sample')
-    const text = await this.#aside(sample.make)
-    if (text === null) return null
-    if (!isText(text)) throw refuse('what sample.make gives', 'a text', text)
-    this.#now.sampled = step
-    return { type: 'sample', step, text }
+    try {
+      const text = await this.#aside(sample.make)
+      if (text === null) return null
+      if (!isText(text)) throw refuse('what sample.make gives', 'a text', text)
+      this.#now.sampled = step
+      return { type: 'sample', step, text }
+    } catch (error) {
+      if (keep) await this.#checkpoint()
+      throw error
+    }
   }
 
   async #checkpoint(): Promise<CheckpointEvent> {

@@ -1,50 +1,48 @@
 /** Where a configuration comes from: a file, a preset, or an earlier run. */
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import type { TrainSettings } from '../commands/train.js'
-import { fileFailure, UsageError } from '../errors.js'
+import { UsageError } from '../errors.js'
 import { FILES } from '../files.js'
-import { checkConfig } from './check.js'
+import { readJson } from '../json.js'
+import { checkpointsIn, modelFile, tokenizerFile } from '../model/files.js'
+import { checkConfig, shown } from './check.js'
 import { readPreset } from './presets.js'
 import type { Config } from './schema.js'
 import { applySetting } from './set.js'
 
 type Raw = Record<string, unknown>
 
-/** The JSON of a file. */
-export function readJson(path: string, what: string): unknown {
-  let text: string
-  try {
-    text = readFileSync(path, 'utf8')
-  } catch (error) {
-    throw fileFailure(what, path, error)
-  }
-  try {
-    return JSON.parse(text)
-  } catch (error) {
-    throw new UsageError(`${path} is no JSON: ${(error as Error).message}`)
-  }
-}
-
 /** A configuration in a file; its paths are relative to it. */
 function readFile(path: string): Raw {
-  const raw = readJson(path, 'the configuration') as Raw
-  const folder = dirname(resolve(path))
-  const data = raw.data as Raw | undefined
+  const raw = readJson(path, 'the configuration')
+  if (!isObject(raw)) throw new UsageError(`${path}: it must be an object, got ${shown(raw)}`)
+  return withPaths(raw, dirname(resolve(path)))
+}
+
+const isObject = (value: unknown): value is Raw =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** A configuration with absolute paths; the others are relative to a folder. */
+function withPaths(raw: Raw, folder: string): Raw {
   const absolute = (value: unknown): unknown => {
-    if (typeof value === 'string') return resolve(folder, value)
+    if (typeof value === 'string' && value !== '') return resolve(folder, value)
     return Array.isArray(value) ? value.map(absolute) : value
   }
-  if (typeof raw.tokenizer === 'string' && isPath(raw.tokenizer))
-    raw.tokenizer = absolute(raw.tokenizer)
-  if (typeof data !== 'object' || data === null) return raw
+  const { tokenizer, init, data } = raw
+  const isFile = typeof tokenizer === 'string' && isPath(tokenizer)
   return {
     ...raw,
-    data: { ...data, files: absolute(data.files), validation: absolute(data.validation) },
+    ...(init !== undefined && { init: absolute(init) }),
+    ...(isFile && { tokenizer: absolute(tokenizer) }),
+    ...(isObject(data) && {
+      data: { ...data, files: absolute(data.files), validation: absolute(data.validation) },
+    }),
   }
 }
 
-const isPath = (tokenizer: string) => !['char', 'byte', 'bpe'].includes(tokenizer)
+/** Whether it is the path of a tokenizer, and not the name of a kind. */
+export const isPath = (tokenizer: string) => !['char', 'byte', 'bpe'].includes(tokenizer)
 
 /** The part of a configuration that is changed, as an object. */
 function part(raw: Raw, name: string): Raw {
@@ -54,13 +52,14 @@ function part(raw: Raw, name: string): Raw {
 
 /** What the command line says beside the configuration. */
 function applyOptions(raw: Raw, settings: TrainSettings): void {
-  const { data, validation, tokenizer, steps, minutes, seed, set } = settings
+  const { data, validation, tokenizer, init, steps, minutes, seed, set } = settings
   if (seed !== undefined) raw.seed = seed
-  if (tokenizer !== undefined) raw.tokenizer = isPath(tokenizer) ? resolve(tokenizer) : tokenizer
-  if (data) part(raw, 'data').files = data.map((path) => resolve(path))
+  if (tokenizer !== undefined) raw.tokenizer = tokenizer
+  if (init !== undefined) raw.init = init
+  if (data) part(raw, 'data').files = data
   if (validation !== undefined) {
     const share = Number(validation)
-    part(raw, 'data').validation = Number.isFinite(share) ? share || null : [resolve(validation)]
+    part(raw, 'data').validation = Number.isFinite(share) ? share || null : [validation]
   }
   const end = steps === undefined ? minutes && { seconds: minutes * 60 } : { steps }
   if (end) {
@@ -81,13 +80,31 @@ export function readConfig(file: string | undefined, settings: TrainSettings): C
   if (file !== undefined && settings.preset !== undefined)
     throw new UsageError('give a configuration or --preset, not both')
   const saved = savedConfig(settings)
-  const [raw, where] = saved
+  const [given, where] = saved
     ? [readFile(saved), saved]
     : file === undefined
       ? [presetOf(settings), `the preset ${settings.preset}`]
       : [readFile(file), file]
-  applyOptions(raw, settings)
+  const { init } = given
+  applyOptions(given, settings)
+  const raw = withPaths(given, process.cwd())
+  if (saved && raw.init !== init) refuseOtherInit(settings, init)
+  takeTokenizer(raw)
   return checkConfig(raw, where)
+}
+
+/** A run that has begun cannot begin with another model. */
+function refuseOtherInit({ out }: TrainSettings, init: unknown): void {
+  if (out === undefined || checkpointsIn(out).length === 0) return
+  throw new UsageError(`the run in ${out} has begun with ${init ?? 'a new model'}, not with --init`)
+}
+
+/** What begins with a model has its tokenizer, where the configuration names none. */
+function takeTokenizer(raw: Raw): void {
+  const { init, tokenizer } = raw
+  if (typeof init !== 'string' || init === '' || tokenizer !== undefined) return
+  const own = tokenizerFile(modelFile(init))
+  if (own !== null) raw.tokenizer = own
 }
 
 function presetOf({ preset, resume, out }: TrainSettings): Raw {

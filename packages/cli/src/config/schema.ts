@@ -69,7 +69,7 @@ const CheckpointSchema = v.strictObject({
 
 const SampleSchema = v.strictObject({
   every: v.optional(count, 250),
-  prompt: v.optional(v.string(), '\n'),
+  prompt: v.optional(v.string(), ''),
   tokens: v.optional(count, 200),
   temperature: v.optional(fromZero, 0.8),
 })
@@ -127,6 +127,7 @@ export const ConfigSchema = v.strictObject({
   $schema: v.optional(v.string()),
   description: v.optional(v.string()),
   seed: v.optional(whole, 42),
+  init: about(v.optional(text), 'a trained model, whose weights the run begins with'),
   model: ModelSchema,
   tokenizer: v.optional(TokenizerSchema, 'char'),
   data: v.optional(DataSchema, {}),

@@ -44,7 +44,7 @@ function startOf(config: Node, key: string, setting: string): Node {
 const namesIn = (node: Node): string[] =>
   Object.entries(node).flatMap(([name, value]) => [name, ...(isNode(value) ? namesIn(value) : [])])
 
-const TOP = ['seed', 'model', 'tokenizer', 'data', 'train', 'description']
+const TOP = ['seed', 'init', 'model', 'tokenizer', 'data', 'train', 'description']
 
 /** A value as JSON, or as the text that it is. */
 function parseValue(text: string): unknown {

@@ -76,7 +76,7 @@ export function completeModel(
     throw new UsageError(
       'model: the command trains a TransformerWrapper with a Decoder, in an AutoregressiveWrapper; other models are trained with the Trainer of x-transformers/train',
     )
-  const options = net.options as Options
+  const options: Options = net.options ?? {}
   const known = (options.num_tokens ?? num_tokens) as number
   if (known < num_tokens)
     throw new UsageError(

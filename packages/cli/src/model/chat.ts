@@ -86,8 +86,11 @@ async function answer(line: string, session: Session, signal: AbortSignal): Prom
   try {
     await writeText(session, { ...settings, prompt, signal }, say)
   } catch (error) {
-    // what cannot be encoded is no reason to end
-    if (!signal.aborted) say(`(${(error as Error).message})`)
+    if (!signal.aborted) {
+      // what cannot be encoded is no reason to end, and no part of what was said
+      process.stdout.write(`(${(error as Error).message})\n`)
+      return
+    }
   }
   process.stdout.write('\n')
   session.history = `${prompt}${text}\n`

@@ -10,18 +10,18 @@ import {
 } from 'x-transformers'
 import { writeTokens } from 'x-transformers/data'
 import type { ConvertSettings } from '../commands/convert.js'
-import { checkConfig } from '../config/check.js'
-import { readJson } from '../config/read.js'
-import type { ModelConfig } from '../config/schema.js'
+import { checkModel } from '../config/check.js'
+import { isPath } from '../config/read.js'
 import { Failure, UsageError } from '../errors.js'
 import { FILES } from '../files.js'
 import { count, table } from '../format.js'
+import { readJson } from '../json.js'
 import { Output } from '../output.js'
 import { isLines, textsOfAll } from '../text/pieces.js'
 import { makeTokenizer } from '../text/tokenizer.js'
 import { readTokens } from '../text/tokens.js'
 import { buildModel } from './build.js'
-import { modelFile } from './open.js'
+import { modelFile } from './files.js'
 
 const isText = (path: string) => extname(path) === '.txt' || isLines(path)
 
@@ -33,16 +33,38 @@ export async function convert(
 ): Promise<void> {
   const output = new Output(settings.json)
   if (!existsSync(from)) throw new Failure(`there is no ${from}`)
-  if (isText(from)) return await convertText(from, to, settings, output)
-  if (to === undefined) return await listNames(from, settings, output)
+  if (isText(from)) {
+    takeOnly(settings, ['tokenizer', 'field', 'dtype'], 'for text')
+    return await convertText(from, to, settings, output)
+  }
+  if (to === undefined) {
+    takeOnly(settings, ['key', 'prefix'], 'without a file to write')
+    return await listNames(from, settings, output)
+  }
   const kind = extname(to)
-  if (kind === '.json') return await writeConfig(from, to, output)
+  if (kind === '.json') {
+    takeOnly(settings, [], 'for a configuration')
+    return await writeConfig(from, to, output)
+  }
   if (kind !== '.safetensors')
     throw new UsageError(
       `${to}: weights are written to .safetensors (which Python reads by safetensors.torch.load_file), a configuration to .json, text to .bin`,
     )
-  if (settings.weights) return await writeWeights(from, to, settings, output)
+  if (settings.weights) {
+    takeOnly(settings, ['weights', 'key', 'prefix', 'dtype'], 'with --weights')
+    return await writeWeights(from, to, settings, output)
+  }
   return await writeModel(from, to, settings, output)
+}
+
+/** An error about options that would be ignored. */
+function takeOnly(
+  { json: _, ...settings }: ConvertSettings,
+  names: readonly (keyof ConvertSettings)[],
+  where: string,
+): void {
+  const other = Object.keys(settings).find((name) => !names.includes(name as never))
+  if (other) throw new UsageError(`--${other} has no effect ${where}: leave it out`)
 }
 
 /** A file, also where a run is named. */
@@ -105,6 +127,8 @@ async function writeModel(
   if (settings.dtype)
     throw new UsageError('a whole model is written as f32: --dtype needs --weights')
   const { config, key, prefix } = settings
+  if (config === undefined) takeOnly(settings, [], 'for a whole model without --config')
+  takeOnly(settings, ['config', 'key', 'prefix'], 'for weights')
   const model = config === undefined ? await load<Module>(fileOf(from)) : modelIn(config)
   if (config !== undefined) {
     const options = { ...(key !== undefined && { key }), ...(prefix !== undefined && { prefix }) }
@@ -122,8 +146,7 @@ async function writeModel(
 function modelIn(path: string): Module {
   const isFolder = existsSync(path) && statSync(path).isDirectory()
   const file = isFolder ? join(path, FILES.config) : path
-  const raw = readJson(file, 'the configuration') as ModelConfig | object
-  return buildModel('class' in raw ? (raw as ModelConfig) : checkConfig(raw, file).model)
+  return buildModel(checkModel(readJson(file, 'the configuration'), file).model)
 }
 
 /** Text as a file of token ids. */
@@ -144,7 +167,8 @@ async function convertText(
   const tokens = await readTokens([from], tokenizer, reading)
   const ids = Array.from(await tokens.read(0, tokens.length))
   const written = await writeTokens(to, [ids], { dtype })
-  if (!existsSync(named))
+  // one that was made of the text is nowhere else
+  if (!isPath(named))
     writeFileSync(`${to}.tokenizer.json`, `${JSON.stringify(tokenizer, null, 2)}\n`)
   output.result(
     { written: to, tokens: written, vocabulary: tokenizer.vocabSize, dtype },

@@ -1,18 +1,19 @@
 import { join } from 'node:path'
 import type { EvalSettings } from '../commands/eval.js'
 import { checkConfig } from '../config/check.js'
-import { readJson } from '../config/read.js'
 import type { Config } from '../config/schema.js'
 import { Interrupted, UsageError } from '../errors.js'
 import { FILES } from '../files.js'
 import { count } from '../format.js'
 import { Interrupt } from '../interrupt.js'
+import { readJson } from '../json.js'
 import { Output } from '../output.js'
 import { applyRuntime } from '../runtime.js'
 import { measureLoss } from '../text/measure.js'
 import { readTokens } from '../text/tokens.js'
 import { readCorpus } from '../train/data.js'
-import { type Opened, openModel, runOf } from './open.js'
+import { runOf } from './files.js'
+import { type Opened, openModel } from './open.js'
 
 /** Measures a model on text: `x-transformers eval`. */
 export async function evaluate(path: string, settings: EvalSettings): Promise<void> {

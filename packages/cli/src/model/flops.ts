@@ -65,7 +65,7 @@ export function costsOf(description: ModelDescription, length: number): Costs {
   return {
     forward_flops_per_token: Math.round(forward),
     train_flops_per_token: Math.round(3 * forward),
-    kept_bytes_per_token: keptBytes(parameters),
+    kept_bytes_per_token: keptBytes(description),
     weights_bytes: bytes,
     gradients_bytes: num_parameters * 4,
     adamw_bytes: num_parameters * 8,
@@ -82,7 +82,36 @@ function tiedHead({ class: name, options }: Named): number {
 }
 
 /** Keys and values of self attentions, as wide as the projections that make them. */
-const keptBytes = (parameters: ModelDescription['parameters']) =>
-  parameters
-    .filter(({ name }) => /\.to_[kv]\.weight$/.test(name))
+function keptBytes(description: ModelDescription): number {
+  const { parameters } = description
+  const kept = selfAttentions(description)
+  return parameters
+    .filter(({ name }) => kept.has(name.replace(/\.to_[kv]\.weight$/, '')))
     .reduce((sum, { shape }) => sum + (shape[0] as number) * 4, 0)
+}
+
+/** The names of the self attentions that generation goes through. */
+function selfAttentions({ parameters, class: name, options }: ModelDescription): Set<string> {
+  const model = { class: name, options: options as Options }
+  const isPair = name === 'XTransformer'
+  const [stack] = isPair ? [model] : stacksOf(model)
+  const attentions = parameters
+    .flatMap(({ name }) => name.match(/^(.*)\.to_q\.weight$/)?.[1] ?? [])
+    // an encoder reads its text once
+    .filter((path) => !isPair || path.startsWith('decoder.'))
+  return new Set(attentions.filter((_, i) => !stack || !isCross(stack, i)))
+}
+
+/** Whether an attention of a stack, by its place among them, is one to the context. */
+function isCross({ class: name, options }: Named, place: number): boolean {
+  const prefix = name === 'XTransformer' ? 'dec_' : ''
+  const given = (key: string) => options[`${prefix}${key}`]
+  const custom = given('custom_layers')
+  if (Array.isArray(custom)) return custom.filter((kind) => kind !== 'f')[place] === 'c'
+  if (name === 'CrossAttender') return true
+  if (name !== 'XTransformer' && !options.cross_attend) return false
+  if (given('only_cross')) return true
+  // a sandwich begins with self attentions alone; else one of each kind follows the other
+  const first = given('par_ratio') ? 0 : number(given('sandwich_coef'), 0)
+  return place >= first && (place - first) % 2 === 1
+}

@@ -3,18 +3,18 @@ import { join } from 'node:path'
 import { describe, load, type ModelDescription, type Module } from 'x-transformers'
 import { closest } from '../closest.js'
 import type { InspectSettings } from '../commands/inspect.js'
-import { checkConfig } from '../config/check.js'
+import { checkModel } from '../config/check.js'
 import { readPreset } from '../config/presets.js'
-import { readJson } from '../config/read.js'
 import type { ModelConfig } from '../config/schema.js'
 import { UsageError } from '../errors.js'
 import { FILES } from '../files.js'
 import { bytes, count, short, table } from '../format.js'
+import { readJson } from '../json.js'
 import { Output } from '../output.js'
 import { tokenizerOf } from '../text/tokenizer.js'
 import { buildModel, completeModel } from './build.js'
+import { modelFile } from './files.js'
 import { type Costs, costsOf } from './flops.js'
-import { modelFile } from './open.js'
 import { type OptionDoc, readOptionDocs } from './option-docs.js'
 
 /** Looks at a model, or at options: `x-transformers inspect`. */
@@ -62,9 +62,7 @@ async function modelOf(path: string | undefined, { preset }: InspectSettings): P
 const ASSUMED = { num_tokens: 256, length: 256 }
 
 async function made(raw: unknown, where: string): Promise<Module> {
-  const isModel = typeof raw === 'object' && raw !== null && 'class' in raw
-  const config = isModel ? null : checkConfig(raw, where)
-  const given = config ? config.model : (raw as ModelConfig)
+  const { model: given, config } = checkModel(raw, where)
   if (!isLanguageModel(given)) return buildModel(given)
   const known = given.options.net as ModelConfig | undefined
   const sized = (known?.options ?? given.options).num_tokens as number | undefined

@@ -1,6 +1,6 @@
 /** Tokenizers of configurations and of runs. */
-import { existsSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import {
   BPETokenizer,
   ByteTokenizer,
@@ -10,10 +10,11 @@ import {
   tokenizerFrom,
   trainBPE,
 } from 'x-transformers/tokenizers'
-import { readJson } from '../config/read.js'
 import type { TokenizerConfig } from '../config/schema.js'
 import { UsageError } from '../errors.js'
 import { FILES } from '../files.js'
+import { readJson } from '../json.js'
+import { tokenizerFile } from '../model/files.js'
 
 /** Texts that a tokenizer is made of. */
 export type Texts = () => AsyncIterable<string>
@@ -84,7 +85,6 @@ export function writeTokenizer(tokenizer: Tokenizer, folder: string): void {
 
 /** The tokenizer beside a model, or that of the run that it is in; null where there is none. */
 export async function tokenizerOf(model: string): Promise<Tokenizer | null> {
-  const folders = [model, dirname(model), dirname(dirname(model))]
-  const path = folders.map((folder) => join(folder, FILES.tokenizer)).find(existsSync)
+  const path = tokenizerFile(model)
   return path ? await readTokenizer(path) : null
 }

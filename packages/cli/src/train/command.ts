@@ -19,8 +19,7 @@ export async function train(file: string | undefined, settings: TrainSettings): 
   const config = readConfig(file, settings)
   if (settings.dryRun) return output.line(JSON.stringify(config, null, 2))
   const result = await trainConfig(config, settings, output)
-  const { checkpoint, ...told } = result
-  output.result({ ...told, checkpoint }, describeResult(result))
+  output.result(result, describeResult(result))
 }
 
 function listPresets(output: Output): void {
@@ -36,7 +35,6 @@ async function printSchema(): Promise<void> {
 
 export interface Training {
   out?: string
-  init?: string
   resume?: boolean
   overwrite?: boolean
   device?: string
@@ -73,7 +71,7 @@ export async function trainConfig(
   try {
     const { signal } = interrupt
     const note = (text: string) => output.line(text)
-    const session = await prepare(config, folder, { init: settings.init, signal, note })
+    const session = await prepare(config, folder, { signal, note })
     const { corpus, model, tokenizer } = session
     output.line(
       `${count(model.numParameters)} parameters, ${count(tokenizer.vocabSize)} tokens in the vocabulary; ${count(corpus.train.length)} tokens to learn from, ${count(corpus.validation?.length ?? 0)} held out.`,

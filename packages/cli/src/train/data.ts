@@ -71,12 +71,18 @@ const spread = (length: number, count: number) =>
   Array.from({ length: count }, (_, i) => Math.floor((i * length) / count))
 
 /**
- * How many steps a run has: epochs of windows that begin anywhere are counted by their tokens.
- * Undefined: the run ends otherwise.
+ * How many steps a run has at most: epochs of windows that begin anywhere are counted by their
+ * tokens. Undefined: the run ends otherwise.
  */
 export function stepsOf(tokens: Tokens, length: number, train: TrainConfig): number | undefined {
   const { epochs, windows: kind, batch_size, grad_accum, steps } = train
-  if (epochs === undefined || kind !== 'random') return steps
-  const own = Math.max(1, Math.round((epochs * tokens.length) / (batch_size * length * grad_accum)))
+  if (epochs === undefined) return steps
+  const batches =
+    kind === 'random'
+      ? tokens.length / length / batch_size
+      : Math.floor(Math.floor((tokens.length - 1) / length) / batch_size)
+  const all = (epochs * batches) / grad_accum
+  // the last step of consecutive windows takes what is left
+  const own = Math.max(1, kind === 'random' ? Math.round(all) : Math.ceil(all))
   return Math.min(own, steps ?? Number.POSITIVE_INFINITY)
 }

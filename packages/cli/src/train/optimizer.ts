@@ -34,6 +34,10 @@ export function makeOptimizer(model: Module, { optimizer, decay }: TrainConfig):
   const Class = exported[name]
   if (!isOptimizer(Class))
     throw unknownName('optimizer (train.optimizer.class)', name, namesOf(isOptimizer))
+  if (others !== undefined && name !== 'Muon')
+    throw new UsageError(
+      `train.optimizer.others: is for Muon, which leaves a part to AdamW; ${name} steps all itself`,
+    )
   return at('train.optimizer', () => {
     const groups = name === 'Muon' ? muonGroups(model, others) : [{ params: model.parameters() }]
     const apart = decay === 'matrices' ? groups.flatMap((group) => split(group, options)) : groups
@@ -76,11 +80,11 @@ const SHARES = 1000
 const TOTAL = ['cosineWarmup', 'linearDecay', 'warmupStableDecay']
 
 /**
- * The schedule of a run. Where nobody knows how many steps there will be, it follows the share of
- * the run that is done, as if that had 1,000 steps.
+ * The schedule of a run, by its steps. Where nobody knows how many there will be, it follows the
+ * share of the run that is done, as if that had 1,000 steps.
  */
 export function makeSchedule(
-  { schedule, steps }: TrainConfig,
+  { schedule, steps }: Pick<TrainConfig, 'schedule' | 'steps'>,
   lr: number,
 ): RunSchedule | undefined {
   if (!schedule) return undefined

@@ -14,6 +14,7 @@ import type { Interrupt } from '../interrupt.js'
 import { writeText } from '../model/write.js'
 import type { Output } from '../output.js'
 import { measureLoss } from '../text/measure.js'
+import { writeTokenizer } from '../text/tokenizer.js'
 import { RunState } from '../view/state.js'
 import { makeView, type View } from '../view/view.js'
 import { makeEvaluation, makeLoader } from './data.js'
@@ -32,9 +33,9 @@ export interface Result {
   /** The lowest loss of the evaluations on the way, and its step. */
   best: { step: number; loss: number } | null
   tokens_per_second: number
+  reason: DoneEvent['reason']
   /** The file with the model of the best evaluation, or of the last step. */
   checkpoint: string
-  reason: DoneEvent['reason']
 }
 
 export interface Running {
@@ -51,17 +52,18 @@ export interface Running {
 /** What of the configuration is the trainer's. */
 function trainerOptions(session: Session, running: Running): TrainerOptions {
   const { folder, interrupt, resume } = running
-  const { config, model, corpus, length } = session
+  const { config, steps, model, corpus, length } = session
   const { train } = config
+  const isRandom = train.windows === 'random'
   const { every, keep, best } = train.checkpoint
   const optimizer = makeOptimizer(model, train)
   const { validation } = corpus
   return {
     data: makeLoader(corpus.train, length, config),
     optimizer,
-    schedule: makeSchedule(train, optimizer.lr),
-    steps: train.steps,
-    epochs: train.windows === 'random' ? undefined : train.epochs,
+    schedule: makeSchedule({ ...train, steps }, optimizer.lr),
+    steps: isRandom ? steps : train.steps,
+    epochs: isRandom ? undefined : train.epochs,
     seconds: train.seconds,
     grad_accum: train.grad_accum,
     clip: train.clip ?? undefined,
@@ -86,10 +88,24 @@ function loggersOf(session: Session, { folder, title }: Running): Logger[] {
     folder.file(name),
   ) as [string, string, string]
   return [
+    recordOf(session, folder),
     jsonlLogger(metrics),
     ...(report ? [reportOf(session, { metrics, report: page, name: title })] : []),
     ...(tensorboard ? [tensorboardLogger(records)] : []),
   ]
+}
+
+/**
+ * Writes down what a run goes by when it begins: one that cannot be gone on with is left as it was.
+ */
+function recordOf({ config, tokenizer }: Session, folder: RunFolder): Logger {
+  return {
+    start() {
+      folder.writeConfig(config)
+      writeTokenizer(tokenizer, folder.path)
+    },
+    log() {},
+  }
 }
 
 function sampleOptions(session: Session): SampleOptions | undefined {
@@ -107,7 +123,9 @@ function sampleOptions(session: Session): SampleOptions | undefined {
 export async function runSession(session: Session, running: Running): Promise<Result> {
   const { folder, output, interrupt, title } = running
   const trainer = new Trainer(session.model, trainerOptions(session, running))
-  const state = new RunState(session.config.train.steps ?? null)
+  // all that may be wrong was looked at: the run that this one replaces can go
+  folder.clear()
+  const state = new RunState(session.steps ?? null)
   const view = makeView(output, state, title)
   running.onView?.(view)
   const done = await trainer
@@ -129,8 +147,8 @@ export async function runSession(session: Session, running: Running): Promise<Re
     val_loss,
     best: done.best,
     tokens_per_second: done.tokens_per_second,
-    checkpoint,
     reason: done.reason,
+    checkpoint,
   }
 }
 

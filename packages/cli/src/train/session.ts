@@ -1,21 +1,23 @@
 /** A run of a configuration, ready to begin. */
 import { existsSync } from 'node:fs'
-import { type AutoregressiveWrapper, load, manualSeed } from 'x-transformers'
+import { type AutoregressiveWrapper, manualSeed } from 'x-transformers'
 import type { Tokenizer } from 'x-transformers/tokenizers'
 import type { Config, ModelConfig } from '../config/schema.js'
-import { Failure } from '../errors.js'
+import { UsageError } from '../errors.js'
 import { FILES } from '../files.js'
-import { asLanguageModel, buildModel, completeModel } from '../model/build.js'
-import { modelFile } from '../model/open.js'
+import { buildModel, completeModel } from '../model/build.js'
 import { textsOfAll } from '../text/pieces.js'
-import { makeTokenizer, readTokenizer, tokenizerOf, writeTokenizer } from '../text/tokenizer.js'
+import { makeTokenizer, readTokenizer } from '../text/tokenizer.js'
 import { type Corpus, readCorpus, stepsOf } from './data.js'
 import type { RunFolder } from './folder.js'
+import { beginWith } from './init.js'
 import { makeOptimizer, makeSchedule } from './optimizer.js'
 
 export interface Session {
   /** With all that was decided. */
   config: Config
+  /** Steps at most, those before a resume too; undefined: the run ends otherwise. */
+  steps: number | undefined
   model: AutoregressiveWrapper
   tokenizer: Tokenizer
   corpus: Corpus
@@ -24,37 +26,33 @@ export interface Session {
 }
 
 export interface Preparing {
-  /** A trained model to begin with. */
-  init: string | undefined
   signal: AbortSignal
   /** Hears of what takes a while. */
   note: (text: string) => void
 }
 
-/** Makes tokenizer, data and model, and writes down what was decided. */
+/** Makes tokenizer, data and model. Nothing is written yet. */
 export async function prepare(
   given: Config,
   folder: RunFolder,
-  { init, signal, note }: Preparing,
+  { signal, note }: Preparing,
 ): Promise<Session> {
   checkParts(given)
   manualSeed(given.seed)
-  const first = init === undefined || folder.begun ? null : await readModel(init)
-  const tokenizer = await tokenizerFor(given, folder, init, signal)
+  const { init } = given
+  const first = folder.begun || init === undefined ? null : await beginWith(given, init)
+  const tokenizer = first?.tokenizer ?? (await tokenizerFor(given, folder, signal))
+  checkPrompt(given, tokenizer)
   note('Reading the data ...')
   const corpus = await readCorpus(given.data, tokenizer, signal)
-  const wanted = first ? { class: 'AutoregressiveWrapper', options: optionsOf(first) } : given.model
+  const decided = first?.config ?? given
   const sizes = { num_tokens: tokenizer.vocabSize, length: given.train.length }
-  const model = completeModel(wanted, sizes)
+  const model = completeModel(decided.model, sizes)
   const length = given.train.length ?? lengthOf(model)
+  const config = { ...decided, model, train: { ...given.train, length } }
   const steps = stepsOf(corpus.train, length, given.train)
-  const train = { ...given.train, length, ...(steps !== undefined && { steps }) }
-  const config = { ...given, model, train }
-  const built = first ?? (buildModel(model) as AutoregressiveWrapper)
-  folder.clear()
-  writeTokenizer(tokenizer, folder.path)
-  folder.writeConfig(config)
-  return { config, model: built, tokenizer, corpus, length }
+  const built = first?.model ?? (buildModel(model) as AutoregressiveWrapper)
+  return { config, steps, model: built, tokenizer, corpus, length }
 }
 
 /** Makes everything once that may be wrong, before data is read that may take long. */
@@ -66,27 +64,26 @@ function checkParts({ model, train }: Config): void {
   for (const part of [optimizer, tried]) part.dispose()
 }
 
-const readModel = async (path: string) => asLanguageModel(await load(modelFile(path)), path).model
-
-const optionsOf = (model: AutoregressiveWrapper) =>
-  model.options as unknown as ModelConfig['options']
+/** Samples come late in a run: what they begin with is tried before. */
+function checkPrompt({ train }: Config, tokenizer: Tokenizer): void {
+  try {
+    if (train.sample) tokenizer.encode(train.sample.prompt)
+  } catch (error) {
+    throw new UsageError(`train.sample.prompt: ${(error as Error).message}`)
+  }
+}
 
 /** The longest row that a model reads. */
 const lengthOf = ({ options }: ModelConfig): number =>
   (options.net as { options: { max_seq_len: number } }).options.max_seq_len
 
-/** A run that goes on keeps its tokenizer; one that begins with a model takes that of it. */
+/** A run that goes on keeps its tokenizer. */
 async function tokenizerFor(
   { tokenizer, data }: Config,
   folder: RunFolder,
-  init: string | undefined,
   signal: AbortSignal,
 ): Promise<Tokenizer> {
   const own = folder.file(FILES.tokenizer)
   if (folder.begun && existsSync(own)) return await readTokenizer(own)
-  if (init === undefined)
-    return await makeTokenizer(tokenizer, () => textsOfAll(data.files, data), signal)
-  const found = await tokenizerOf(modelFile(init))
-  if (found) return found
-  throw new Failure(`there is no tokenizer.json beside ${init}`)
+  return await makeTokenizer(tokenizer, () => textsOfAll(data.files, data), signal)
 }
