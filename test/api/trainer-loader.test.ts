@@ -24,6 +24,26 @@ describe('a DataLoader', () => {
       ...{ batch_size: 4, shuffle: true, seed: 3, prefetch: 2 },
     })
 
+  it('says which share of a run by epochs is done, as arrays do', async () => {
+    const few = new TokenArray(Array.from({ length: 33 }, (_, i) => i % VOCABULARY))
+    const short = new DataLoader(windows(few, { length: 4 }), { batch_size: 2 })
+    for (const data of [short, epoch()]) {
+      const model = smallModel()
+      const rates: number[] = []
+      const schedule = (_: number, share: number) => {
+        rates.push(share)
+        return 0.1
+      }
+      const options = { data, optimizer: adam(model), epochs: 2, schedule }
+      const steps = stepsOf(await eventsOf(new Trainer(model, options)))
+      expect(steps).toHaveLength(8)
+      for (const [i, { share }] of steps.entries()) {
+        expect(share).toBeCloseTo((i + 1) / 8, 5)
+        expect(rates[i]).toBeCloseTo(i / 8, 5)
+      }
+    }
+  })
+
   it('goes on where it was, in the middle of an epoch and at its end', async () => {
     const validation = new DataLoader(windows(tokens, { length: 12 }), { batch_size: 5 })
     const run = async (folder: string, more: Partial<TrainerOptions>) => {

@@ -128,28 +128,6 @@ describe('a Trainer', () => {
     expect((await run.run()).steps).toBe(3)
   })
 
-  it('counts its share within epochs, whose batches a loader or an array has', async () => {
-    const dataset = windows(new TokenArray(Array.from({ length: 33 }, (_, i) => i % VOCABULARY)), {
-      length: 4,
-    })
-    const loader = () => new DataLoader(dataset, { batch_size: 2 })
-    for (const data of [loader(), epoch()]) {
-      const model = smallModel()
-      const rates: number[] = []
-      const schedule = (_: number, share: number) => {
-        rates.push(share)
-        return 0.1
-      }
-      const options = { data, optimizer: sgd(model), epochs: 2, schedule }
-      const steps = stepsOf(await eventsOf(new Trainer(model, options)))
-      expect(steps).toHaveLength(8)
-      for (const [i, { share }] of steps.entries()) {
-        expect(share).toBeCloseTo((i + 1) / 8, 5)
-        expect(rates[i]).toBeCloseTo(i / 8, 5)
-      }
-    }
-  })
-
   it('ends after epochs, at the end of an iterator, and in time', async () => {
     const model = smallModel()
     const optimizer = sgd(model)
