@@ -47,21 +47,15 @@ pub fn attention(c: &mut Criterion) {
         let bias = normal(&[heads, 2 * length - 1], 6);
         let dropout = Dropout { p: 0.1, stream: Stream { seed: 1, call: 0, draw: 0 } };
         let variants = [
-            ("in one", None, None),
-            ("in one with a bias", Some(bias), None),
-            ("in one with dropout", None, Some(dropout)),
+            ("in one", None, None, None),
+            ("in one with a bias", Some(bias), None, None),
+            ("in one with dropout", None, Some(dropout), None),
+            ("in one with a softcap", None, None, Some(30.0)),
         ];
-        for (what, bias, dropout) in variants {
+        for (what, bias, dropout, softcap) in variants {
             let mask = Mask { causal: true, ..Mask::default() };
-            let of = fused::AttentionArgs {
-                q: q.clone(),
-                k: k.clone(),
-                v: v.clone(),
-                bias,
-                scale: 0.1,
-                mask,
-                dropout,
-            };
+            let plain = fused::AttentionArgs::new(q.clone(), k.clone(), v.clone());
+            let of = fused::AttentionArgs { bias, scale: 0.1, softcap, mask, dropout, ..plain };
             let (_, saved) = fused::forward(&of).unwrap();
             // causality hides half of the pairs
             group.product(&name(what), flops, || fused::forward(&of));

@@ -21,13 +21,9 @@ fn main() -> Result<()> {
     // 2 heads over 6 tokens, each of width 8: (batch, heads, tokens, width)
     let dims = [1, 2, 6, 8];
     let args = AttentionArgs {
-        q: normal(&dims, 0)?,
-        k: normal(&dims, 1)?,
-        v: normal(&dims, 2)?,
-        bias: None,
         scale: 8f64.powf(-0.5),
         mask: Mask { causal: true, ..Mask::default() },
-        dropout: None,
+        ..AttentionArgs::new(normal(&dims, 0)?, normal(&dims, 1)?, normal(&dims, 2)?)
     };
     let (y, _) = forward(&args)?;
     println!("attention gives {:?}", y.dims());

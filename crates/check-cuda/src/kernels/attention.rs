@@ -13,19 +13,29 @@ pub fn attention(of: &Inputs) -> Result<Vec<Array>> {
     let q = of.normal(&[2, 6, i, d], 1)?;
     let grad = of.normal(&[2, 6, i, d], 4)?;
     let dropout = Dropout { p: 0.1, stream: Stream { seed: 1, call: 2, draw: 3 } };
+    let sinks = of.normal(&[6, 1], 7)?;
     let kinds = [
-        (6, None, Mask { causal: true, ..Mask::default() }, None),
-        (1, Some(of.normal(&[6, i + j - 1], 5)?), Mask::default(), Some(dropout)),
-        (6, None, Mask { allowed: Some(of.mask(&[2, 1, 1, j], 6)?), ..Mask::default() }, None),
+        (6, None, Mask { causal: true, ..Mask::default() }, None, None, None),
+        (1, Some(of.normal(&[6, i + j - 1], 5)?), Mask::default(), Some(dropout), None, None),
+        (
+            6,
+            None,
+            Mask { allowed: Some(of.mask(&[2, 1, 1, j], 6)?), ..Mask::default() },
+            None,
+            None,
+            None,
+        ),
+        (2, None, Mask { causal: true, ..Mask::default() }, None, Some(sinks), Some(30.0)),
     ];
     let mut all = Vec::new();
-    for (heads, bias, mask, dropout) in kinds {
+    for (heads, bias, mask, dropout, sinks, softcap) in kinds {
         let (k, v) = (of.normal(&[2, heads, j, d], 2)?, of.normal(&[2, heads, j, d], 3)?);
-        let args = AttentionArgs { q: q.clone(), k, v, bias, scale: 0.125, mask, dropout };
+        let plain = AttentionArgs::new(q.clone(), k, v);
+        let args = AttentionArgs { bias, scale: 0.125, mask, dropout, sinks, softcap, ..plain };
         let (y, saved) = attention::forward(&args)?;
         let gradients = attention::backward(&args, &saved, &grad)?;
         all.extend([y, gradients.q, gradients.k, gradients.v]);
-        all.extend(gradients.bias);
+        all.extend(gradients.bias.into_iter().chain(gradients.sinks));
     }
     Ok(all)
 }

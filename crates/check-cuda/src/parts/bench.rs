@@ -79,13 +79,9 @@ impl Bench<'_> {
         let q = self.normal(&[4, 8, length, 64], DType::F32)?;
         let scores = x.reshape((1, 1, rows, width))?;
         let of = AttentionArgs {
-            q: q.clone(),
-            k: q.clone(),
-            v: q,
-            bias: None,
             scale: 0.125,
             mask: Mask { causal: true, ..Mask::default() },
-            dropout: None,
+            ..AttentionArgs::new(q.clone(), q.clone(), q)
         };
         let product = 2.0 * (n as f64).powi(3);
         let size = 4 * rows * width;

@@ -30,7 +30,7 @@ use output::{Gates, Output};
 use qk_norm::QkNorm;
 use sparse_topk::SparseTopk;
 use talking_heads::TalkingHeads;
-use xt_autograd::ops;
+use xt_autograd::ops::{self, AttentionSettings};
 use xt_options::attention::AttentionBlockOptions;
 use xt_options::LayerKind;
 
@@ -174,13 +174,15 @@ impl Attention {
         let span = Span { queries: q.dim(2), keys: j };
         // (heads, i + j - 1)
         let bias = with.bias.map(|bias| bias.by_distance(span, q)).transpose()?;
-        Ok(ops::attention(
-            (q, &heads.k, &heads.v),
-            bias.as_ref(),
-            self.scale,
-            &mask,
-            fused_dropout(self.dropout, ctx),
-        )?)
+        let settings = AttentionSettings {
+            bias: bias.as_ref(),
+            sinks: None,
+            scale: self.scale,
+            softcap: None,
+            mask: &mask,
+            dropout: fused_dropout(self.dropout, ctx),
+        };
+        Ok(ops::attention((q, &heads.k, &heads.v), &settings)?)
     }
 
     /// Attention with explicit scores. Returns the weighted sums of the values,

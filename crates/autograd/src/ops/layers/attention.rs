@@ -15,39 +15,54 @@ pub fn masked_softmax(scores: &Tensor, mask: &Mask) -> Result<Tensor> {
     }))
 }
 
-/// `dropout(softmax(scale · q kᵀ + bias, masked)) v` without materialising the scores.
+/// The settings of [`attention`], with its inputs besides queries, keys and values.
+pub struct AttentionSettings<'a> {
+    /// Bias by relative distance, (heads, i + j - 1), see [`expand_distance_bias`].
+    pub bias: Option<&'a Tensor>,
+    /// Scores of keys whose values are 0, (heads, count).
+    pub sinks: Option<&'a Tensor>,
+    /// Factor of the products of queries and keys.
+    pub scale: f64,
+    /// Limits the scores, bias included, to -c to c.
+    pub softcap: Option<f64>,
+    /// The keys that each query may attend to.
+    pub mask: &'a Mask,
+    /// Dropout of the weights.
+    pub dropout: Option<Dropout>,
+}
+
+/// `dropout(softmax(softcap(scale · q kᵀ + bias), masked)) v` without materialising the scores.
 ///
 /// - `q`: (batch, heads, i, d)
-/// - `k`: (batch, heads or 1, j, d)
-/// - `v`: (batch, heads or 1, j, dv)
-/// - `bias`: by relative distance, (heads, i + j - 1), see [`expand_distance_bias`]
+/// - `k`: (batch, key heads, j, d), whose number divides that of the query heads
+/// - `v`: (batch, value heads, j, dv)
 ///
 /// Result: (batch, heads, i, dv).
 pub fn attention(
     (q, k, v): (&Tensor, &Tensor, &Tensor),
-    bias: Option<&Tensor>,
-    scale: f64,
-    mask: &Mask,
-    dropout: Option<Dropout>,
+    with: &AttentionSettings,
 ) -> Result<Tensor> {
-    let (qa, ka, va, ba) =
-        (q.array()?, k.array()?, v.array()?, bias.map(Tensor::array).transpose()?);
+    let AttentionSettings { bias, sinks, scale, softcap, mask, dropout } = *with;
+    let optional = |x: Option<&Tensor>| x.map(Tensor::array).transpose();
     let of = kernels::ops::attention::AttentionArgs {
-        q: qa,
-        k: ka,
-        v: va,
-        bias: ba,
+        q: q.array()?,
+        k: k.array()?,
+        v: v.array()?,
+        bias: optional(bias)?,
+        sinks: optional(sinks)?,
         scale,
+        softcap,
         mask: mask.clone(),
         dropout,
     };
     let (y, saved) = kernels::ops::attention::forward(&of)?;
-    let inputs: Vec<&Tensor> = [q, k, v].into_iter().chain(bias).collect();
+    let inputs: Vec<&Tensor> = [q, k, v].into_iter().chain(bias).chain(sinks).collect();
     Ok(Tensor::record(y, &inputs, move |g| {
         let grads = kernels::ops::attention::backward(&of, &saved, g)?;
         Ok([Some(grads.q), Some(grads.k), Some(grads.v)]
             .into_iter()
             .chain(grads.bias.map(Some))
+            .chain(grads.sinks.map(Some))
             .collect())
     }))
 }

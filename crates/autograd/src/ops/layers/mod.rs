@@ -5,7 +5,7 @@ mod feedforward;
 mod linear;
 mod norm;
 
-pub use attention::{attention, expand_distance_bias, masked_softmax, rotary};
+pub use attention::{attention, expand_distance_bias, masked_softmax, rotary, AttentionSettings};
 pub use feedforward::{feedforward, Layer};
 pub(crate) use linear::{check_bias, check_linear};
 pub use linear::{linear, linear_all};

@@ -2,7 +2,8 @@
 
 use super::inputs::{AttentionArgs, Gradients};
 use super::operands::{
-    from_heads_last, multiply, rows_by_head, sum_heads, Attention, Operand, Sizes, TilePosition,
+    from_heads_last, multiply, rows_by_head, sum_heads, Attention, ByHead, Operand, Sizes,
+    TilePosition,
 };
 use super::tiles::{
     block_size, check_memory, contiguous_rows, product_of_rows, recompute_weights, scores_gradient,
@@ -28,8 +29,8 @@ pub(super) fn gradients<T: Blas>(
     (y, states): (&Array, &Array),
     grad: &Array,
 ) -> Result<Gradients> {
-    let bias = of.bias.as_ref().map(contiguous).transpose()?;
-    let (batch, attention) = Attention::<T>::new(of, bias.as_ref())?;
+    let by_head = ByHead::new(of)?;
+    let (batch, attention) = Attention::<T>::new(of, &by_head)?;
     let Sizes { heads, i, j, d, dv } = attention.sizes;
     let states = contiguous(states)?;
     let states = host::slice::<T>(&states)?;
@@ -46,21 +47,25 @@ pub(super) fn gradients<T: Blas>(
     let empty = |count: usize| if any { alloc::with_capacity::<T>(count) } else { zeros(count) };
     let (mut all_q, mut all_k, mut all_v) =
         (empty(counts[0])?, empty(counts[1])?, empty(counts[2])?);
-    // Number of distances of the bias; 0 if there is no bias. Each head of each batch element gets
-    // its own gradient, which are summed at the end.
-    let by_distance = bias.as_ref().map_or(0, |bias| bias.elem_count() / heads);
+    // Numbers of each head; 0 if there are none. Each head of each batch element gets its own
+    // gradient, which are summed at the end.
+    let width = |of: &Option<Array>| of.as_ref().map_or(0, |array| array.elem_count() / heads);
+    let (by_distance, by_sink) = (width(&by_head.bias), width(&by_head.sinks));
     let mut all_bias = zeros::<T>(batch * heads * by_distance)?;
+    let mut all_sinks = zeros::<T>(batch * heads * by_sink)?;
     if any {
         let q = rows_by_head(&mut all_q.spare_capacity_mut()[..counts[0]], i, heads, d).into_iter();
         let k = rows_by_head(&mut all_k.spare_capacity_mut()[..counts[1]], j, heads, d).into_iter();
         let v =
             rows_by_head(&mut all_v.spare_capacity_mut()[..counts[2]], j, heads, dv).into_iter();
         let mut bias = all_bias.chunks_mut(by_distance.max(1));
+        let mut sinks = all_sinks.chunks_mut(by_sink.max(1));
         let rows = q.zip(k.zip(v)).map(|(q, (k, v))| HeadRows {
             q,
             k,
             v,
             bias: bias.next().unwrap_or_default(),
+            sinks: sinks.next().unwrap_or_default(),
         });
         for_each(rows.collect(), |unit, rows| {
             Workspace::with(|workspace| attention.head_gradients(workspace, unit, &args, rows));
@@ -73,18 +78,21 @@ pub(super) fn gradients<T: Blas>(
             all_v.set_len(counts[2]);
         }
     }
-    let bias = match &bias {
-        Some(bias) => Some(
-            reduce::sum(&host::array(all_bias, (batch, heads, by_distance))?, &[0])?
-                .reshape(bias.shape())?,
-        ),
-        None => None,
+    let over_batch = |all: Vec<T>, width: usize, like: &Option<Array>| -> Result<_> {
+        match like {
+            Some(like) => {
+                let all = host::array(all, (batch, heads, width))?;
+                Ok(Some(reduce::sum(&all, &[0])?.reshape(like.shape())?))
+            }
+            None => Ok(None),
+        }
     };
     Ok(Gradients {
         q: from_heads_last(all_q, dims[0])?,
         k: sum_heads(&from_heads_last(all_k, dims[1])?, &of.k)?,
         v: sum_heads(&from_heads_last(all_v, dims[2])?, &of.v)?,
-        bias,
+        bias: over_batch(all_bias, by_distance, &by_head.bias)?,
+        sinks: over_batch(all_sinks, by_sink, &by_head.sinks)?,
     })
 }
 
@@ -108,6 +116,8 @@ struct HeadRows<'a, T> {
     v: Vec<&'a mut [MaybeUninit<T>]>,
     /// Gradient of the bias by distance; empty if there is no bias.
     bias: &'a mut [T],
+    /// Gradient of the sinks; empty if there are none.
+    sinks: &'a mut [T],
 }
 
 impl<T: Blas> Attention<'_, T> {
@@ -157,6 +167,7 @@ impl<T: Blas> Attention<'_, T> {
             let (dy, queries) =
                 (args.grad.head(batch, head, first), self.q.head(batch, head, first));
             let states = self.states(unit, first, count, args, dvalues);
+            self.add_sink_gradients(head, &states, rows.sinks);
             // (count, d)
             let dq = accumulator.zeroed(count * d);
             for Range { start: key, end } in self.tiles(unit, first, count) {
@@ -241,6 +252,16 @@ impl<T: Blas> Attention<'_, T> {
         (0..count).map(state).collect()
     }
 
+    /// Adds the gradients of the sinks of one head. Their values are 0, so that of the gradient of
+    /// the softmax only the sum over all keys is left.
+    fn add_sink_gradients(&self, head: usize, states: &[(Row<T>, T)], into: &mut [T]) {
+        for (sink, grad) in self.sinks_of(head).iter().zip(into) {
+            for (row, dot) in states {
+                *grad -= (*sink - row.top).exp::<false>() / row.sum * *dot;
+            }
+        }
+    }
+
     /// Replaces a tile of scores by the weights, and the gradients of the weights by the gradients
     /// of the scores. Adds the latter to the gradient of the bias.
     fn tile_gradients(
@@ -253,12 +274,13 @@ impl<T: Blas> Attention<'_, T> {
     ) {
         let Sizes { i, .. } = self.sizes;
         let mut line = Vec::new();
+        let mut slopes = vec![T::ZERO; if self.softcap.is_some() { width } else { 0 }];
         for (r, (row, dot)) in states.iter().enumerate() {
             let place = TilePosition { query: place.query + r, ..place };
             let part = r * tile.stride..r * tile.stride + width;
             let (weights, grad) = (&mut tile.weights[part.clone()], &mut tile.grad[part.clone()]);
             let limits = self.limits(place, width, &mut line);
-            recompute_weights(weights, &limits, *row);
+            recompute_weights(weights, &mut slopes, &limits, *row);
             if let Some(dropout) = self.dropout {
                 let factors = &mut tile.dropped[part];
                 self.factors(dropout, place.unit * i + place.query, place.key, factors);
@@ -266,6 +288,11 @@ impl<T: Blas> Attention<'_, T> {
                 factors.iter_mut().zip(&*weights).for_each(|(factor, weight)| *factor *= *weight);
             }
             scores_gradient(weights, grad, limits.visible.clone(), *dot);
+            let visible = limits.visible.clone();
+            if !slopes.is_empty() {
+                let slopes = &slopes[visible.clone()];
+                grad[visible].iter_mut().zip(slopes).for_each(|(grad, slope)| *grad *= *slope);
+            }
             if !dbias.is_empty() {
                 add_assign(
                     &mut dbias[i - 1 - place.query + place.key..],

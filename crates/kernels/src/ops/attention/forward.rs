@@ -1,7 +1,9 @@
 //! The forward pass of attention, tile by tile.
 
 use super::inputs::AttentionArgs;
-use super::operands::{from_heads_last, multiply, rows_by_head, Attention, Sizes, TilePosition};
+use super::operands::{
+    from_heads_last, multiply, rows_by_head, Attention, ByHead, Sizes, TilePosition,
+};
 use super::tiles::{
     block_size, check_memory, contiguous_rows, online_softmax, skip_rows, stride, Row, Transposed,
     Workspace,
@@ -13,7 +15,6 @@ use crate::host::gemv::kernel::{prefetch, StridedRows};
 use crate::host::parallel::multiplications;
 use crate::host::parallel::{for_each, zero_init, zeros};
 use crate::memory::alloc;
-use crate::ops::layout::contiguous;
 use crate::{Array, Result};
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -24,8 +25,8 @@ const SMALL: u64 = 1 << 16;
 /// Computes the output, (batch, heads, i, dv), and the softmax statistics, (batch · heads · i, 2),
 /// of [`Saved`](super::Saved).
 pub(super) fn forward<T: Blas>(of: &AttentionArgs) -> Result<(Array, Array)> {
-    let bias = of.bias.as_ref().map(contiguous).transpose()?;
-    let (batch, attention) = Attention::<T>::new(of, bias.as_ref())?;
+    let by_head = ByHead::new(of)?;
+    let (batch, attention) = Attention::<T>::new(of, &by_head)?;
     let Sizes { heads, i, j, d, dv } = attention.sizes;
     let dims = [batch, heads, i, dv];
     let count = dims.iter().product();
@@ -34,6 +35,9 @@ pub(super) fn forward<T: Blas>(of: &AttentionArgs) -> Result<(Array, Array)> {
     alloc::check(&[rows, 4], T::DTYPE)?;
     check_memory::<T>(batch * heads, j, (d, dv))?;
     let mut states = vec![Row::START; rows];
+    for (unit, states) in states.chunks_mut(i.max(1)).enumerate() {
+        states.fill(attention.start(unit % heads));
+    }
     let mut y = if j > 0 { alloc::with_capacity::<T>(count)? } else { zeros(count)? };
     if j > 0 {
         let rows = rows_by_head(&mut y.spare_capacity_mut()[..count], i, heads, dv);
@@ -137,6 +141,10 @@ impl<T: Blas> Attention<'_, T> {
                 );
                 init = Init::Output;
             }
+            if matches!(init, Init::Zero) {
+                // no query of the block sees a key
+                y[..count * dv].fill(T::ZERO);
+            }
             for (r, ((row, y), state)) in
                 rows.iter_mut().zip(y.chunks_exact(dv)).zip(states).enumerate()
             {
@@ -207,7 +215,7 @@ impl<T: Blas> Attention<'_, T> {
         let mut line = Vec::new();
         let place = TilePosition { unit, query: 0, key };
         (*state, _) =
-            online_softmax(&mut weights, &self.limits(place, end - key, &mut line), Row::START);
+            online_softmax(&mut weights, &self.limits(place, end - key, &mut line), *state);
         if let Some(dropout) = self.dropout {
             let mut factors = vec![T::ZERO; end - key];
             self.factors(dropout, unit, key, &mut factors);

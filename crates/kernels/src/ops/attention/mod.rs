@@ -1,14 +1,17 @@
-//! Fused attention: `y = dropout(softmax(scale · q kᵀ + bias, mask)) v`, which never stores the
-//! full matrix of scores.
+//! Fused attention: `y = dropout(softmax(softcap(scale · q kᵀ + bias), mask)) v`, which never
+//! stores the full matrix of scores.
 //!
 //! Shapes:
 //!
 //! - `q` is (batch, heads, i, d)
-//! - `k` is (batch, heads or 1, j, d)
-//! - `v` is (batch, heads or 1, j, dv)
+//! - `k` is (batch, key heads, j, d); neighbouring query heads share a key head
+//! - `v` is (batch, value heads, j, dv)
 //! - `y` is (batch, heads, i, dv)
 //! - `bias` is (heads, i + j - 1) and indexed by the distance between query and key, see
 //!   [`distances`]
+//!
+//! Sinks, (heads, count), are the scores of keys whose values are 0: they add to the sum of the
+//! exponentials alone.
 //!
 //! Dropout draws the same random numbers as it would for an array of weights of shape
 //! (batch, heads, i, j).
@@ -21,7 +24,9 @@
 //! The backward pass recomputes the weights tile by tile from the scores and the saved maximum and
 //! sum of each row.
 //!
-//! Source: FlashAttention-2, <https://arxiv.org/abs/2307.08691>.
+//! Sources: FlashAttention-2, <https://arxiv.org/abs/2307.08691>; grouped queries:
+//! <https://arxiv.org/abs/2305.13245>; softcap: Gemma 2, <https://arxiv.org/abs/2408.00118>; sinks:
+//! <https://arxiv.org/abs/2309.17453>.
 
 mod backward;
 #[cfg(feature = "cuda")]
@@ -74,8 +79,8 @@ struct Backward {
 }
 
 arrays! {
-    AttentionArgs { q, k, v, bias, mask }
-    Gradients { q, k, v, bias }
+    AttentionArgs { q, k, v, bias, sinks, mask }
+    Gradients { q, k, v, bias, sinks }
     Forward { of }
     Backward { of, y, rows, grad }
 }

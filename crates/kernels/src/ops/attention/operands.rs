@@ -1,25 +1,29 @@
 //! The operands, sizes and tile positions that all blocks of an attention share.
 
 use super::inputs::AttentionArgs;
-use super::tiles::{Limits, WIDTH};
+use super::tiles::{Limits, Row, WIDTH};
 use crate::host::gemm::blas::Blas;
 use crate::host::gemm::product::product_into;
 use crate::host::gemm::view::{Init, View};
 use crate::host::{self, Slice};
 use crate::ops::dropout::Dropout;
+use crate::ops::layout::contiguous;
 use crate::ops::reduce;
 use crate::ops::softmax::MaskRows;
 use crate::{Array, Result};
 use gemm::Parallelism;
 use std::ops::Range;
 
-/// Reduces `grad`, (batch, heads, n, width), to the number of heads of `like`: if `like` has a
-/// single head that all query heads share, its gradient is the sum over the heads.
+/// Reduces `grad`, (batch, heads, n, width), to the number of heads of `like`, (batch, key heads, n,
+/// width): the gradient of a head that several query heads share is the sum over them.
 pub(super) fn sum_heads(grad: &Array, like: &Array) -> Result<Array> {
-    if grad.dim(1)? == like.dim(1)? {
+    let ((batch, heads, n, width), shared) = (grad.dims4()?, like.dim(1)?);
+    if heads == shared {
         return Ok(grad.clone());
     }
-    reduce::sum(grad, &[1])
+    // the heads are the last but one axis in memory
+    let by_row = grad.transpose(1, 2)?.reshape((batch, n, shared, heads / shared, width))?;
+    reduce::sum(&by_row, &[3])?.reshape((batch, n, shared, width))?.transpose(1, 2)
 }
 
 /// A strided operand, (batch, heads, n, width), from which the matrix of each head is taken.
@@ -28,24 +32,26 @@ pub(super) struct Operand<'a, T> {
     pub values: Slice<'a, T>,
     /// Index of the first element in `values`.
     pub start: usize,
-    /// Strides over (batch, heads, n, width); 0 for the heads if all share one.
+    /// Strides over (batch, heads, n, width).
     pub strides: [usize; 4],
+    /// The number of query heads that share a head.
+    pub group: usize,
 }
 
 impl<'a, T: Blas> Operand<'a, T> {
-    /// Wraps `array`, (batch, heads or 1, n, width).
+    /// Wraps `array`, (batch, some heads, n, width), whose number of heads divides `heads`.
     pub fn new(array: &'a Array, heads: usize) -> Result<Self> {
         let (values, start) = host::strided::<T>(array)?;
         let s = array.stride();
-        let by_head = if array.dim(1)? == heads { s[1] } else { 0 };
-        Ok(Self { values, start, strides: [s[0], by_head, s[2], s[3]] })
+        let group = heads / array.dim(1)?.max(1);
+        Ok(Self { values, start, strides: [s[0], s[1], s[2], s[3]], group: group.max(1) })
     }
 
-    /// The matrix (n - row, width) of one head, starting at row `row`.
+    /// The matrix (n - row, width) of the head for a query head, starting at row `row`.
     pub fn head(&self, batch: usize, head: usize, row: usize) -> View<'_, T> {
         let [b, h, n, d] = self.strides;
-        let data =
-            self.values.get(self.start + batch * b + head * h + row * n..).unwrap_or_default();
+        let at = self.start + batch * b + head / self.group * h + row * n;
+        let data = self.values.get(at..).unwrap_or_default();
         View { data, row: n as isize, column: d as isize }
     }
 }
@@ -84,39 +90,85 @@ fn sizes(of: &AttentionArgs) -> Result<(usize, Sizes)> {
     Ok((batch, Sizes { heads, i, j, d, dv }))
 }
 
+/// What has one row for each head, in row-major order.
+pub(super) struct ByHead {
+    /// Bias by distance, (heads, i + j - 1).
+    pub bias: Option<Array>,
+    /// Sinks, (heads, count).
+    pub sinks: Option<Array>,
+}
+
+impl ByHead {
+    pub fn new(of: &AttentionArgs) -> Result<Self> {
+        let rows = |array: &Option<Array>| array.as_ref().map(contiguous).transpose();
+        Ok(Self { bias: rows(&of.bias)?, sinks: rows(&of.sinks)? })
+    }
+}
+
 /// The state that all blocks of an attention share.
 pub(super) struct Attention<'a, T> {
     /// Queries, (batch, heads, i, d).
     pub q: Operand<'a, T>,
-    /// Keys, (batch, heads or 1, j, d).
+    /// Keys, (batch, key heads, j, d).
     pub k: Operand<'a, T>,
-    /// Values, (batch, heads or 1, j, dv).
+    /// Values, (batch, value heads, j, dv).
     pub v: Operand<'a, T>,
     /// Bias by distance, (heads, i + j - 1).
     pub bias: Option<Slice<'a, T>>,
+    /// The sinks of each head, (heads, count).
+    pub sinks: Option<Slice<'a, T>>,
     /// The mask of each row of scores.
     pub rows: MaskRows<'a>,
     /// The sizes.
     pub sizes: Sizes,
     /// Factor of the products of queries and keys.
     pub scale: T,
+    /// The limit of the scores.
+    pub softcap: Option<T>,
     /// Dropout of the weights.
     pub dropout: Option<Dropout>,
 }
 
 impl<'a, T: Blas> Attention<'a, T> {
-    /// Returns the batch size and the shared state. `bias` is `of.bias` in row-major order.
-    pub fn new(of: &'a AttentionArgs, bias: Option<&'a Array>) -> Result<(usize, Self)> {
+    /// Returns the batch size and the shared state. `by_head` has `of.bias` and `of.sinks`.
+    pub fn new(of: &'a AttentionArgs, by_head: &'a ByHead) -> Result<(usize, Self)> {
         let (batch, sizes) = sizes(of)?;
         let Sizes { heads, i, j, .. } = sizes;
-        let rows = MaskRows::with_dims([batch, heads, i, j], &of.mask)?;
-        let bias = bias.map(host::slice::<T>).transpose()?;
-        let (q, k, v) =
-            (Operand::new(&of.q, heads)?, Operand::new(&of.k, heads)?, Operand::new(&of.v, heads)?);
         Ok((
             batch,
-            Self { q, k, v, bias, rows, sizes, scale: T::of(of.scale), dropout: of.dropout },
+            Self {
+                q: Operand::new(&of.q, heads)?,
+                k: Operand::new(&of.k, heads)?,
+                v: Operand::new(&of.v, heads)?,
+                bias: by_head.bias.as_ref().map(host::slice::<T>).transpose()?,
+                sinks: by_head.sinks.as_ref().map(host::slice::<T>).transpose()?,
+                rows: MaskRows::with_dims([batch, heads, i, j], &of.mask)?,
+                sizes,
+                scale: T::of(of.scale),
+                softcap: of.softcap.map(T::of),
+                dropout: of.dropout,
+            },
         ))
+    }
+
+    /// The sinks of one head.
+    pub fn sinks_of(&self, head: usize) -> &[T] {
+        let Some(sinks) = &self.sinks else { return &[] };
+        let count = sinks.len() / self.sizes.heads;
+        &sinks[head * count..(head + 1) * count]
+    }
+
+    /// The softmax statistics of a query of a head before the first key: those of the sinks.
+    pub fn start(&self, head: usize) -> Row<T> {
+        let sinks = self.sinks_of(head);
+        let mut start = Row::START;
+        for sink in sinks {
+            start.top = if *sink > start.top { *sink } else { start.top };
+        }
+        for sink in sinks {
+            start.sum += (*sink - start.top).exp::<false>();
+        }
+        start
     }
 
     /// The bias of the scores of query `row` in head `head`, one number per key.
@@ -160,7 +212,8 @@ impl<'a, T: Blas> Attention<'a, T> {
         let allowed = self.rows.allowed(row, line).and_then(|allowed| allowed.get(key..));
         let visible = self.rows.visible(row);
         let within = |at: usize| at.saturating_sub(key).min(width);
-        Limits { bias, allowed, visible: within(visible.start)..within(visible.end) }
+        let visible = within(visible.start)..within(visible.end);
+        Limits { bias, softcap: self.softcap, allowed, visible }
     }
 
     /// Key ranges of the tiles that at least one of `count` queries of a head sees, starting at

@@ -4,13 +4,15 @@ use super::distances;
 use super::inputs::{AttentionArgs, Gradients};
 use crate::array::HostArray;
 use crate::ops::dropout::{dropout, Dropout};
+use crate::ops::layout::narrow;
 use crate::ops::{matmul, softmax};
-use crate::{Array, Result};
+use crate::{Array, Device, Result};
 
 /// Computes the output, (batch, heads, i, dv).
 pub(super) fn forward(of: &AttentionArgs) -> Result<Array> {
-    let weights = dropped(of, weights(of)?)?;
-    Ok(matmul::on_host(&weights, of.v.host()?, 1.0)?.into())
+    let weights = dropped(of, of_keys(of, &weights(of, &scores(of)?)?)?)?;
+    let v = repeat_heads(of.v.host()?, of.q.dim(1)?)?;
+    Ok(matmul::on_host(&weights, &v, 1.0)?.into())
 }
 
 /// Applies dropout to `weights`, (batch, heads, i, j).
@@ -21,17 +23,55 @@ fn dropped(of: &AttentionArgs, weights: HostArray) -> Result<HostArray> {
     }
 }
 
-/// Computes the softmax weights, (batch, heads, i, j).
-fn weights(of: &AttentionArgs) -> Result<HostArray> {
-    let scores = matmul::on_host(of.q.host()?, &of.k.host()?.transpose(2, 3)?, of.scale)?;
-    let scores = match &of.bias {
-        Some(bias) => {
-            let (_, _, i, j) = scores.dims4()?;
-            scores.broadcast_add(&distances::expand_on_host(bias.host()?, i, j)?)?
-        }
-        None => scores,
-    };
-    softmax::on_host(&scores, &of.mask)
+/// Repeats each head of `x`, (batch, some heads, n, width), for the query heads that share it.
+fn repeat_heads(x: &HostArray, heads: usize) -> Result<HostArray> {
+    let (batch, shared, n, width) = x.dims4()?;
+    if heads == shared {
+        return Ok(x.clone());
+    }
+    let repeated = x.unsqueeze(2)?.broadcast_as((batch, shared, heads / shared, n, width))?;
+    Ok(repeated.reshape((batch, heads, n, width))?)
+}
+
+/// Computes the scores with bias and softcap, (batch, heads, i, j).
+fn scores(of: &AttentionArgs) -> Result<HostArray> {
+    let k = repeat_heads(of.k.host()?, of.q.dim(1)?)?;
+    let mut scores = matmul::on_host(of.q.host()?, &k.transpose(2, 3)?, of.scale)?;
+    if let Some(bias) = &of.bias {
+        let (_, _, i, j) = scores.dims4()?;
+        scores = scores.broadcast_add(&distances::expand_on_host(bias.host()?, i, j)?)?;
+    }
+    match of.softcap {
+        Some(cap) => Ok(((scores / cap)?.tanh()? * cap)?),
+        None => Ok(scores),
+    }
+}
+
+/// Computes the softmax weights of `scores`, (batch, heads, i, j); with sinks, these come first:
+/// (batch, heads, i, count + j).
+fn weights(of: &AttentionArgs, scores: &HostArray) -> Result<HostArray> {
+    let Some(sinks) = &of.sinks else { return softmax::on_host(scores, &of.mask) };
+    let ((batch, heads, i, j), (_, count)) = (scores.dims4()?, sinks.dims2()?);
+    let front = sinks.host()?.reshape((1, heads, 1, count))?;
+    let front = front.broadcast_as((batch, heads, i, count))?.contiguous()?;
+    let all = HostArray::cat(&[front, scores.contiguous()?], 3)?;
+    softmax::on_host(&all, &of.mask.with_prefix(count, (i, j), &Device::Cpu)?)
+}
+
+/// The number of sinks.
+fn sink_count(of: &AttentionArgs) -> Result<usize> {
+    of.sinks.as_ref().map_or(Ok(0), |sinks| sinks.dim(1))
+}
+
+/// A part of the last of four axes.
+fn part(x: &HostArray, start: usize, length: usize) -> Result<HostArray> {
+    Ok(narrow(&x.clone().into(), 3, start, length)?.host()?.contiguous()?)
+}
+
+/// The weights of the keys alone, without those of the sinks.
+fn of_keys(of: &AttentionArgs, weights: &HostArray) -> Result<HostArray> {
+    let count = sink_count(of)?;
+    part(weights, count, weights.dim(3)? - count)
 }
 
 /// Computes the gradients of the inputs from `grad`, the gradient of the output,
@@ -40,27 +80,45 @@ pub(super) fn backward(of: &AttentionArgs, grad: &Array) -> Result<Gradients> {
     let product = |a: &HostArray, b: &HostArray, alpha| matmul::on_host(a, b, alpha);
     let AttentionArgs { q, k, v, bias, scale, mask, .. } = of;
     let (q, k, v, grad) = (q.host()?, k.host()?, v.host()?, grad.host()?);
-    // Weights, their gradient and the gradient of the scores: (batch, heads, i, j).
-    let weights = weights(of)?;
-    let dweights = dropped(of, product(grad, &v.transpose(2, 3)?, 1.0)?)?;
-    let dscores = softmax::backward_on_host(&weights, &dweights, mask)?;
+    let (batch, heads, i, _) = q.dims4()?;
+    let (j, count) = (k.dim(2)?, sink_count(of)?);
+    let scores = scores(of)?;
+    // Weights, their gradient and the gradient of the scores: (batch, heads, i, count + j).
+    let weights = weights(of, &scores)?;
+    let kept = of_keys(of, &weights)?;
+    let dkept = dropped(of, product(grad, &repeat_heads(v, heads)?.transpose(2, 3)?, 1.0)?)?;
+    let zeros = HostArray::zeros((batch, heads, i, count), dkept.dtype(), dkept.device())?;
+    let dweights = HostArray::cat(&[&zeros, &dkept], 3)?;
+    let whole_mask = mask.with_prefix(count, (i, j), &Device::Cpu)?;
+    let dall = softmax::backward_on_host(&weights, &dweights, &whole_mask)?;
+    let mut dscores = of_keys(of, &dall)?;
+    if let Some(cap) = of.softcap {
+        let slope = (1.0 - (scores / cap)?.sqr()?)?;
+        dscores = (dscores * slope)?;
+    }
     let dbias = match bias {
         Some(_) => Some(distances::expand_backward_on_host(&dscores.sum(0)?)?.into()),
         None => None,
     };
+    let dsinks = match &of.sinks {
+        Some(_) => Some(part(&dall, 0, count)?.sum((0, 2))?.into()),
+        None => None,
+    };
     Ok(Gradients {
-        q: product(&dscores, k, *scale)?.into(),
+        q: product(&dscores, &repeat_heads(k, heads)?, *scale)?.into(),
         k: sum_heads(product(&dscores.transpose(2, 3)?, q, *scale)?, k)?.into(),
-        v: sum_heads(product(&dropped(of, weights)?.transpose(2, 3)?, grad, 1.0)?, v)?.into(),
+        v: sum_heads(product(&dropped(of, kept)?.transpose(2, 3)?, grad, 1.0)?, v)?.into(),
         bias: dbias,
+        sinks: dsinks,
     })
 }
 
-/// Reduces `grad`, (batch, heads, n, width), to the number of heads of `like`: if `like` has a
-/// single head that all query heads share, its gradient is the sum over the heads.
+/// Reduces `grad`, (batch, heads, n, width), to the number of heads of `like`: the gradient of a
+/// head that several query heads share is the sum over them.
 fn sum_heads(grad: HostArray, like: &HostArray) -> Result<HostArray> {
-    match grad.dim(1)? == like.dim(1)? {
+    let ((batch, heads, n, width), shared) = (grad.dims4()?, like.dim(1)?);
+    match heads == shared {
         true => Ok(grad),
-        false => Ok(grad.sum_keepdim(1)?),
+        false => Ok(grad.reshape((batch, shared, heads / shared, n, width))?.sum(2)?),
     }
 }

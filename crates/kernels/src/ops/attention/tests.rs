@@ -13,7 +13,7 @@ type Case = ([usize; 4], [usize; 2], usize, [usize; 2]);
 
 /// Shape of the queries (batch, heads, i, d); heads of the keys and their number; features of a
 /// value. The last entry is not used.
-const CASES: [Case; 9] = [
+const CASES: [Case; 11] = [
     ([2, 3, 5, 4], [3, 5], 4, [1, 1]),
     ([1, 2, 70, 8], [1, 75], 3, [2, 1]),
     ([2, 2, 130, 6], [2, 130], 6, [1, 0]),
@@ -25,6 +25,9 @@ const CASES: [Case; 9] = [
     // Several tiles of keys, for one and for several blocks of queries.
     ([1, 2, 40, 4], [1, 1100], 3, [1, 0]),
     ([1, 1, 210, 3], [1, 1030], 5, [1, 1]),
+    // Groups of query heads; more queries than keys.
+    ([2, 6, 21, 4], [2, 25], 3, [1, 1]),
+    ([1, 4, 50, 3], [2, 30], 5, [1, 1]),
 ];
 
 fn masks(batch: usize, i: usize, j: usize) -> Vec<Mask> {
@@ -62,10 +65,7 @@ fn inputs((q, [kh, j], dv, _): &Case) -> (AttentionArgs, Array) {
     };
     let (q, k, v) =
         (transposed(*q, 1), transposed([b, *kh, *j, d], 2), transposed([b, *kh, *j, *dv], 3));
-    (
-        AttentionArgs { q, k, v, bias: None, scale: 0.5, mask: Mask::default(), dropout: None },
-        transposed([b, h, i, *dv], 4),
-    )
+    (AttentionArgs { scale: 0.5, ..AttentionArgs::new(q, k, v) }, transposed([b, h, i, *dv], 4))
 }
 
 fn bias_for(of: &AttentionArgs) -> Array {
@@ -73,7 +73,12 @@ fn bias_for(of: &AttentionArgs) -> Array {
     normal64(&[heads, i + of.k.dim(2).unwrap() - 1], 5)
 }
 
-/// Combinations of all shapes, masks, biases and dropout.
+/// Two sinks for each head.
+fn sinks_for(of: &AttentionArgs) -> Array {
+    normal64(&[of.q.dim(1).unwrap(), 2], 6)
+}
+
+/// Combinations of all shapes, masks, biases and dropout, with sinks and softcaps for some.
 fn cases() -> Vec<(AttentionArgs, Array)> {
     let mut all = Vec::new();
     for case in &CASES {
@@ -84,8 +89,14 @@ fn cases() -> Vec<(AttentionArgs, Array)> {
             for (bias, dropout) in
                 [(None, None), (bias.clone(), None), (bias, DROPOUT), (None, DROPOUT)]
             {
+                let mask = mask.clone();
+                let n = all.len();
                 all.push((
-                    AttentionArgs { mask: mask.clone(), bias, dropout, ..plain.clone() },
+                    AttentionArgs {
+                        sinks: n.is_multiple_of(3).then(|| sinks_for(&plain)),
+                        softcap: n.is_multiple_of(2).then_some(1.5),
+                        ..AttentionArgs { mask, bias, dropout, ..plain.clone() }
+                    },
                     grad.clone(),
                 ));
             }
@@ -131,9 +142,11 @@ fn tiles_on_the_cpu_equal_the_reference_in_f32_and_f64() {
                 assert_close(&got, &want, 1e-4 * tolerance);
             }
             assert_eq!(got.bias.is_some(), of.bias.is_some());
+            assert_eq!(got.sinks.is_some(), of.sinks.is_some());
             got.bias
                 .iter()
                 .zip(&want.bias)
+                .chain(got.sinks.iter().zip(&want.sinks))
                 .for_each(|(got, want)| assert_close(got, want, 1e-4 * tolerance));
         }
     }
@@ -173,7 +186,7 @@ fn half_precision_on_the_cpu_rounds_the_result_alone() {
 fn misfitting_shapes_are_errors_and_no_keys_give_zeroes() {
     let of = |dims: [[usize; 4]; 3]| {
         let [q, k, v] = dims.map(|dims| on_device(&normal(&dims, 1)));
-        AttentionArgs { q, k, v, bias: None, scale: 1.0, mask: Mask::default(), dropout: None }
+        AttentionArgs::new(q, k, v)
     };
     assert!(forward(&of([[1, 2, 3, 4], [1, 3, 3, 4], [1, 2, 3, 4]])).is_err());
     let (y, _) = forward(&of([[1, 1, 2, 4], [1, 1, 0, 4], [1, 1, 0, 3]])).unwrap();

@@ -193,6 +193,8 @@ impl<T: Blas> Row<T> {
 pub(super) struct Limits<'a, T> {
     /// The bias of each key of the tile.
     pub bias: Option<&'a [T]>,
+    /// The limit of the scores.
+    pub softcap: Option<T>,
     /// The mask of each key of the tile: 0 if the key must not be attended to.
     pub allowed: Option<&'a [u8]>,
     /// The range of keys of the tile that the query sees by its position (causal mask and window).
@@ -200,14 +202,28 @@ pub(super) struct Limits<'a, T> {
 }
 
 impl<T: Blas> Limits<'_, T> {
-    /// Adds the bias to the visible scores, replaces those that the mask excludes by the lowest
-    /// finite number, and returns the visible scores.
+    /// Adds the bias to the visible scores, limits them, replaces those that the mask excludes by
+    /// the lowest finite number, and returns the visible scores. `FMA` as for [`Real::exp`].
+    /// `slopes` gets the derivatives of the limited scores, and may be empty.
+    ///
+    /// [`Real::exp`]: crate::host::Real::exp
     #[inline(always)]
-    fn apply<'b>(&self, scores: &'b mut [T]) -> &'b mut [T] {
+    fn apply<'b, const FMA: bool>(&self, scores: &'b mut [T], slopes: &mut [T]) -> &'b mut [T] {
         let visible = self.visible.clone();
         let scores = &mut scores[visible.clone()];
         if let Some(bias) = self.bias {
             scores.iter_mut().zip(&bias[visible.clone()]).for_each(|(x, b)| *x += *b);
+        }
+        if let Some(cap) = self.softcap {
+            let inverse = T::ONE / cap;
+            map_in_place(scores, |x| cap * tanh::<T, FMA>(x * inverse));
+            if !slopes.is_empty() {
+                let slopes = &mut slopes[visible.clone()];
+                slopes.iter_mut().zip(&*scores).for_each(|(slope, x)| {
+                    let t = *x * inverse;
+                    *slope = T::ONE - t * t;
+                });
+            }
         }
         if let Some(allowed) = self.allowed {
             scores
@@ -242,22 +258,43 @@ pub(super) fn online_softmax<T: Blas>(
     before: Row<T>,
 ) -> (Row<T>, T) {
     const FMA: bool = has_fma!();
-    let largest = max(limits.apply(scores));
+    let largest = max(limits.apply::<FMA>(scores, &mut []));
     let top = if largest > before.top { largest } else { before.top };
     let visible = limits.map(scores, |v| (v - top).exp_down::<FMA>());
     let scale = (before.top - top).exp_down::<FMA>();
     (Row { top, sum: before.sum * scale + sum_by(visible, |v| v) }, scale)
 }
 
+/// The hyperbolic tangent, with an absolute error of a few units in the last place of 1; `FMA` as
+/// for [`Real::exp`](crate::host::Real::exp).
+#[inline(always)]
+fn tanh<T: Blas, const FMA: bool>(x: T) -> T {
+    let size = if x < T::ZERO { x } else { -x };
+    let shrunk = (size + size).exp_down::<FMA>();
+    let tanh = (T::ONE - shrunk) / (T::ONE + shrunk);
+    if x < T::ZERO {
+        -tanh
+    } else {
+        tanh
+    }
+}
+
 /// Replaces a row of scores by the softmax weights; `row` contains the final statistics of
-/// [`online_softmax`].
+/// [`online_softmax`]. With a softcap, `slopes` gets its derivatives at the visible scores; else it
+/// is empty.
 #[simd]
-pub(super) fn recompute_weights<T: Blas>(scores: &mut [T], limits: &Limits<T>, row: Row<T>) {
+pub(super) fn recompute_weights<T: Blas>(
+    scores: &mut [T],
+    slopes: &mut [T],
+    limits: &Limits<T>,
+    row: Row<T>,
+) {
     const FMA: bool = has_fma!();
     if row.is_uniform() {
+        slopes.fill(T::ZERO);
         return scores.fill(T::ZERO);
     }
-    limits.apply(scores);
+    limits.apply::<FMA>(scores, slopes);
     let scale = T::ONE / row.sum;
     limits.map(scores, |v| (v - row.top).exp_down::<FMA>() * scale);
 }

@@ -67,6 +67,30 @@ impl Mask {
         start.min(end)..end
     }
 
+    /// The mask of `i` queries and `j` keys with `count` more keys in front, which every query may
+    /// attend to; arrays are made on `device`.
+    pub fn with_prefix(
+        &self,
+        count: usize,
+        (i, j): (usize, usize),
+        device: &Device,
+    ) -> Result<Self> {
+        // a causal mask leaves the keys in front to all queries, unless there are more queries
+        // than keys
+        let by_start = self.window.is_some() || self.ranges.is_some() || (self.causal && j < i);
+        let mut mask = self.clone();
+        if by_start {
+            mask = Self { allowed: self.dense(i, j, device)?, ..Self::default() };
+        }
+        if let Some(allowed) = &mask.allowed {
+            let (batch, heads, rows, _) = allowed.dims4()?;
+            let allowed = allowed.broadcast_as((batch, heads, rows, j))?;
+            let front = Array::ones((batch, heads, rows, count), DType::U8, device)?;
+            mask.allowed = Some(Array::cat(&[&front, &allowed], 3)?);
+        }
+        Ok(mask)
+    }
+
     /// Combines all conditions into one mask, u8, (1 or batch, 1 or heads, 1 or i, j). Returns
     /// `None` if every key is allowed.
     pub fn dense(&self, i: usize, j: usize, device: &Device) -> Result<Option<Array>> {
