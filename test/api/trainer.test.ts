@@ -25,6 +25,8 @@ import {
   Trainer,
   type TrainerOptions,
 } from 'x-transformers/train'
+import { saveTo } from '../../ts/io/sources.js'
+import { RunFolder } from '../../ts/train/run-folder.js'
 import { newFolder } from './folder.js'
 import { bytesInUse, collect, ids, numbers, smallModel, smallNet, VOCABULARY } from './helpers.js'
 
@@ -118,7 +120,7 @@ describe('a Trainer', () => {
       steps: 1,
       clip,
     })
-    for (const clip of [{ value: -1 }, { norm: 0 }, { values: 1 }])
+    for (const clip of [{ value: -1 }, { value: 0 }, { value: NaN }, { norm: 0 }, { values: 1 }])
       expect(() => new Trainer(smallModel(), options(clip))).toThrow(/clip/)
   })
 
@@ -378,6 +380,25 @@ describe('checkpoints', () => {
       ...[12, 13],
     ])
   })
+
+  it('may be of a run that did not note yet when it was evaluated and sampled', async () => {
+    const model = smallModel()
+    const path = await newFolder()
+    const folder = new RunFolder(path)
+    const options = { data: epoch(), optimizer: adam(model), checkpoint: { folder: path } }
+    await new Trainer(model, { ...options, steps: 3 }).run()
+    const { evaluated, sampled, ...older } = await folder.read(3)
+    expect([evaluated, sampled]).toEqual([-1, -1])
+    const write = (state: object) =>
+      saveTo(folder.path(3, 'trainer.json'), async () =>
+        new TextEncoder().encode(JSON.stringify(state)),
+      )
+    await write(older)
+    const resumed = new Trainer(model, { ...options, steps: 4, resume: true })
+    expect(lossesOf(await eventsOf(resumed))).toHaveLength(1)
+    await write({ ...older, evaluated: 'never' })
+    await expect(folder.read(3)).rejects.toThrow(/is not what a Trainer has written/)
+  })
 })
 
 describe('a DataLoader', () => {
@@ -513,6 +534,11 @@ describe('what a Trainer refuses', () => {
       'a folder without a name',
       { checkpoint: { folder: '' } },
       /checkpoint.folder must be the path/,
+    ],
+    [
+      'checkpoints after no steps',
+      { checkpoint: { folder: 'x', every: 0 } },
+      /checkpoint.every must be above 0/,
     ],
     ['an objective', { objective: 'ce' }, /objective must be 'cross_entropy', 'mse'/],
   ])('%s', (_, options, message) => {

@@ -236,7 +236,7 @@ function checkClip(given: TrainerOptions['clip']): CheckedOptions['clip'] {
     : checkOptions(given, 'clip', ['norm', 'value'])
   return {
     max_grad_norm: positive(norm, alone ? 'clip' : 'clip.norm', false, Infinity),
-    max_grad_value: value ? positive(value, 'clip.value', false, 1) : null,
+    max_grad_value: positive(value, 'clip.value', false, null),
   }
 }
 
@@ -303,7 +303,7 @@ function checkCheckpoint(given: CheckpointOptions | null | undefined) {
     throw refuse('checkpoint.folder', 'the path of a folder', folder, 'invalid_options')
   return {
     folder,
-    every: every ? positive(every, 'checkpoint.every', true, 1) : null,
+    every: positive(every, 'checkpoint.every', true, null),
     keep: positive(keep, 'checkpoint.keep', true, 2),
     best: checkFlag(best, 'checkpoint.best', true),
   }
