@@ -4,6 +4,7 @@ import {
   AutoregressiveWrapper,
   cosineWarmup,
   Encoder,
+  full,
   load,
   type Module,
   manualSeed,
@@ -266,6 +267,25 @@ describe('evaluations', () => {
       [8, false],
     ])
     expect(events.at(-1)).toMatchObject({ reason: 'early_stop', best: { step: 2 } })
+  })
+
+  it('are never the best with a loss that is not finite', async () => {
+    const model = new Encoder({ dim: 8, depth: 1, heads: 1 })
+    const args = [randn([1, 4, 8])]
+    const batch = { args, target: randn([1, 4, 8]) }
+    const targets = [full([1, 4, 8], Number.NaN), batch.target]
+    const validation = {
+      *[Symbol.iterator]() {
+        yield { args, target: targets.shift() ?? batch.target }
+      },
+    }
+    const trainer = new Trainer(model, {
+      ...{ data: [batch], optimizer: sgd(model, 0), steps: 3, objective: 'mse' },
+      eval: { data: validation, every: 1 },
+    })
+    const events = (await eventsOf(trainer)).filter((e) => e.type === 'evaluation')
+    expect(events.map(({ best }) => best)).toEqual([false, true, false])
+    expect(events.map(({ loss }) => Number.isFinite(loss))).toEqual([false, true, true])
   })
 
   it('are over as many batches as are wanted, the same each time', async () => {

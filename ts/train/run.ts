@@ -256,7 +256,8 @@ export class Run {
     if (evaluation === null) throw new XTransformersError('internal', 'there is no eval')
     const loss = await this.#aside(() => meanLoss(this.#engine, { ...evaluation, signal }))
     if (loss === null) return null
-    const best = now.best === null || loss < now.best.loss - (early_stop?.min_delta ?? 0)
+    // one that is not finite is never the best
+    const best = loss < (now.best?.loss ?? Infinity) - (early_stop?.min_delta ?? 0)
     now.eval_loss = loss
     now.evaluated = now.step
     now.stale = best ? 0 : now.stale + 1

@@ -93,18 +93,30 @@ function parsed(text: string): MetricsLine | null {
 }
 
 /**
- * Reads what {@link jsonlLogger} has written; a last line that was cut off is left out.
+ * Reads what {@link jsonlLogger} has written; a last line that was cut off is left out. A number
+ * that is not finite, such as the loss of an evaluation, has become null: JSON has no other.
  *
  * @throws XTransformersError (`file`); (`invalid_argument`) where a line is another one
  */
 export async function readMetrics(source: Source): Promise<MetricsLine[]> {
-  const texts: string[] = []
-  for await (const text of textLines(source)) texts.push(text)
-  return texts.flatMap((text, i) => {
+  const lines: MetricsLine[] = []
+  for await (const line of metricsIn(source)) lines.push(line)
+  return lines
+}
+
+/** As {@link readMetrics}, line by line: a file may be larger than memory. */
+export async function* metricsIn(source: Source): AsyncGenerator<MetricsLine, void, undefined> {
+  let number = 0
+  // the line before, where it is none: only the last one may be cut off
+  let wrong: string | null = null
+  for await (const text of textLines(source)) {
+    if (wrong !== null) {
+      const message = `line ${number} of the metrics is none of jsonlLogger: ${wrong.slice(0, 80)}`
+      throw new XTransformersError('invalid_argument', message)
+    }
+    number++
     const line = parsed(text)
-    if (line) return line
-    if (i + 1 === texts.length) return []
-    const message = `line ${i + 1} of the metrics is none of jsonlLogger: ${text.slice(0, 80)}`
-    throw new XTransformersError('invalid_argument', message)
-  })
+    if (line) yield line
+    else wrong = text
+  }
 }

@@ -86,8 +86,7 @@ function loggersOf(session: Session, { folder, title }: Running): Logger[] {
     folder.file(name),
   ) as [string, string, string]
   return [
-    jsonlLogger(metrics),
-    ...(report ? [reportOf(session, { metrics, report: page, name: title })] : []),
+    report ? reportOf(session, { metrics, report: page, name: title }) : jsonlLogger(metrics),
     ...(tensorboard ? [tensorboardLogger(records)] : []),
   ]
 }
