@@ -5,9 +5,15 @@ import {
   AdamW,
   AutoregressiveWrapper,
   Decoder,
+  Dropout,
   describe as describeModel,
+  Embedding,
+  FeedForward,
+  LayerNorm,
+  Linear,
   Module,
   manualSeed,
+  RMSNorm,
   randint,
   SGD,
   type Tensor,
@@ -389,6 +395,45 @@ model = AutoregressiveWrapper(
   pad_value = 1,
 )
 `)
+  })
+
+  it('imports single layers in Python from where they are', () => {
+    const layers: [Module, string, string][] = [
+      [
+        new Linear({ in_features: 2, out_features: 3, bias: false }),
+        'torch.nn',
+        'Linear(in_features = 2, out_features = 3, bias = False)',
+      ],
+      [
+        new Embedding({ num_embeddings: 5, embedding_dim: 2, padding_idx: 0 }),
+        'torch.nn',
+        'Embedding(num_embeddings = 5, embedding_dim = 2, padding_idx = 0)',
+      ],
+      [new LayerNorm({ normalized_shape: 4 }), 'torch.nn', 'LayerNorm(normalized_shape = 4)'],
+      [
+        new RMSNorm({ normalized_shape: [2, 4], eps: 1e-5 }),
+        'torch.nn',
+        'RMSNorm(normalized_shape = [2, 4], eps = 0.00001)',
+      ],
+      [new Dropout({ p: 0.5 }), 'torch.nn', 'Dropout(p = 0.5)'],
+      [
+        new FeedForward({ dim: 4, glu: true }),
+        'x_transformers.x_transformers',
+        'FeedForward(dim = 4, glu = True)',
+      ],
+    ]
+    for (const [model, from, code] of layers) {
+      const name = code.slice(0, code.indexOf('('))
+      expect(toPython(model)).toBe(`from ${from} import ${name}\n\nmodel = ${code}\n`)
+      expect(describeModel(built(toTypeScript(model)))).toEqual(describeModel(model))
+    }
+    const within: DescribedModel = {
+      class: 'Own',
+      options: { head: describeModel(layers[0]?.[0] as Module) },
+    }
+    expect(toPython(within)).toMatch(
+      /^from torch.nn import Linear\nfrom x_transformers import Own\n/,
+    )
   })
 
   it('is that of models of others too, and has words for what JSON has none for', () => {
