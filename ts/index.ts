@@ -82,8 +82,9 @@ export type {
 } from './tensor/reductions.js'
 export { type BackwardOptions, Tensor } from './tensor/tensor.js'
 export { clipGradNorm, clipGradNormSync, clipGradValue, clipGradValueSync } from './train/clip.js'
-export { EMA, type EMAState } from './train/ema.js'
+export { EMA } from './train/ema.js'
 export type { EMAOptions } from './train/ema-options.js'
+export type { EMAState } from './train/ema-state.js'
 export type { ParamGroup } from './train/groups.js'
 export type { StateReadOptions } from './train/optimizer.js'
 export { Adafactor, Adam, AdamW, Lion, Muon, SGD } from './train/optimizers.js'
@@ -92,8 +93,6 @@ export type {
   ParameterState,
   PyTorchState,
   SavedGroup,
-  StateFormat,
-  StateSaveOptions,
 } from './train/saved-state.js'
 export {
   constant,
@@ -104,5 +103,6 @@ export {
   type Schedule,
   warmupStableDecay,
 } from './train/schedules.js'
+export type { StateFormat, StateSaveOptions } from './train/state-files.js'
 export { type Objective, type TrainStepOptions, trainStep } from './train/step.js'
 export type { StepResult } from './train/step-options.js'

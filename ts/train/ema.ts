@@ -24,8 +24,6 @@ import { Tensor } from '../tensor/tensor.js'
 import { checkEMA, type EMAOptions } from './ema-options.js'
 import { Averages, averagesMetadata, checkEMAState, type EMAState, updatesIn } from './ema-state.js'
 
-export type { EMAState } from './ema-state.js'
-
 /**
  * Exponential moving averages of the weights of a model: each update computes
  * `average = decay * average + (1 - decay) * weight`. They make less noise than the weights, and

@@ -14,8 +14,9 @@ export type {
 } from './batches.js'
 export { clipGradNorm, clipGradNormSync, clipGradValue, clipGradValueSync } from './clip.js'
 export { type DecayGroup, decayGroups } from './decay-groups.js'
-export { EMA, type EMAState } from './ema.js'
+export { EMA } from './ema.js'
 export type { EMAOptions } from './ema-options.js'
+export type { EMAState } from './ema-state.js'
 export type { EngineAverages } from './engine.js'
 export type {
   CheckpointEvent,
@@ -40,8 +41,6 @@ export type {
   ParameterState,
   PyTorchState,
   SavedGroup,
-  StateFormat,
-  StateSaveOptions,
 } from './saved-state.js'
 export {
   constant,
@@ -52,6 +51,7 @@ export {
   type Schedule,
   warmupStableDecay,
 } from './schedules.js'
+export type { StateFormat, StateSaveOptions } from './state-files.js'
 export { type Objective, type TrainStepOptions, trainStep } from './step.js'
 export type { StepResult } from './step-options.js'
 export { Trainer } from './trainer.js'

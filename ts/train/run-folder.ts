@@ -146,3 +146,11 @@ function checkState(state: Partial<RunState> | null, path: string): RunState {
   if (whole) return { ...(state as RunState), evaluated, sampled }
   throw damaged(path)
 }
+
+/** @throws XTransformersError (`invalid_checkpoint`) where only one of both runs has averages */
+export function requireSameAverages(state: RunState, averages: boolean): void {
+  if (Boolean(state.ema) === averages) return
+  const [had, advice] = state.ema ? ['had', 'give ema'] : ['had no', 'leave ema out']
+  const message = `the run of this checkpoint ${had} averages (ema): ${advice} to resume it`
+  throw new XTransformersError('invalid_checkpoint', message)
+}
