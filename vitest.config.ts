@@ -27,8 +27,17 @@ const sources = (entry: string, native: string, files: string, worker: string) =
 
 /** The files of test/api that run on a GPU too; all that can with XT_CUDA_TESTS=all. */
 const ON_CUDA = [
-  ...['classes', 'concurrency', 'decoding', 'dispose', 'ema', 'empty', 'encoder-decoder'],
-  ...['generation', 'gradients', 'label-smoothing', 'memory', 'module', 'modules', 'muon'],
+  ...[
+    'activation-norms',
+    'classes',
+    'concurrency',
+    'decoding',
+    'dispose',
+    'ema',
+    'empty',
+    'encoder-decoder',
+  ],
+  ...['generation', 'gradients', 'label-smoothing', 'lora', 'memory', 'module', 'modules', 'muon'],
   ...['numbers', 'operations', 'optimizers', 'packed', 'random', 'saved', 'tensor'],
   ...['torch-optimizers', 'train-step', 'trainer', 'trainer-observed', 'weights'],
 ]

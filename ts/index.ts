@@ -86,6 +86,8 @@ export { EMA } from './train/ema.js'
 export type { EMAOptions } from './train/ema-options.js'
 export type { EMAState } from './train/ema-state.js'
 export type { ParamGroup } from './train/groups.js'
+export { LoRA, type LoRALoadOptions } from './train/lora.js'
+export type { LoRAOptions } from './train/lora-options.js'
 export type { StateReadOptions } from './train/optimizer.js'
 export { Adafactor, Adam, AdamW, Lion, Muon, SGD } from './train/optimizers.js'
 export type {

@@ -19,9 +19,11 @@ export type { RuntimeInfo } from './native/runtime.js'
 export type { Nested, TensorData, TypedArray } from './tensor/data.js'
 export type { Memory } from './tensor/memory.js'
 export type { EMAOptions } from './train/ema-options.js'
+export type { LoRAOptions } from './train/lora-options.js'
 export type { StepResult } from './train/step-options.js'
 export type { RemoteEMA } from './worker/ema.js'
 export type { Library, WorkerLoadOptions } from './worker/library.js'
+export type { RemoteLoRA } from './worker/lora.js'
 export * from './worker/model-types.gen.js'
 export type {
   Adafactor,

@@ -8,6 +8,7 @@ import {
   getDefaultDevice,
   info,
   Lion,
+  LoRA,
   Module,
   Muon,
   manualSeed,
@@ -18,7 +19,7 @@ import {
   XTransformersError,
 } from 'x-transformers'
 import { fuzz, membersOf, type Wrong, wrongValues } from './fuzz.js'
-import { ids, numbers } from './helpers.js'
+import { ids, numbers, smallModel } from './helpers.js'
 import { ZOO as MODELS, PARTS } from './zoo.js'
 
 type Arguments = () => readonly unknown[]
@@ -98,6 +99,7 @@ const CONSTRUCTORS: Record<string, Arguments> = {
   XTransformersError: () => ['internal', 'a message', [], { cause: 1 }],
   Adafactor: () => [[ones([2, 3], { requires_grad: true })], { lr: 0.1, eps: [null, 1e-3] }],
   EMA: () => [new Own(), { decay: 0.9, warmup: true }],
+  LoRA: () => [smallModel(), { target_modules: '*.to_q', r: 2, lora_alpha: 4, use_rslora: true }],
   SGD: () => [[ones([2], { requires_grad: true })], { lr: 0.1, momentum: 0.9, nesterov: true }],
   Adam: () => [
     [{ params: [ones([2], { requires_grad: true })], lr: 0.1 }],
@@ -130,6 +132,7 @@ const OBJECTS: Record<string, () => object> = {
   XTransformersError: () => new XTransformersError('internal', 'a message'),
   Adafactor: optimizer(Adafactor as never),
   EMA: () => new EMA(new Own()),
+  LoRA: () => new LoRA(smallModel()),
   SGD: optimizer(SGD as never),
   Adam: optimizer(Adam as never),
   AdamW: optimizer(AdamW),
@@ -282,6 +285,9 @@ async function expectUsable(name: string, object: object): Promise<void> {
   } else if (object instanceof EMA) {
     if (object.applied) await object.restore()
     await object.update()
+  } else if (object instanceof LoRA) {
+    // one that was merged or removed has ended
+    expect(object.modules).toHaveLength(7)
   }
 }
 

@@ -60,7 +60,14 @@ describe('the entry for a worker', () => {
     const small = [
       ...['brand', 'checks', 'control', 'errors', 'module/matrices', 'module/patterns'],
       ...['native/json', 'promises', 'symbols'],
-      ...['tensor/data', 'tensor/dtype', 'train/ema-options', 'train/engine', 'train/step-options'],
+      ...[
+        'tensor/data',
+        'tensor/dtype',
+        'train/ema-options',
+        'train/engine',
+        'train/lora-options',
+        'train/step-options',
+      ],
       ...['train/token-count', 'version'],
     ].map((name) => `ts/${name}.ts`)
     expect(others.sort()).toEqual(['#worker', ...small])

@@ -41,6 +41,7 @@ const OBJECTS: Record<string, () => object> = {
   AutoregressiveWrapper: gpt,
   AdamW: () => new x.AdamW(gpt(), { lr: 0.1 }),
   EMA: () => new x.EMA(gpt()),
+  LoRA: () => new x.LoRA(gpt()),
   Library: () => x,
 }
 
@@ -67,6 +68,7 @@ const METHODS: Record<string, Arguments> = {
   'AutoregressiveWrapper.score': () => [ids(), { signal }],
   'AdamW.load': () => [file],
   'EMA.load': () => [file],
+  'LoRA.load': () => [file],
   'AdamW.setOptions': () => [{ lr: 0.1, eps: 1e-8 }, 0],
   'Library.load': () => [file.slice(), { transfer: false, ...reading }],
   'Library.manualSeed': () => [1],
@@ -104,6 +106,7 @@ describe('invalid arguments are an error or have no effect, on the page and in t
     AdamW: () => [[{ model: gpt(), params: null, lr: 0.1 }], { lr: 0.1, betas: [0.9, 0.99] }],
     SGD: () => [gpt(), { lr: 0.1 }],
     EMA: () => [gpt(), { decay: 0.9, warmup: true }],
+    LoRA: () => [gpt(), { target_modules: ['*.to_q'], r: 2, lora_alpha: 4, use_rslora: true }],
   }
   it.each(Object.entries(classes))('in the constructor of %s', async (name, right) => {
     const Class = (

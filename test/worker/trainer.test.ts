@@ -22,7 +22,7 @@ const DROPOUT = { attn_dropout: 0.2, ff_dropout: 0.2 }
 const LENGTHS = [6, 9, 7, 5]
 
 const settings = <More extends object>(more: More) => ({
-  ...{ steps: 9, clip: 1, grad_accum: 2, norms: { every: 2 } },
+  ...{ steps: 9, clip: 1, grad_accum: 2, norms: { every: 2, activations: true } },
   schedule: main.cosineWarmup({ lr: 3e-3, warmup_steps: 3, total_steps: 9 }),
   ...more,
 })
@@ -37,8 +37,8 @@ async function eventsOf(trainer: Trainer): Promise<TrainEvent[]> {
 const plain = (events: TrainEvent[]) =>
   events.map((event) => {
     if (event.type === 'step') {
-      const { step, epoch, loss, lr, grad_norm, grad_norms, tokens } = event
-      return { step, epoch, loss, lr, grad_norm, grad_norms, tokens }
+      const { step, epoch, loss, lr, grad_norm, grad_norms, activation_norms, tokens } = event
+      return { step, epoch, loss, lr, grad_norm, grad_norms, activation_norms, tokens }
     }
     if (event.type === 'evaluation') return { step: event.step, loss: event.loss, best: event.best }
     return event.type

@@ -3,7 +3,7 @@ import { checkOptions, describeValue } from '../checks.js'
 import { type CallControl, checkSignal } from '../control.js'
 import { guarded } from '../errors.js'
 import { type Entry, type EntrySource, OwnEntry, type StateDict } from '../module/entries.js'
-import { Module } from '../module/module.js'
+import { Module, underName } from '../module/module.js'
 import {
   addChild,
   CHILDREN,
@@ -14,7 +14,20 @@ import {
   refreshParents,
   requireLive,
 } from '../module/parents.js'
-import { ASSIGN, ENTRIES, FORGET, METADATA, type Quantization } from '../module/submodule.js'
+import { structure } from '../module/structure.js'
+import {
+  ASSIGN,
+  CHANGE_LORA,
+  ENTRIES,
+  FORGET,
+  LORA_LAYERS,
+  type LoraChange,
+  type LoraLayers,
+  METADATA,
+  type Quantization,
+  RECORD,
+  RECORDED,
+} from '../module/submodule.js'
 import { renderTree } from '../module/tree.js'
 import { jsonOf } from '../native/json.js'
 import type {
@@ -83,6 +96,10 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
   readonly #own = new Map<string, OwnEntry>()
   #description: ModuleDescription | null = null
   #entries: Entry[] | null = null
+  /** The version of the structure that both are of. */
+  #structure = 0
+  /** Whether calls record the sizes of the outputs of layers. */
+  #recording = false
   /** How it ended, in words; null while it lives. */
   #ended: string | null = null
   #released = false
@@ -277,8 +294,9 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
 
   /** @internal As the native side writes it. */
   override [METADATA](): Record<string, string> {
-    const { class: name, options } = this.described()
-    return { 'x-transformers': jsonOf({ class: name, options, version: VERSION }) }
+    const { class: name, options, lora } = this.described()
+    const description = { class: name, options, version: VERSION, ...(lora.length > 0 && { lora }) }
+    return { 'x-transformers': jsonOf(description) }
   }
 
   /** @internal */
@@ -289,9 +307,10 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
 
   /** Also those of a model that was disposed, while a live one has it within. */
   #lines(): Entry[] {
-    this[SELF].#entries ??= this.described().entries.map(({ name, shape, kind, tied }) => {
+    const { entries } = this.described()
+    this[SELF].#entries ??= entries.map(({ name, shape, kind, tied, linear }) => {
       const source = this[SELF].#source(tied ?? name)
-      return { name, shape, kind, tied, source, table: this.className === 'Embedding' }
+      return { name, shape, kind, tied, source, linear, table: this.className === 'Embedding' }
     })
     return this[SELF].#entries
   }
@@ -302,8 +321,57 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
     guarded(() => this[SELF].#native.loadState(jsonOf([...state.keys()]), tensors, false))
   }
 
+  /** @internal */
+  override [LORA_LAYERS](): LoraLayers[] {
+    requireLive(this)
+    return this.described().lora
+  }
+
+  /** @internal */
+  override [RECORD](on: boolean): void {
+    this[SELF].#recording = on
+    for (const inner of this[SELF].#inner.values()) inner[RECORD](on)
+  }
+
+  /** @internal */
+  override async [RECORDED](): Promise<Record<string, number>> {
+    requireLive(this)
+    const start = () => this[SELF].#native.takeActivationNorms()
+    const inner = [...this[SELF].#inner].map(([name, model]) => underName(name, model[RECORDED]()))
+    const own = await heavy({ reads: this[SELF].#gates, writes: NO_GATES, start })
+    return Object.assign(Object.fromEntries(JSON.parse(own)), ...(await Promise.all(inner)))
+  }
+
+  /** @internal */
+  override [CHANGE_LORA]({ modules, to }: LoraChange): void {
+    const native = this[SELF].#native
+    guarded(() => {
+      if (to === 'merge') native.mergeLora(jsonOf(modules))
+      else if (to === 'remove') native.removeLora(jsonOf(modules))
+      else native.addLora(jsonOf({ modules, ...to }), nextContext())
+    })
+    structure.version++
+    this[SELF].#forgetGone()
+  }
+
+  /** Drops the tensors of entries that are no more; later ones may have their names. */
+  #forgetGone(): void {
+    const names = new Set(this.described().entries.map(({ name }) => name))
+    for (const [name, entry] of this[SELF].#own) {
+      if (names.has(name)) continue
+      entry.dispose()
+      this[SELF].#own.delete(name)
+    }
+    for (const inner of this[SELF].#inner.values()) inner[SELF].#forgetGone()
+  }
+
   /** @internal What the native side tells of the model. Draws no values. */
   protected described(): ModuleDescription {
+    if (this[SELF].#structure !== structure.version) {
+      this[SELF].#structure = structure.version
+      this[SELF].#description = null
+      this[SELF].#entries = null
+    }
     this[SELF].#description ??= JSON.parse(
       guarded(() => this[SELF].#native.describe()),
     ) as ModuleDescription
@@ -354,7 +422,7 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
     const noGradScope = noGradScopeOf(handles, method === 'forward' ? this[SELF].#gates : NO_GATES)
     return {
       encoded,
-      context: nextContext(noGradScope === null),
+      context: nextContext(noGradScope === null, this[SELF].#recording),
       noGradScope,
       reads: mergeGates([this[SELF].#gates, ...handles.map((handle) => handle.valueGates())]),
       graph: mergeGates([this[SELF].#gates, ...handles.map((handle) => handle.gates)]),
@@ -407,7 +475,7 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
     const graph = mergeGates([this[SELF].#gates, ...tensors.map((handle) => handle.gates)])
     const reads = mergeGates([this[SELF].#gates, ...tensors.map((handle) => handle.valueGates())])
     const noGradScope = noGradScopeOf(tensors, method === 'forward' ? this[SELF].#gates : NO_GATES)
-    const context = nextContext(noGradScope === null)
+    const context = nextContext(noGradScope === null, this[SELF].#recording)
     const natives = tensors.map((handle) => handle.use())
     return scheduleSync(`${method}Sync()`, reads, NO_GATES, () =>
       decode(

@@ -21,6 +21,8 @@ export interface Entry {
   source: EntrySource
   /** Whether it is a table that is looked up, and no matrix that multiplies. */
   table?: boolean
+  /** Whether it is the weight `[out, in]` of a linear layer. */
+  linear?: boolean
 }
 
 /** A state dict, as {@link Module.stateDict} gives it. */
@@ -33,6 +35,12 @@ export const below = (state: StateDict, prefix: string): StateDict =>
       .filter(([key]) => key.startsWith(prefix))
       .map(([key, value]) => [key.slice(prefix.length), value]),
   )
+
+/** The names of the modules under a prefix; the module of the prefix itself is the empty name. */
+export const modulesBelow = (modules: readonly string[], prefix: string): string[] =>
+  modules
+    .filter((name) => name === prefix || name.startsWith(`${prefix}.`))
+    .map((name) => name.slice(prefix.length + 1))
 
 /** Two parameters under one name could be neither saved nor loaded. */
 export function distinct(entries: Entry[]): Entry[] {

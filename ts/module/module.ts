@@ -24,6 +24,7 @@ import {
   distinct,
   type Entry,
   type EntrySource,
+  modulesBelow,
   prefixed,
   type StateDict,
 } from './entries.js'
@@ -50,7 +51,20 @@ import {
   type LoadResult,
   type LoadStateOptions,
 } from './state.js'
-import { ASSIGN, ENTRIES, FORGET, isModule, METADATA, type Quantization } from './submodule.js'
+import {
+  ASSIGN,
+  CHANGE_LORA,
+  ENTRIES,
+  FORGET,
+  isModule,
+  LORA_LAYERS,
+  type LoraChange,
+  type LoraLayers,
+  METADATA,
+  type Quantization,
+  RECORD,
+  RECORDED,
+} from './submodule.js'
 import { renderTree } from './tree.js'
 
 /** Options of {@link Module.loadWeights}. */
@@ -504,7 +518,49 @@ export abstract class Module<Options = unknown> {
       }
     })
   }
+
+  /** @internal */
+  [LORA_LAYERS](): LoraLayers[] {
+    const within = (name: string) => (layer: string) => (layer === '' ? name : `${name}.${layer}`)
+    const named = ([name, part]: Part) =>
+      isModule(part)
+        ? part[LORA_LAYERS]().map((layers) => ({
+            ...layers,
+            modules: layers.modules.map(within(name)),
+          }))
+        : []
+    return walk(this, (parts) => parts.flatMap(named))
+  }
+
+  /** @internal */
+  [RECORD](on: boolean): void {
+    walk(this, (parts) => {
+      for (const [, part] of parts) if (isModule(part)) part[RECORD](on)
+    })
+  }
+
+  /** @internal */
+  async [RECORDED](): Promise<Record<string, number>> {
+    const norms = walk(this, (parts) =>
+      parts.map(async ([name, part]) => (isModule(part) ? underName(name, part[RECORDED]()) : {})),
+    )
+    return Object.assign({}, ...(await Promise.all(norms)))
+  }
+
+  /** @internal The names are those of linear layers. */
+  [CHANGE_LORA](change: LoraChange): void {
+    walk(this, (parts) => {
+      for (const [name, part] of parts) {
+        const modules = modulesBelow(change.modules, name)
+        if (isModule(part) && modules.length > 0) part[CHANGE_LORA]({ ...change, modules })
+      }
+    })
+  }
 }
+
+/** Norms of a model within, by the names that the model around it has for the layers. */
+export const underName = async (name: string, norms: Promise<Record<string, number>>) =>
+  Object.fromEntries(Object.entries(await norms).map(([layer, norm]) => [`${name}.${layer}`, norm]))
 
 /** Runs `fn` with the children and own parameters of `module`, by dotted name. */
 function walk<T>(module: Module, fn: (parts: Part[]) => T): T {

@@ -34,11 +34,15 @@ export const patternOf = (wire: WirePattern): NamePattern =>
 const TOLD = 8
 
 /**
- * The names that a pattern is for.
+ * The names that a pattern is for. `kind`: what they are names of, for errors.
  *
  * @throws XTransformersError (`invalid_argument`) where it is no pattern, or there is no such name
  */
-export function matching(names: readonly string[], given: NamePattern): string[] {
+export function matching(
+  names: readonly string[],
+  given: NamePattern,
+  kind = 'parameter',
+): string[] {
   const pattern = patternOf(checkPattern(given))
   const found = names.filter((name) =>
     typeof pattern === 'string' ? fits(pattern, name) : pattern.test(name),
@@ -49,7 +53,7 @@ export function matching(names: readonly string[], given: NamePattern): string[]
   const what = typeof given === 'string' ? describeValue(given) : String(pattern)
   throw new XTransformersError(
     'invalid_argument',
-    `no parameter has a name like ${what}; there are ${told || 'none'}${more}`,
+    `no ${kind} has a name like ${what}; there are ${told || 'none'}${more}`,
   )
 }
 

@@ -12,7 +12,31 @@ export const ENTRIES: unique symbol = Symbol('x-transformers.entries')
 export const ASSIGN: unique symbol = Symbol('x-transformers.assign')
 /** What a file with the weights says of the model. */
 export const METADATA: unique symbol = Symbol('x-transformers.metadata')
+/** The low-rank updates of linear layers. */
+export const LORA_LAYERS: unique symbol = Symbol('x-transformers.loraLayers')
+/** Adds low-rank updates, merges or removes them. */
+export const CHANGE_LORA: unique symbol = Symbol('x-transformers.changeLora')
+/** Begins or ends that calls record the sizes of the outputs of layers. */
+export const RECORD: unique symbol = Symbol('x-transformers.record')
+/** What was recorded since the last time, by the names of the layers. */
+export const RECORDED: unique symbol = Symbol('x-transformers.recorded')
 export const FORGET: unique symbol = Symbol('x-transformers.forget')
+
+/** Linear layers whose low-rank updates `scale * B A` have one rank and one factor. */
+export interface LoraLayers {
+  /** The names of the layers: those of their weights without `.weight`. */
+  modules: string[]
+  /** The rank: `A` is `[r, in]`, `B` is `[out, r]`. */
+  r: number
+  scale: number
+}
+
+/** A change of low-rank updates of the layers with these names. */
+export interface LoraChange {
+  modules: readonly string[]
+  /** Rank and factor of new ones; or what happens to those that are there. */
+  to: Omit<LoraLayers, 'modules'> | 'merge' | 'remove'
+}
 
 /** What a model asks of those within it. */
 export interface Submodule {
@@ -24,6 +48,10 @@ export interface Submodule {
   [ENTRIES](): Entry[]
   [GATES](): Gates
   [ASSIGN](state: StateDict): void
+  [LORA_LAYERS](): LoraLayers[]
+  [CHANGE_LORA](change: LoraChange): void
+  [RECORD](on: boolean): void
+  [RECORDED](): Promise<Record<string, number>>
 }
 
 /** By what every model has: the class is not imported here. */

@@ -70,6 +70,18 @@ export interface NativeModule {
    * are loaded.
    */
   quantize(format: string): void
+  /**
+   * Adds low-rank updates to linear layers. `layers` is JSON `{ modules: string[], r, scale }`,
+   * with the names of the layers, the rank and the factor.
+   */
+  addLora(layers: string, context: ContextJson): void
+  /**
+   * Adds the low-rank updates of these layers, a JSON array of names, to their weights, and removes
+   * them.
+   */
+  mergeLora(modules: string): void
+  /** Removes the low-rank updates of these layers, a JSON array of names. */
+  removeLora(modules: string): void
   /** The format of the quantized weights; null if there are none. */
   quantization(): string | null
   /**
@@ -94,6 +106,12 @@ export interface NativeModule {
     tensors: NativeTensor[],
     context: ContextJson,
   ): NativeResult
+  /**
+   * JSON `[name, norm][]`: the root mean square of the output of each layer in the calls whose
+   * context has asked for it, since the last time.
+   */
+  takeActivationNorms(): Promise<string>
+  takeActivationNormsSync(): string
   /**
    * Starts a generation of which the caller takes the steps; `method` is `generate` or `stream`,
    * `args` and `tensors` are its arguments.

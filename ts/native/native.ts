@@ -30,9 +30,17 @@ export interface ModuleDescription {
   options: Record<string, unknown>
   /**
    * In the order of the Python package's state dict. `tied`: the entry whose tensor this one
-   * shares.
+   * shares; `linear`: whether it is the weight of a linear layer.
    */
-  entries: { name: string; shape: number[]; kind: 'parameter' | 'buffer'; tied: string | null }[]
+  entries: {
+    name: string
+    shape: number[]
+    kind: 'parameter' | 'buffer'
+    tied: string | null
+    linear: boolean
+  }[]
+  /** Layers with low-rank updates, those of equal rank and factor together. */
+  lora: { modules: string[]; r: number; scale: number }[]
   /**
    * Why generation cannot keep keys and values between its steps; null where it can, and for models
    * that generate nothing that way.

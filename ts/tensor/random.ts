@@ -47,10 +47,10 @@ export function setRandomState(state: RandomState): void {
 
 /**
  * The context of a call that may draw random numbers: it takes the next number of the sequence,
- * now.
+ * now. `activations`: whether a model records the sizes of the outputs of its layers.
  */
-export function nextContext(grad: boolean = gradEnabled()): ContextJson {
-  return `{"seed":${seed},"call":${calls++},"grad":${grad}}`
+export function nextContext(grad: boolean = gradEnabled(), activations = false): ContextJson {
+  return `{"seed":${seed},"call":${calls++},"grad":${grad},"activations":${activations}}`
 }
 
 /** The context of an operation that draws nothing. */

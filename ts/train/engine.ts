@@ -30,6 +30,8 @@ export interface EngineStep {
   place: RunPlace
   /** Whether the norms of gradients are wanted for each layer. */
   grad_norms: boolean
+  /** Whether the norms of the outputs of layers are wanted. */
+  activation_norms: boolean
 }
 
 /** What a step of a run tells. */

@@ -3,6 +3,7 @@ import { XTransformersError } from '../errors.js'
 import { Module } from '../module/module.js'
 import { Promises } from '../promises.js'
 import type { Tensor } from '../tensor/tensor.js'
+import { recorded } from './activation-norms.js'
 import { clipGradNorm } from './clip.js'
 import type { EngineResult, RunPlace } from './engine.js'
 import { requireFinite } from './finite.js'
@@ -39,6 +40,8 @@ export interface Measures {
   place: RunPlace
   /** Whether the norms of gradients are wanted for each layer. */
   grad_norms: boolean
+  /** Whether the norms of the outputs of layers are wanted. */
+  activation_norms: boolean
 }
 
 /**
@@ -49,13 +52,16 @@ export interface Measures {
  */
 export async function measuredStep(
   model: Module,
-  { place, grad_norms: wanted }: Measures,
+  { place, grad_norms, activation_norms }: Measures,
   run: (before_update: (result: StepResult) => Promise<void>) => Promise<StepResult>,
 ): Promise<EngineResult> {
-  let grad_norms: EngineResult['grad_norms'] = null
-  const result = await run(async (before) => {
-    requireFinite(model, before, place)
-    if (wanted) grad_norms = await gradNorms(model)
-  })
-  return { ...result, grad_norms, activation_norms: null }
+  let gradients: EngineResult['grad_norms'] = null
+  const step = () =>
+    run(async (before) => {
+      requireFinite(model, before, place)
+      if (grad_norms) gradients = await gradNorms(model)
+    })
+  if (!activation_norms) return { ...(await step()), grad_norms: gradients, activation_norms: null }
+  const { result, norms } = await recorded(model, step)
+  return { ...result, grad_norms: gradients, activation_norms: norms }
 }

@@ -5,6 +5,7 @@
  */
 import '../symbols.js'
 
+export { activationNorms } from './activation-norms.js'
 export type {
   BatchLike,
   RepeatableData,
@@ -32,6 +33,8 @@ export type { ParamGroup } from './groups.js'
 export { jsonlLogger, type MetricsLine, type RunLine, readMetrics } from './log-files/jsonl.js'
 export { tensorboardLogger } from './log-files/tensorboard.js'
 export type { Logger } from './loggers.js'
+export { LoRA, type LoRALoadOptions } from './lora.js'
+export type { LoRAOptions } from './lora-options.js'
 export type { NormOptions, SampleOptions } from './observe-options.js'
 export type { StateReadOptions } from './optimizer.js'
 export { Adafactor, Adam, AdamW, Lion, Muon, SGD } from './optimizers.js'

@@ -48,16 +48,17 @@ export class LocalEngine implements Engine {
     return this.#optimizer.lr
   }
 
-  async step({ batches, shares, lr, place, grad_norms, ...clipping }: EngineStep) {
+  async step({ batches, shares, lr, ...settings }: EngineStep) {
     for (const [i, group] of this.#optimizer.param_groups.entries())
       Object.assign(group, { lr: lr * (this.#ratios[i] as number) })
-    const measures = { place, grad_norms }
-    const result: EngineResult = await measuredStep(this.#model, measures, (before_update) =>
+    const { max_grad_norm, max_grad_value } = settings
+    const result: EngineResult = await measuredStep(this.#model, settings, (before_update) =>
       inTurn(this.#optimizer, () =>
         runStep(this.#model as Forward, this.#optimizer, {
           batches: batches.map(asBatch),
           objective: this.#objective,
-          ...clipping,
+          max_grad_norm,
+          max_grad_value,
           shares,
           signal: undefined,
           before_update,

@@ -23,6 +23,12 @@ export interface NormOptions {
    */
   gradients?: boolean | undefined
   /**
+   * The norms of the outputs of layers, as `activationNorms` gives them.
+   *
+   * @default false
+   */
+  activations?: boolean | undefined
+  /**
    * Once in so many steps.
    *
    * @default 1
@@ -33,7 +39,7 @@ export interface NormOptions {
 /** Options of a run whose values are checked, with their defaults. */
 export interface Observed {
   sample: SampleOptions | null
-  norms: { gradients: boolean; every: number } | null
+  norms: { gradients: boolean; activations: boolean; every: number } | null
   loggers: readonly Logger[]
 }
 
@@ -61,9 +67,11 @@ function checkSample(given: SampleOptions | null | undefined): SampleOptions | n
 
 function checkNorms(given: NormOptions | null | undefined): Observed['norms'] {
   if (given === undefined || given === null) return null
-  const { gradients, every } = checkOptions(given, 'norms', ['gradients', 'every'])
+  const own = checkOptions(given, 'norms', ['gradients', 'activations', 'every'])
+  const { gradients, activations, every } = own
   return {
     gradients: checkFlag(gradients, 'norms.gradients', true),
+    activations: checkFlag(activations, 'norms.activations', false),
     every: positive(every, 'norms.every', true, 1),
   }
 }

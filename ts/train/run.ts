@@ -153,7 +153,8 @@ export class Run {
       const place = { step: now.step, last_checkpoint: now.checkpoint }
       const due = (now.step + 1) % (norms?.every ?? 1) === 0
       const grad_norms = due && Boolean(norms?.gradients)
-      const settings = { batches, shares, lr, place, grad_norms, ...clip }
+      const activation_norms = due && Boolean(norms?.activations)
+      const settings = { batches, shares, lr, place, grad_norms, activation_norms, ...clip }
       const result = await this.#engine.step(settings)
       const seconds = (performance.now() - start) / 1000
       now.add({ loss: result.loss, tokens, seconds })

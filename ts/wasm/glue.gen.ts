@@ -30,6 +30,9 @@ export interface MethodsGlue {
   model_train(model: Handle, on: boolean): void
   model_to(model: Handle, device: string): void
   model_quantize(model: Handle, format: string): void
+  model_add_lora(model: Handle, layers: string, context: string): void
+  model_merge_lora(model: Handle, modules: string): void
+  model_remove_lora(model: Handle, modules: string): void
   model_quantization(model: Handle): string | undefined
   model_load_state(model: Handle, names: string, tensors: Uint32Array, strict: boolean): string
   model_call(
@@ -39,6 +42,7 @@ export interface MethodsGlue {
     tensors: Uint32Array,
     context: string,
   ): Reply
+  model_take_activation_norms(model: Handle): string
   model_generation(
     model: Handle,
     method: string,

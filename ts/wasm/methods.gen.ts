@@ -118,6 +118,18 @@ export class WasmModule extends Owned implements NativeModule {
     this.instance.run((glue) => glue.model_quantize(this.handle, format))
   }
 
+  addLora(layers: string, context: ContextJson): void {
+    this.instance.run((glue) => glue.model_add_lora(this.handle, layers, context))
+  }
+
+  mergeLora(modules: string): void {
+    this.instance.run((glue) => glue.model_merge_lora(this.handle, modules))
+  }
+
+  removeLora(modules: string): void {
+    this.instance.run((glue) => glue.model_remove_lora(this.handle, modules))
+  }
+
   quantization(): string | null {
     return this.instance.run((glue) => glue.model_quantization(this.handle)) ?? null
   }
@@ -143,6 +155,14 @@ export class WasmModule extends Owned implements NativeModule {
     context: ContextJson,
   ): NativeResult {
     return result(this.instance, (glue) => glue.model_call(this.handle, method, args, handles(tensors), context))
+  }
+
+  takeActivationNorms(): Promise<string> {
+    return defer([this], () => this.takeActivationNormsSync())
+  }
+
+  takeActivationNormsSync(): string {
+    return this.instance.run((glue) => glue.model_take_activation_norms(this.handle))
   }
 
   generation(

@@ -6,9 +6,11 @@ import type * as kinds from '../models/kinds.js'
 import type { RuntimeInfo } from '../native/runtime.js'
 import type { Memory } from '../tensor/memory.js'
 import type { EMAOptions } from '../train/ema-options.js'
+import type { LoRAOptions } from '../train/lora-options.js'
 import type { StepResult } from '../train/step-options.js'
 import type { Connection } from './client.js'
 import { RemoteEMA } from './ema.js'
+import { loadLoRA, RemoteLoRA } from './lora.js'
 import * as models from './models.gen.js'
 import * as optimizers from './optimizers.js'
 import type { LearningRates, WireModel } from './protocol.js'
@@ -82,6 +84,16 @@ export type LibraryClasses = {
     model: RemoteModel,
     options?: EMAOptions,
   ) => RemoteEMA
+  /** As `LoRA` of the main library, for a model of this worker. */
+  readonly LoRA: {
+    new (model: RemoteModel, options?: LoRAOptions): RemoteLoRA
+    /** Adds the updates of a file to a model: see `LoRA.load` of the main library. */
+    load(
+      model: RemoteModel,
+      source: WorkerSource,
+      options?: Pick<LoRAOptions, 'lora_alpha' | 'use_rslora'>,
+    ): Promise<RemoteLoRA>
+  }
 }
 
 /**
@@ -117,6 +129,15 @@ export function libraryOf(connection: Connection, rates: LearningRates): Library
     }
   }
   Object.defineProperty(calls, 'EMA', { value: named(Averages, 'EMA'), enumerable: true })
+  const Updates = class extends RemoteLoRA {
+    constructor(model: RemoteModel, options?: LoRAOptions) {
+      super(connection, model, options)
+    }
+    static load(model: RemoteModel, source: WorkerSource, options: LoRAOptions = {}) {
+      return loadLoRA(connection, model, source, options)
+    }
+  }
+  Object.defineProperty(calls, 'LoRA', { value: named(Updates, 'LoRA'), enumerable: true })
   return calls as Library
 }
 

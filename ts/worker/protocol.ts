@@ -90,6 +90,8 @@ export interface WireRunStep extends WireStep {
   place: RunPlace
   /** Whether the norms of gradients are wanted for each layer. */
   grad_norms: boolean
+  /** Whether the norms of the outputs of layers are wanted. */
+  activation_norms: boolean
 }
 
 /** Learning rates by the class of the optimizer. */
@@ -108,6 +110,8 @@ export interface Operations {
     result: null,
   ]
   ema: [params: { object: Id; model: Id; options: Wire }, result: null]
+  /** `source`: of the file that it is in, where it is no new one. */
+  lora: [params: { object: Id; model: Id; options: Wire; source?: unknown }, result: null]
   load: [params: { object: Id; source: unknown; options: Wire }, result: WireModel]
   /**
    * A method of a model or an optimizer. `unawaited`: nobody looks at its error, the next call on

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use xt_core::Rng;
 
-/// The context of a call, as JSON `{ "seed", "call", "grad" }`.
+/// The context of a call, as JSON `{ "seed", "call", "grad", "activations" }`; the last one may be
+/// absent.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Context {
     /// Seed of the random numbers.
@@ -15,6 +16,9 @@ pub struct Context {
     call: u64,
     /// Whether an autograd graph is recorded.
     pub grad: bool,
+    /// Whether a model records the sizes of the outputs of its layers.
+    #[serde(default)]
+    pub activations: bool,
 }
 
 impl Context {

@@ -1,6 +1,6 @@
 //! The context of a call: random numbers, training mode and cancellation.
 
-use crate::Result;
+use crate::{Activations, Result};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use xt_kernels::philox::Stream;
 
@@ -60,18 +60,30 @@ pub struct Ctx<'a> {
     evaluation: bool,
     /// Returns true once the caller has cancelled the call.
     aborted: &'a (dyn Fn() -> bool + Sync),
+    /// Where the sizes of the outputs of layers are recorded.
+    activations: Option<&'a Activations>,
 }
 
 impl<'a> Ctx<'a> {
     /// Creates a context outside of training mode. `aborted` returns true once the caller has
     /// cancelled the call.
     pub fn new(rng: &'a Rng, aborted: &'a (dyn Fn() -> bool + Sync)) -> Self {
-        Self { rng, training: false, evaluation: false, aborted }
+        Self { rng, training: false, evaluation: false, aborted, activations: None }
     }
 
     /// The context for a model in `mode`: training mode applies unless evaluation is forced.
     pub fn for_model(&self, mode: &Mode) -> Ctx<'a> {
         Ctx { training: mode.is_training() && !self.evaluation, ..*self }
+    }
+
+    /// The context with a place where the sizes of the outputs of layers are recorded.
+    pub fn recording(&self, activations: &'a Activations) -> Ctx<'a> {
+        Ctx { activations: Some(activations), ..*self }
+    }
+
+    /// Where the sizes of the outputs of layers are recorded, if the caller wants them.
+    pub fn activations(&self) -> Option<&'a Activations> {
+        self.activations
     }
 
     /// The context with training mode on or off.

@@ -7,6 +7,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod activations;
 pub mod attention;
 pub mod checkpoint;
 mod context;
@@ -14,6 +15,7 @@ mod error;
 pub mod generation;
 mod ids;
 pub mod layers;
+mod lora;
 mod mask;
 mod memory;
 pub mod models;
@@ -24,6 +26,7 @@ mod segments;
 pub mod training;
 mod value;
 
+pub use activations::Activations;
 pub use context::{Ctx, Mode, Rng};
 pub use error::{Error, Result};
 pub use models::{LoadReport, Model};

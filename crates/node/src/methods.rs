@@ -248,6 +248,30 @@ impl NativeModule {
         report(env, now(|| declared::model::quantize(&object, &format)))
     }
 
+    /// Adds low-rank updates to linear layers. `layers` is JSON `{ modules: string[], r, scale }`,
+    /// with the names of the layers, the rank and the factor.
+    #[napi]
+    pub fn add_lora(&self, env: Env, layers: String, context: String) -> napi::Result<()> {
+        let object = self.get()?;
+        let context = now(|| Context::parse(&context))?;
+        report(env, now(|| declared::model::add_lora(&object, &layers, &context)))
+    }
+
+    /// Adds the low-rank updates of these layers, a JSON array of names, to their weights, and
+    /// removes them.
+    #[napi]
+    pub fn merge_lora(&self, env: Env, modules: String) -> napi::Result<()> {
+        let object = self.get()?;
+        report(env, now(|| declared::model::merge_lora(&object, &modules)))
+    }
+
+    /// Removes the low-rank updates of these layers, a JSON array of names.
+    #[napi]
+    pub fn remove_lora(&self, env: Env, modules: String) -> napi::Result<()> {
+        let object = self.get()?;
+        report(env, now(|| declared::model::remove_lora(&object, &modules)))
+    }
+
     /// The format of the quantized weights; null if there are none.
     #[napi]
     pub fn quantization(&self) -> napi::Result<Option<String>> {
@@ -318,6 +342,23 @@ impl NativeModule {
             }),
         )
         .map(NativeResult::from)
+    }
+
+    /// JSON `[name, norm][]`: the root mean square of the output of each layer in the calls whose
+    /// context has asked for it, since the last time.
+    #[napi(ts_return_type = "Promise<string>")]
+    pub fn take_activation_norms(&self) -> napi::Result<Work<String, String>> {
+        let object = self.get()?;
+        let run = move |_: &AbortFlag| declared::model::take_activation_norms(&object);
+        Ok(in_background(AbortFlag::default(), run, |x| x))
+    }
+
+    /// JSON `[name, norm][]`: the root mean square of the output of each layer in the calls whose
+    /// context has asked for it, since the last time.
+    #[napi]
+    pub fn take_activation_norms_sync(&self, env: Env) -> napi::Result<String> {
+        let object = self.get()?;
+        report(env, now_shared(|| declared::model::take_activation_norms(&object)))
     }
 
     /// Starts a generation of which the caller takes the steps; `method` is `generate` or `stream`,

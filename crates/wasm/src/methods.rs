@@ -165,6 +165,30 @@ pub fn model_quantize(object: Handle, format: String) -> Thrown<()> {
     now(|| declared::model::quantize(&object, &format))
 }
 
+/// Adds low-rank updates to linear layers. `layers` is JSON `{ modules: string[], r, scale }`, with
+/// the names of the layers, the rank and the factor.
+#[wasm_bindgen]
+pub fn model_add_lora(object: Handle, layers: String, context: &str) -> Thrown<()> {
+    let object = MODELS.get(object)?;
+    let context = now(|| Context::parse(context))?;
+    now(|| declared::model::add_lora(&object, &layers, &context))
+}
+
+/// Adds the low-rank updates of these layers, a JSON array of names, to their weights, and removes
+/// them.
+#[wasm_bindgen]
+pub fn model_merge_lora(object: Handle, modules: String) -> Thrown<()> {
+    let object = MODELS.get(object)?;
+    now(|| declared::model::merge_lora(&object, &modules))
+}
+
+/// Removes the low-rank updates of these layers, a JSON array of names.
+#[wasm_bindgen]
+pub fn model_remove_lora(object: Handle, modules: String) -> Thrown<()> {
+    let object = MODELS.get(object)?;
+    now(|| declared::model::remove_lora(&object, &modules))
+}
+
 /// The format of the quantized weights; null if there are none.
 #[wasm_bindgen]
 pub fn model_quantization(object: Handle) -> Thrown<Option<String>> {
@@ -203,6 +227,14 @@ pub fn model_call(
         declared::model::call(&object, &method, &args, &tensors, &context, &AbortFlag::default())
     })
     .map(reply)
+}
+
+/// JSON `[name, norm][]`: the root mean square of the output of each layer in the calls whose
+/// context has asked for it, since the last time.
+#[wasm_bindgen]
+pub fn model_take_activation_norms(object: Handle) -> Thrown<String> {
+    let object = MODELS.get(object)?;
+    now(|| declared::model::take_activation_norms(&object))
 }
 
 /// Starts a generation of which the caller takes the steps; `method` is `generate` or `stream`,

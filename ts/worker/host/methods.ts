@@ -11,6 +11,7 @@ import { patternOf, type WirePattern } from '../../module/patterns.js'
 import type { LoadStateOptions } from '../../module/state.js'
 import { noGrad } from '../../tensor/grad-mode.js'
 import type { EMA } from '../../train/ema.js'
+import type { LoRA } from '../../train/lora.js'
 import type { StateSaveOptions } from '../../train/state-files.js'
 import type { Call } from './call.js'
 import { sourceOf } from './objects.js'
@@ -97,16 +98,28 @@ export const OPTIMIZER_METHODS: Record<
   },
 }
 
-export const EMA_METHODS: Record<string, Method<EMA>> = {
-  updates: (ema) => ema.updates,
-  update: (ema) => ema.update(),
-  apply: (ema) => ema.apply(),
-  restore: (ema) => ema.restore(),
-  copyTo: (ema) => ema.copyTo(),
-  saveBytes: (ema) => ema.saveBytes(),
-  save: (ema, [target]) => ema.save(target as Target),
-  load: (ema, [source]) => ema.load(sourceOf(source)),
-}
+/** Methods of one object, each with the arguments of the page. */
+type Methods = Record<string, (args: readonly unknown[]) => unknown>
+
+export const emaMethods = (ema: EMA): Methods => ({
+  updates: () => ema.updates,
+  update: () => ema.update(),
+  apply: () => ema.apply(),
+  restore: () => ema.restore(),
+  copyTo: () => ema.copyTo(),
+  saveBytes: () => ema.saveBytes(),
+  save: ([target]) => ema.save(target as Target),
+  load: ([source]) => ema.load(sourceOf(source)),
+})
+
+export const loraMethods = (lora: LoRA): Methods => ({
+  describe: () => ({ modules: lora.modules, r: lora.r, scale: lora.scale }),
+  merge: () => lora.merge(),
+  remove: () => lora.remove(),
+  saveBytes: () => lora.saveBytes(),
+  save: ([target]) => lora.save(target as Target),
+  load: ([source]) => lora.load(sourceOf(source)),
+})
 
 function setOptions(optimizer: AnyOptimizer, kind: string, given: object, group: unknown): void {
   const options = checkOptions(given, 'setOptions()')

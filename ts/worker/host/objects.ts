@@ -2,7 +2,10 @@
 import { XTransformersError } from '../../errors.js'
 import type { Source } from '../../io/sources.js'
 import type { NativeModel } from '../../models/native-model.js'
+import { patternOf } from '../../module/patterns.js'
 import type { Tensor } from '../../tensor/tensor.js'
+import { LoRA, type LoRALoadOptions } from '../../train/lora.js'
+import type { CheckedLoRA } from '../../train/lora-options.js'
 import * as optimizers from '../../train/optimizers.js'
 import type { Id, Params, WireGroup, WireModel } from '../protocol.js'
 import type { AnyOptimizer, Table } from './table.js'
@@ -51,6 +54,23 @@ export function makeOptimizer(
     params: parametersOf(table.model(model), params, `param_groups[${i}]`),
   }))
   return new Class(made, options as object)
+}
+
+/** Adds a LoRA to a model: a new one, or that of a file. */
+export async function makeLoRA(
+  { object, model, options, source }: Params<'lora'>,
+  table: Table,
+): Promise<LoRA> {
+  try {
+    if (source !== undefined)
+      return await LoRA.load(table.model(model), sourceOf(source), options as LoRALoadOptions)
+    const { target_modules, ...rest } = options as CheckedLoRA
+    const patterns = target_modules.map(patternOf)
+    return new LoRA(table.model(model), { ...rest, target_modules: patterns })
+  } catch (error) {
+    table.addFailure(object, error)
+    throw error
+  }
 }
 
 /** Notes a loaded model and those within it. */

@@ -12,8 +12,8 @@ import type { EMAOptions } from '../../train/ema-options.js'
 import type { Operation, Params, Request, Result } from '../protocol.js'
 import type { Packed } from '../transfer.js'
 import type { Call } from './call.js'
-import { EMA_METHODS, modelMethod, OPTIMIZER_METHODS } from './methods.js'
-import { classOf, make, makeOptimizer, register, sourceOf } from './objects.js'
+import { emaMethods, loraMethods, modelMethod, OPTIMIZER_METHODS } from './methods.js'
+import { classOf, make, makeLoRA, makeOptimizer, register, sourceOf } from './objects.js'
 import { describeRun, runEvaluation, runMeasuredStep, runTrainStep } from './train.js'
 import { Tensors } from './values.js'
 
@@ -52,9 +52,9 @@ async function callMethod(
     const result = await modelMethod(method)(entry.model, args, call)
     return tensors.pack(tensors.keep(result))
   }
-  if ('averages' in entry) {
-    const run = classOf<(typeof EMA_METHODS)[string]>(EMA_METHODS, method)
-    return tensors.pack(await run(entry.averages, args, call))
+  if ('companion' in entry) {
+    const run = classOf<(typeof entry.methods)[string]>(entry.methods, method)
+    return tensors.pack(await run(args))
   }
   try {
     const run = classOf<(typeof OPTIMIZER_METHODS)[string]>(OPTIMIZER_METHODS, method)
@@ -95,10 +95,17 @@ const HANDLERS: { [K in Operation]: Handler<K> } = {
     return plain(null)
   }),
   ema: inOrder(({ object, model, options }, _, { table }) => {
-    table.addAverages(
-      object,
-      make(table, object, () => new EMA(table.model(model), options as EMAOptions)),
-    )
+    const construct = () => new EMA(table.model(model), options as EMAOptions)
+    const ema = make(table, object, construct)
+    table.addCompanion(object, { companion: ema, methods: emaMethods(ema), what: 'an EMA' })
+    return plain(null)
+  }),
+  lora: inOrder(async (params, _, { table }) => {
+    const lora = await makeLoRA(params, table)
+    const methods = loraMethods(lora)
+    // its end is that of the page's object, the matrices are the model's
+    const companion = { [Symbol.dispose]() {} }
+    table.addCompanion(params.object, { companion, methods, what: 'a LoRA' })
     return plain(null)
   }),
   // in its own time: a download must not hold up the other calls

@@ -1,7 +1,6 @@
 import { XTransformersError } from '../../errors.js'
 import type { NativeModel } from '../../models/native-model.js'
 import { FORGET } from '../../module/submodule.js'
-import type { EMA } from '../../train/ema.js'
 import type { Optimizer } from '../../train/optimizer.js'
 import type { Id } from '../protocol.js'
 
@@ -21,11 +20,16 @@ interface OptimizerEntry {
   failure: unknown
 }
 
-interface AveragesEntry {
-  averages: EMA
+/** What belongs to a model, such as averages of its weights. */
+interface CompanionEntry {
+  companion: Disposable
+  /** Its methods, each with the arguments of the page. */
+  methods: Record<string, (args: readonly unknown[]) => unknown>
+  /** As errors call it. */
+  what: string
 }
 
-type Entry = ModelEntry | OptimizerEntry | AveragesEntry | { error: unknown }
+type Entry = ModelEntry | OptimizerEntry | CompanionEntry | { error: unknown }
 
 /** The models and optimizers of the page, by their numbers. */
 export class Table {
@@ -45,8 +49,8 @@ export class Table {
     this.#entries.set(id, { optimizer, kind, failure: null })
   }
 
-  addAverages(id: Id, averages: EMA): void {
-    this.#entries.set(id, { averages })
+  addCompanion(id: Id, entry: CompanionEntry): void {
+    this.#entries.set(id, entry)
   }
 
   /** Every later call on it fails in the same way. */
@@ -57,14 +61,14 @@ export class Table {
   model(id: Id): NativeModel {
     const entry = this.entry(id)
     if ('model' in entry) return entry.model
-    const what = 'averages' in entry ? 'an EMA' : 'an optimizer'
+    const what = 'companion' in entry ? entry.what : 'an optimizer'
     throw new XTransformersError('invalid_argument', `${what} was given where a model is needed`)
   }
 
   optimizer(id: Id): OptimizerEntry {
     const entry = this.entry(id)
     if (!('optimizer' in entry)) {
-      const what = 'averages' in entry ? 'an EMA' : 'a model'
+      const what = 'companion' in entry ? entry.what : 'a model'
       throw new XTransformersError(
         'invalid_argument',
         `${what} was given where an optimizer is needed`,
@@ -77,7 +81,7 @@ export class Table {
   }
 
   /** @throws what its construction threw; XTransformersError (`disposed`) after `dispose()` */
-  entry(id: Id): ModelEntry | OptimizerEntry | AveragesEntry {
+  entry(id: Id): ModelEntry | OptimizerEntry | CompanionEntry {
     const entry = this.#entries.get(id)
     if (!entry)
       throw new XTransformersError('disposed', 'this was disposed and cannot be used any more')
@@ -93,8 +97,8 @@ export class Table {
       if (!entry || 'error' in entry) continue
       if ('optimizer' in entry) {
         entry.optimizer.dispose()
-      } else if ('averages' in entry) {
-        entry.averages.dispose()
+      } else if ('companion' in entry) {
+        entry.companion[Symbol.dispose]()
       } else {
         // of a loaded model the page keeps all while it has a part
         if (lost && entry.inner.length === 0) entry.model[FORGET]()

@@ -43,6 +43,23 @@ pub fn quantize(model: &Model, format: &str) -> Result<()> {
     model.quantize(parse_format(format)?)
 }
 
+/// Adds low-rank updates to linear layers. `layers` is JSON `{ modules: string[], r, scale }`, with
+/// the names of the layers, the rank and the factor.
+pub fn add_lora(model: &Model, layers: &str, context: &Context) -> Result<()> {
+    model.add_lora(&parse(layers)?, &context.rng())
+}
+
+/// Adds the low-rank updates of these layers, a JSON array of names, to their weights, and removes
+/// them.
+pub fn merge_lora(model: &Model, modules: &str) -> Result<()> {
+    model.merge_lora(&parse::<Vec<String>>(modules)?)
+}
+
+/// Removes the low-rank updates of these layers, a JSON array of names.
+pub fn remove_lora(model: &Model, modules: &str) -> Result<()> {
+    model.remove_lora(&parse::<Vec<String>>(modules)?)
+}
+
 /// The format of the quantized weights; null if there are none.
 pub fn quantization(model: &Model) -> Option<String> {
     model.quantization().map(|format| format.name().into())
@@ -72,10 +89,20 @@ pub fn call(
     let rng = context.rng();
     let aborted = || abort.is_set();
     let args = Args::new(format!("{}.{method}", model.class()), parse(args)?, tensors)?;
-    let value = with_grad(context.grad, || model.call(method, &args, &Ctx::new(&rng, &aborted)))?;
+    let ctx = Ctx::new(&rng, &aborted);
+    let value = with_grad(context.grad, || match context.activations {
+        true => model.call_recorded(method, &args, &ctx),
+        false => model.call(method, &args, &ctx),
+    })?;
     let mut tensors = Vec::new();
     let json = value.into_json(&mut tensors);
     Ok(Reply { json: json.to_string(), tensors })
+}
+
+/// JSON `[name, norm][]`: the root mean square of the output of each layer in the calls whose
+/// context has asked for it, since the last time.
+pub fn take_activation_norms(model: &Model) -> Heavy<String> {
+    Ok(json!(model.take_activation_norms()?).to_string())
 }
 
 /// Starts a generation of which the caller takes the steps; `method` is `generate` or `stream`,

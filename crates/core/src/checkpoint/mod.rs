@@ -36,7 +36,8 @@ pub use reader::Reader;
 pub use write::{write, write_tensors};
 pub use write_optimizer::write_optimizer;
 
-use crate::{Array, Device, Error, Model, Result, Tensor, VERSION};
+use crate::models::LoraLayers;
+use crate::{Array, Device, Error, Model, Result, Rng, Tensor, VERSION};
 use serde_json::{json, Value as Json};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -44,17 +45,24 @@ use std::sync::Arc;
 /// The metadata key of the description of the model.
 const KEY: &str = "x-transformers";
 
+/// The key of the low-rank updates in that description.
+const LORA: &str = "lora";
+
 /// Serialises a model to the bytes of a checkpoint.
 pub fn save(model: &Model) -> Result<Vec<u8>> {
     model.check_memory()?;
     let tensors = model
-        .entries()
+        .all_entries()
         .iter()
         .map(|e| Ok((e.name.clone(), e.param.values()?)))
         .collect::<Result<Vec<_>>>()?;
     let mut description = model.spec();
     if let Some(map) = description.as_object_mut() {
         map.insert("version".into(), json!(VERSION));
+        let lora = model.lora();
+        if !lora.is_empty() {
+            map.insert(LORA.into(), json!(lora));
+        }
     }
     write(tensors, HashMap::from([(KEY.to_string(), description.to_string())]))
 }
@@ -72,9 +80,13 @@ pub fn rebuild(file: File, device: &Device) -> Result<Arc<Model>> {
                 .into(),
         )
     })?;
-    let spec: Json = serde_json::from_str(description)
-        .map_err(|e| Error::Checkpoint(format!("the description of the model is damaged: {e}")))?;
+    let damaged = |e| Error::Checkpoint(format!("the description of the model is damaged: {e}"));
+    let spec: Json = serde_json::from_str(description).map_err(damaged)?;
     let model = Model::from_spec(&spec, 0)?;
+    if let Some(lora) = spec.get(LORA) {
+        let all: Vec<LoraLayers> = serde_json::from_value(lora.clone()).map_err(damaged)?;
+        all.iter().try_for_each(|layers| model.add_lora(layers, &Rng::new(0, 0)))?;
+    }
     model.load_state(&arrays(file.tensors)?, true)?;
     model.move_to(device)?;
     Ok(model)

@@ -54,7 +54,8 @@ impl FeedForward {
     /// `dim_out`.
     pub fn forward(&self, x: &Tensor, ctx: &Ctx) -> Result<Tensor> {
         // without norm and dropout between them, both projections run as one fused operation
-        if self.norm.is_none() && !dropout_active(self.dropout, ctx) {
+        let low_rank = self.up.has_low_rank() || self.down.has_low_rank();
+        if self.norm.is_none() && !dropout_active(self.dropout, ctx) && !low_rank {
             return self.up.feedforward(x, self.inner, &self.down);
         }
         // (batch, n, inner), or (batch, n, 2 inner) with a gated unit

@@ -45,11 +45,25 @@ impl Linear {
     /// layer.
     pub fn forward_all(layers: &[&Linear], x: &Tensor) -> Result<Vec<Tensor>> {
         let weights: Vec<_> = layers.iter().map(|layer| layer.weight.tensor()).collect();
-        Ok(ops::linear_all(x, &weights)?)
+        let outputs = ops::linear_all(x, &weights)?;
+        layers.iter().zip(outputs).map(|(layer, y)| layer.add_low_rank(x, y)).collect()
+    }
+
+    /// `y`, `(.., out)`, and what the low-rank update of the weight makes of `x`, `(.., in)`.
+    fn add_low_rank(&self, x: &Tensor, y: Tensor) -> Result<Tensor> {
+        match self.weight.low_rank() {
+            Some(update) => Ok(ops::add(&y, &update.forward(x)?)?),
+            None => Ok(y),
+        }
+    }
+
+    /// Whether the weight has a low-rank update.
+    pub fn has_low_rank(&self) -> bool {
+        self.weight.low_rank().is_some()
     }
 
     /// Computes `down(inner(self(x)))` as one fused operation: `(.., in)` to
-    /// `(.., output width of down)`.
+    /// `(.., output width of down)`. Neither layer may have a low-rank update.
     pub fn feedforward(&self, x: &Tensor, inner: Inner, down: &Linear) -> Result<Tensor> {
         let tensors =
             |layer: &Linear| (layer.weight.tensor(), layer.bias.as_ref().map(Param::tensor));
@@ -62,13 +76,16 @@ impl Linear {
     /// `(.., in)` to `(.., out)`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let bias = self.bias.as_ref().map(Param::tensor);
-        Ok(ops::linear(x, &self.weight.tensor(), bias.as_ref())?)
+        self.add_low_rank(x, ops::linear(x, &self.weight.tensor(), bias.as_ref())?)
     }
 
     /// The mean cross-entropy between the output of this layer for `x`, `(.., in)`, as logits and
     /// `targets`, i64 `(..)`. `of` says which targets count.
     pub fn cross_entropy(&self, x: &Tensor, targets: &Tensor, of: CrossEntropy) -> Result<Tensor> {
-        let bias = self.bias.as_ref().map(Param::tensor);
-        Ok(ops::linear_cross_entropy(x, (&self.weight.tensor(), bias.as_ref()), targets, of)?)
+        let (mut weight, bias) = (self.weight.tensor(), self.bias.as_ref().map(Param::tensor));
+        if let Some(update) = self.weight.low_rank() {
+            weight = update.merged(&weight)?;
+        }
+        Ok(ops::linear_cross_entropy(x, (&weight, bias.as_ref()), targets, of)?)
     }
 }

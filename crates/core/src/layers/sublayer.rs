@@ -6,7 +6,8 @@ use super::shift::ShiftTokens;
 use super::{FeedForward, Norm};
 use crate::attention::{Attention, AttentionInputs, AttentionMaps};
 use crate::needs::{Needs, Variant};
-use crate::{Ctx, Params, Result, Tensor};
+use crate::{Ctx, Leaf, Params, Result, Tensor};
+use std::sync::Arc;
 use xt_autograd::ops;
 use xt_options::layers::StackOptions;
 use xt_options::LayerKind;
@@ -38,6 +39,8 @@ pub struct SubLayer {
     residual: Residual,
     /// The probability that this sub-layer is skipped in training (stochastic depth).
     pub drop_prob: f64,
+    /// The first parameter, by which the names of the sub-layer are found.
+    pub first_parameter: Option<Arc<Leaf>>,
 }
 
 /// The position of a sub-layer in its stack, and the settings that all sub-layers share.
@@ -64,6 +67,7 @@ impl SubLayer {
         options: &StackOptions,
         p: &mut Params,
     ) -> Self {
+        let registered = p.count();
         let norm = |place: &str, on: bool| {
             on.then(|| Norm::new(config.dim, options, &mut p.submodule("0").submodule(place)))
         };
@@ -98,6 +102,7 @@ impl SubLayer {
                 )))
             }
         };
+        let residual = Residual::new(config.dim, config.residual, &mut p.submodule("2"));
         Self {
             kind,
             block,
@@ -106,8 +111,9 @@ impl SubLayer {
             pre,
             sandwich,
             post,
-            residual: Residual::new(config.dim, config.residual, &mut p.submodule("2")),
+            residual,
             drop_prob: options.layer_dropout.at(config.index).map_or(0.0, |p| p.0),
+            first_parameter: p.since(registered).first().map(|entry| entry.param.leaf().clone()),
         }
     }
 

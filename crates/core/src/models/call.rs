@@ -3,7 +3,7 @@
 use super::Model;
 use crate::generation::Generation;
 use crate::ids::require_type;
-use crate::{Args, Ctx, Error, Result, Value};
+use crate::{Activations, Args, Ctx, Error, Result, Value};
 
 /// The named arguments whose floating-point tensors must have the type of the weights.
 const VECTORS: [&str; 7] =
@@ -19,6 +19,19 @@ impl Model {
         self.check_memory()?;
         self.check_tensors(args)?;
         self.body.call(self, method, args, ctx)
+    }
+
+    /// Like [`Model::call`], and records the sizes of the outputs of layers for
+    /// [`Model::take_activation_norms`]. Nothing is recorded of a call that fails.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Model::call`].
+    pub fn call_recorded(&self, method: &str, args: &Args, ctx: &Ctx) -> Result<Value> {
+        let activations = Activations::default();
+        let value = self.call(method, args, &ctx.recording(&activations))?;
+        self.activations.push(activations.take());
+        Ok(value)
     }
 
     /// Checks that tensors are on the device of the weights, and that floating-point ones have

@@ -1,10 +1,12 @@
 //! The public model classes, and [`Model`], which wraps any of them.
 
+mod activations;
 mod autoregressive;
 mod build;
 mod call;
 mod classes;
 mod continuous;
+mod lora;
 mod masking;
 mod memory;
 mod model;
@@ -19,6 +21,7 @@ pub use autoregressive::AutoregressiveWrapper;
 pub use continuous::{
     ContinuousAutoregressiveWrapper, ContinuousTensors, ContinuousTransformerWrapper,
 };
+pub use lora::LoraLayers;
 pub use model::{LoadReport, Model};
 pub use non_autoregressive::{Critic, Losses, NonAutoregressiveWrapper, Training};
 pub use quantize::parse_format;

@@ -2,7 +2,8 @@
 
 use crate::generation::{Caching, Generation};
 use crate::memory::BytesByDevice;
-use crate::{Args, Array, Ctx, Device, Entry, EntryKind, Error, Leaf, Result, Value};
+use crate::params::with_low_rank;
+use crate::{Activations, Args, Array, Ctx, Device, Entry, EntryKind, Error, Leaf, Result, Value};
 use serde_json::{json, Value as Json};
 use std::any::Any;
 use std::collections::{HashMap, HashSet};
@@ -14,12 +15,14 @@ pub struct Model {
     pub(super) class: String,
     /// The options as given; nested models are replaced by `{"class", "options"}`.
     pub(super) options: Json,
-    /// The state dict in PyTorch's order.
+    /// The state dict in PyTorch's order, without low-rank updates.
     pub(super) entries: Vec<Entry>,
     /// The model itself.
     pub(super) body: Box<dyn Class>,
     /// The models that were passed to the constructor, by option name.
     pub(super) children: Vec<(String, Arc<Model>)>,
+    /// What calls have recorded of the outputs of layers.
+    pub(super) activations: Activations,
 }
 
 /// The differences between a loaded state dict and the model.
@@ -88,7 +91,8 @@ impl Model {
     /// too large fails before its first computation.
     pub(crate) fn check_memory(&self) -> Result<()> {
         let (mut needed, mut most) = (BytesByDevice::default(), 0u64);
-        for leaf in self.entries.iter().map(|entry| entry.param.leaf()) {
+        for entry in self.all_entries() {
+            let leaf = entry.param.leaf();
             let bytes = leaf.pending_bytes();
             if bytes > 0 {
                 let device = leaf.device();
@@ -102,9 +106,15 @@ impl Model {
         needed.check_sum(&format!("this {}", self.class()))
     }
 
-    /// The entries of the state dict in PyTorch's order.
+    /// The entries of the state dict in PyTorch's order, without low-rank updates.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// The entries of the state dict in PyTorch's order. Those of low-rank updates stand behind
+    /// the parameters of their layers.
+    pub fn all_entries(&self) -> Vec<Entry> {
+        with_low_rank(&self.entries)
     }
 
     /// The entry `name` of the state dict.
@@ -112,8 +122,8 @@ impl Model {
     /// # Errors
     ///
     /// [`Error::State`] if there is no such entry.
-    pub fn entry(&self, name: &str) -> Result<&Entry> {
-        let found = self.entries.iter().find(|e| e.name == name);
+    pub fn entry(&self, name: &str) -> Result<Entry> {
+        let found = self.all_entries().into_iter().find(|e| e.name == name);
         found.ok_or_else(|| {
             Error::State(format!("there is no parameter `{name}` in {}", self.class))
         })
@@ -136,17 +146,13 @@ impl Model {
     }
 
     /// Entries with tied weights: maps each name to the first name with the same parameter.
-    pub fn tied(&self) -> HashMap<&str, &str> {
-        let mut first: HashMap<*const Leaf, &str> = HashMap::new();
+    pub fn tied(&self) -> HashMap<String, String> {
+        let mut first: HashMap<*const Leaf, String> = HashMap::new();
         let mut tied = HashMap::new();
-        for entry in &self.entries {
-            match first.get(&Arc::as_ptr(entry.param.leaf())) {
-                Some(name) => {
-                    tied.insert(entry.name.as_str(), *name);
-                }
-                None => {
-                    first.insert(Arc::as_ptr(entry.param.leaf()), &entry.name);
-                }
+        for Entry { name, param, .. } in self.all_entries() {
+            match first.get(&Arc::as_ptr(param.leaf())) {
+                Some(other) => drop(tied.insert(name, other.clone())),
+                None => drop(first.insert(Arc::as_ptr(param.leaf()), name)),
             }
         }
         tied
@@ -157,11 +163,22 @@ impl Model {
         let tied = self.tied();
         let row = |e: &Entry| {
             let kind = if e.kind == EntryKind::Parameter { "parameter" } else { "buffer" };
-            json!({ "name": e.name, "shape": e.param.leaf().shape(), "kind": kind, "tied": tied.get(e.name.as_str()) })
+            json!({
+                "name": e.name,
+                "shape": e.param.leaf().shape(),
+                "kind": kind,
+                "tied": tied.get(&e.name),
+                "linear": e.param.is_linear_weight(),
+            })
         };
-        let entries: Vec<Json> = self.entries.iter().map(row).collect();
-        let not_cacheable = self.body.not_cacheable();
-        json!({ "class": self.class, "options": self.options, "entries": entries, "not_cacheable": not_cacheable })
+        let entries: Vec<Json> = self.all_entries().iter().map(row).collect();
+        json!({
+            "class": self.class,
+            "options": self.options,
+            "entries": entries,
+            "lora": self.lora(),
+            "not_cacheable": self.body.not_cacheable(),
+        })
     }
 
     /// The caching settings of a generation: whether keys and values are cached (`on`), and the
@@ -169,14 +186,15 @@ impl Model {
     pub(crate) fn caching(&self, on: bool) -> Caching {
         Caching {
             on,
-            weights: self.entries.iter().map(|entry| entry.param.leaf().clone()).collect(),
+            weights: self.all_entries().iter().map(|entry| entry.param.leaf().clone()).collect(),
         }
     }
 
     /// Frees the weights with these names permanently, even if optimizers or autograd graphs still
     /// refer to them.
     pub fn release(&self, names: &[String]) {
-        let gone = self.entries.iter().filter(|entry| names.contains(&entry.name));
+        let entries = self.all_entries();
+        let gone = entries.iter().filter(|entry| names.contains(&entry.name));
         gone.for_each(|entry| entry.param.leaf().release());
     }
 
@@ -193,7 +211,7 @@ impl Model {
     ///
     /// If a quantized weight would have to move, or if memory is insufficient.
     pub fn move_to(&self, device: &Device) -> Result<()> {
-        self.move_leaves(self.entries.iter().map(|entry| entry.param.leaf()), device)
+        self.move_leaves(self.all_entries().iter().map(|entry| entry.param.leaf()), device)
     }
 
     fn move_leaves<'a>(
@@ -246,15 +264,16 @@ impl Model {
     pub fn load_state(&self, state: &[(String, Array)], strict: bool) -> Result<LoadReport> {
         let given: HashMap<&str, &Array> =
             state.iter().map(|(name, array)| (name.as_str(), array)).collect();
-        let known: HashSet<&str> = self.entries.iter().map(|e| e.name.as_str()).collect();
-        let missing = self.entries.iter().filter(|e| !given.contains_key(e.name.as_str()));
+        let entries = self.all_entries();
+        let known: HashSet<&str> = entries.iter().map(|e| e.name.as_str()).collect();
+        let missing = entries.iter().filter(|e| !given.contains_key(e.name.as_str()));
         let unexpected = state.iter().filter(|(name, _)| !known.contains(name.as_str()));
         let report = LoadReport {
             missing: missing.map(|e| e.name.clone()).collect(),
             unexpected: unexpected.map(|(name, _)| name.clone()).collect(),
         };
         let mut wrong = Vec::new();
-        for entry in &self.entries {
+        for entry in &entries {
             let (shape, array) = (entry.param.leaf().shape(), given.get(entry.name.as_str()));
             if let Some(array) = array.filter(|a| a.dims() != shape) {
                 wrong.push(format!(
@@ -277,7 +296,7 @@ impl Model {
                 wrong.join("\n")
             )));
         }
-        for entry in &self.entries {
+        for entry in &entries {
             if let Some(array) = given.get(entry.name.as_str()) {
                 entry.param.leaf().set((*array).clone())?;
             }

@@ -76,7 +76,10 @@ const SampleSchema = v.strictObject({
 
 const ClipSchema = v.strictObject({ norm: v.optional(positive), value: v.optional(positive) })
 
-const NormsSchema = v.strictObject({ every: v.optional(count, 50) })
+const NormsSchema = v.strictObject({
+  every: v.optional(count, 50),
+  activations: v.optional(v.boolean(), true),
+})
 
 const TrainSchema = v.strictObject({
   steps: v.optional(count),
@@ -105,7 +108,7 @@ const TrainSchema = v.strictObject({
   sample: v.optional(v.nullable(SampleSchema), {}),
   norms: about(
     v.optional(v.nullable(NormsSchema), {}),
-    'gradient norms of each layer, for the report',
+    'norms of the gradients and outputs of each layer, for the report',
   ),
   ema: about(
     v.optional(

@@ -120,6 +120,9 @@ impl AttentionLayers {
                 cache => layer.forward(&x, &inputs, cache, ctx)?,
             };
             x = y;
+            if let (Some(all), Some(first)) = (ctx.activations(), &layer.first_parameter) {
+                all.record(first, &x)?;
+            }
             if let Some(maps) = maps {
                 self.carry_scores(layer.kind, &maps, &mut carry);
                 if returns.maps {

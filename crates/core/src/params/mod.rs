@@ -1,63 +1,16 @@
 //! Named parameters and buffers in the order of the state dict, and their initialisation.
 
+mod init;
+
+pub use init::Init;
+
+use crate::lora::LowRank;
 use crate::{Device, Leaf, Result, Rng, Tensor};
 use std::cell::RefCell;
-use std::ops::Range;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use xt_kernels::philox::Stream;
 use xt_kernels::Array;
-
-/// The distribution of the initial values of a parameter.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Init {
-    /// All elements have this value.
-    Constant(f64),
-    /// Uniform over `[-bound, bound)`.
-    Uniform {
-        /// The largest absolute value.
-        bound: f64,
-    },
-    /// Normal with mean 0.
-    Normal {
-        /// The standard deviation.
-        std: f64,
-    },
-    /// Normal with mean 0, and 0 at some places.
-    NormalOutside {
-        /// The standard deviation.
-        std: f64,
-        /// The places, in row-major order.
-        zeros: Range<usize>,
-    },
-    /// The given values, in row-major order.
-    Values(Vec<f64>),
-}
-
-impl Init {
-    /// PyTorch's default initialisation of linear layers: uniform over `[-b, b)` with
-    /// `b = 1 / sqrt(inputs)`.
-    pub fn fan_in(inputs: usize) -> Self {
-        Init::Uniform { bound: 1.0 / (inputs.max(1) as f64).sqrt() }
-    }
-
-    /// Draws `count` values from `stream`. `Values` ignores both arguments.
-    fn draw(&self, count: usize, stream: Stream) -> Vec<f64> {
-        match self {
-            Init::Constant(value) => vec![*value; count],
-            Init::Uniform { bound } => {
-                stream.uniform(count).into_iter().map(|u| (2.0 * u - 1.0) * bound).collect()
-            }
-            Init::Normal { std } => stream.normal(count).into_iter().map(|z| z * std).collect(),
-            Init::NormalOutside { std, zeros } => {
-                let mut values = Init::Normal { std: *std }.draw(count, stream);
-                values[zeros.clone()].fill(0.0);
-                values
-            }
-            Init::Values(values) => values.clone(),
-        }
-    }
-}
 
 /// A parameter, or a buffer of the state dict. The values are drawn at first use, but their random
 /// stream is reserved at construction, so the order of first uses does not affect them. Clones
@@ -67,20 +20,20 @@ pub struct Param {
     leaf: Arc<Leaf>,
     /// The initialisation, shared with the closure that draws the values.
     init: Arc<Mutex<Init>>,
-    /// Whether this is the weight of a linear layer.
-    linear_weight: bool,
+    /// The place of a low-rank update; `None` unless this is the weight of a linear layer.
+    low_rank: Option<Arc<RwLock<Option<LowRank>>>>,
 }
 
 impl Param {
     /// A parameter whose values are drawn from `init` and `stream` at first use.
-    fn new(shape: &[usize], init: Init, stream: Stream) -> Self {
+    pub fn new(shape: &[usize], init: Init, stream: Stream) -> Self {
         let init = Arc::new(Mutex::new(init));
         let (count, dims, source) = (shape.iter().product(), shape.to_vec(), init.clone());
         let initial = move || {
             let values = source.lock().unwrap_or_else(PoisonError::into_inner).draw(count, stream);
             Array::from_vec(values, dims.as_slice(), &Device::Cpu)
         };
-        Self { leaf: Arc::new(Leaf::lazy(shape.to_vec(), initial)), init, linear_weight: false }
+        Self { leaf: Arc::new(Leaf::lazy(shape.to_vec(), initial)), init, low_rank: None }
     }
 
     /// The parameter as a leaf tensor of the autograd graph.
@@ -100,7 +53,26 @@ impl Param {
 
     /// Whether this parameter was registered as the weight `(out, in)` of a linear layer.
     pub fn is_linear_weight(&self) -> bool {
-        self.linear_weight
+        self.low_rank.is_some()
+    }
+
+    /// The low-rank update of this weight of a linear layer.
+    pub fn low_rank(&self) -> Option<LowRank> {
+        let place = self.low_rank.as_ref()?;
+        place.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sets or removes the low-rank update. Has no effect unless this is the weight of a linear
+    /// layer.
+    pub fn set_low_rank(&self, update: Option<LowRank>) {
+        if let Some(place) = &self.low_rank {
+            *place.write().unwrap_or_else(PoisonError::into_inner) = update;
+        }
+    }
+
+    /// A parameter with the values of `leaf`, which keeps its own initialisation.
+    fn of_leaf(leaf: Arc<Leaf>) -> Self {
+        Self { leaf, init: Arc::new(Mutex::new(Init::Constant(0.0))), low_rank: None }
     }
 
     /// Replaces the initialisation. Has no effect once the values have been drawn.
@@ -127,6 +99,32 @@ pub struct Entry {
     pub kind: EntryKind,
     /// The values; entries with tied weights share them.
     pub param: Param,
+}
+
+impl Entry {
+    /// The matrices of the low-rank update of this weight of a linear layer, as entries: of
+    /// `layer.weight` these are `layer.lora_A.weight` and `layer.lora_B.weight`.
+    fn low_rank(&self) -> Vec<Entry> {
+        let (Some(update), Some(layer)) = (self.param.low_rank(), self.name.strip_suffix("weight"))
+        else {
+            return Vec::new();
+        };
+        let entry = |matrix: &str, leaf: Arc<Leaf>| Entry {
+            name: format!("{layer}{matrix}.weight"),
+            kind: EntryKind::Parameter,
+            param: Param::of_leaf(leaf),
+        };
+        vec![entry("lora_A", update.a), entry("lora_B", update.b)]
+    }
+}
+
+/// `entries`, which are in PyTorch's order, and those of the low-rank updates of their weights.
+pub fn with_low_rank(entries: &[Entry]) -> Vec<Entry> {
+    let updates: Vec<Entry> = entries.iter().flat_map(Entry::low_rank).collect();
+    if updates.is_empty() {
+        return entries.to_vec();
+    }
+    own_entries_first(entries.iter().cloned().chain(updates).collect(), "")
 }
 
 /// Sorts `entries`, whose names start with `prefix`, into PyTorch's order: first the entries
@@ -192,31 +190,29 @@ impl Params {
 
     /// Registers a parameter under this path.
     pub fn add(&mut self, name: &str, shape: &[usize], init: Init) -> Param {
-        self.register(name, EntryKind::Parameter, false, shape, init)
+        self.register(name, EntryKind::Parameter, self.draw(shape, init))
     }
 
     /// Registers the weight `(out, in)` of a linear layer under this path.
     pub fn add_linear_weight(&mut self, name: &str, shape: &[usize; 2], init: Init) -> Param {
-        self.register(name, EntryKind::Parameter, true, shape, init)
+        let low_rank = Some(Arc::default());
+        self.register(name, EntryKind::Parameter, Param { low_rank, ..self.draw(shape, init) })
     }
 
     /// Registers a one-dimensional buffer: values that belong to the state dict and are not
     /// trained.
     pub fn add_buffer(&mut self, name: &str, values: Vec<f64>) -> Param {
         let shape = [values.len()];
-        self.register(name, EntryKind::Buffer, false, &shape, Init::Values(values))
+        self.register(name, EntryKind::Buffer, self.draw(&shape, Init::Values(values)))
     }
 
-    /// Creates an entry and adds it under this path.
-    fn register(
-        &mut self,
-        name: &str,
-        kind: EntryKind,
-        linear_weight: bool,
-        shape: &[usize],
-        init: Init,
-    ) -> Param {
-        let param = Param { linear_weight, ..Param::new(shape, init, self.registry.rng.stream()) };
+    /// A parameter whose values are drawn from the next stream of this registry.
+    fn draw(&self, shape: &[usize], init: Init) -> Param {
+        Param::new(shape, init, self.registry.rng.stream())
+    }
+
+    /// Adds an entry under this path.
+    fn register(&mut self, name: &str, kind: EntryKind, param: Param) -> Param {
         self.push(Entry { name: format!("{}{name}", self.prefix), kind, param: param.clone() });
         param
     }
@@ -228,7 +224,7 @@ impl Params {
     }
 
     /// Adds all entries of a submodule that was built elsewhere, under this path. The values are
-    /// registry.
+    /// shared.
     pub fn include(&mut self, entries: &[Entry]) {
         for entry in entries {
             self.push(Entry { name: format!("{}{}", self.prefix, entry.name), ..entry.clone() });
