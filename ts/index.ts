@@ -16,7 +16,7 @@ export type {
   TensorSource,
 } from './io/tensor-files.js'
 export { loadTensors, loadTensorsSync, saveTensors, saveTensorsSync } from './io/tensors.js'
-export { describe, type ModelDescription } from './models/describe.js'
+export { type DescribedParameter, describe, type ModelDescription } from './models/describe.js'
 export { top_a, top_k, top_p } from './models/filters.js'
 export * from './models/index.js'
 export { type LoadOptions, load, loadSync } from './models/load.js'

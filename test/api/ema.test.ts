@@ -4,6 +4,7 @@ import {
   load,
   loadTensors,
   Module,
+  manualSeed,
   noGrad,
   randn,
   type Tensor,
@@ -157,6 +158,59 @@ describe('an EMA', () => {
     ema.dispose()
     await expectError(ema.update(), 'disposed', /disposed/)
     await model.forward(ids(1, 5))
+  })
+
+  it('gives the weights back when it is disposed in their place', async () => {
+    const model = smallModel()
+    const ema = new EMA(model, { decay: 0.5 })
+    await trainStep(model, sgd(model), [[ids(2, 9)]])
+    await ema.update()
+    const own = weights(model)
+    await ema.apply()
+    expect(weights(model)).not.toEqual(own)
+    ema.dispose()
+    expect([ema.applied, weights(model)]).toEqual([false, own])
+    ema.dispose()
+    expect(weights(model)).toEqual(own)
+    // without waiting
+    const other = new EMA(model)
+    const applied = other.apply()
+    other.dispose()
+    await applied
+    expect(weights(model)).toEqual(own)
+    // a model that is gone needs none
+    const last = new EMA(model)
+    await last.apply()
+    model.dispose()
+    last.dispose()
+  })
+
+  it('counts updates in the order of the calls, and those alone that were made', async () => {
+    const [model, twin] = [smallModel(), smallModel()]
+    twin.loadStateDict(model.stateDict())
+    const options = { decay: 0.9, warmup: true }
+    const ema = new EMA(model, options)
+    for (let i = 0; i < 5; i++) ema.updateSync()
+    const file = await ema.saveBytes()
+    const [pending, awaited] = [new EMA(model, options), new EMA(twin, options)]
+    await awaited.load(file)
+    for (const of of [model, twin]) {
+      manualSeed(2)
+      await trainStep(of, sgd(of), [[ids(2, 9)]])
+    }
+    await awaited.update()
+    const loaded = pending.load(file)
+    const updated = pending.update()
+    const saved = pending.saveBytes()
+    await Promise.all([loaded, updated])
+    expect([pending.updates, averages(pending)]).toEqual([6, averages(awaited)])
+    const again = new EMA(model, options)
+    await again.load(await saved)
+    expect(again.updates).toBe(6)
+    again.dispose()
+    await expectError(again.update(), 'disposed', /disposed/)
+    expect(() => again.updateSync()).toThrow(/disposed/)
+    expect(again.updates).toBe(6)
   })
 
   it('refuses what is no decay and no model', () => {

@@ -6,13 +6,13 @@ import {
   jsonlLogger,
   type MetricsLine,
   readMetrics,
-  type StepEvent,
   type TrainEvent,
   Trainer,
   tensorboardLogger,
 } from 'x-transformers/train'
 import { files } from '#files'
 import { openSource } from '../../ts/io/sources.js'
+import { info, stepEvent, stepsOf } from './events.js'
 import { newFolder } from './folder.js'
 import { ids, smallModel } from './helpers.js'
 
@@ -36,21 +36,6 @@ async function textOf(path: string): Promise<string> {
 }
 
 const typesOf = (lines: MetricsLine[]) => lines.map(({ type }) => type).join(' ')
-const stepsOf = (lines: MetricsLine[]) =>
-  lines.flatMap((line) => (line.type === 'step' ? line.step : []))
-
-/** What a run says at the start, for a logger that is used alone. */
-const info = (step: number) => ({
-  model: { class: 'Decoder', options: {} },
-  ...{ num_parameters: 1, device: 'cpu', optimizer: { class: 'SGD', groups: [] }, step },
-  ...{ version: '0', steps: 9, epochs: null, seconds: null, batch_size: null },
-  ...{ grad_accum: 1, clip: null, clip_value: null },
-})
-
-const stepEvent = (step: number): StepEvent => ({
-  ...{ type: 'step', step, epoch: 0, loss: 1 / step, lr: 0.1, grad_norm: 1, tokens: 5 },
-  ...{ grad_norms: null, activation_norms: null, seconds: step, tokens_per_second: 5, share: 0 },
-})
 
 describe('jsonlLogger', () => {
   it('writes a line for each event, which readMetrics gives back', async () => {
@@ -126,6 +111,10 @@ describe('jsonlLogger', () => {
     await new Promise((resolve) => setTimeout(resolve, 1050))
     await logger.log(stepEvent(2))
     expect(stepsOf(await readMetrics(path))).toEqual([1, 2])
+    // also where nothing comes after it
+    await logger.log(stepEvent(3))
+    await new Promise((resolve) => setTimeout(resolve, 1100))
+    expect(stepsOf(await readMetrics(path))).toEqual([1, 2, 3])
     await logger.close?.()
   })
 

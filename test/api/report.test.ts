@@ -5,9 +5,15 @@ import {
   AdamW,
   AutoregressiveWrapper,
   Decoder,
+  Dropout,
   describe as describeModel,
+  Embedding,
+  FeedForward,
+  LayerNorm,
+  Linear,
   Module,
   manualSeed,
+  RMSNorm,
   randint,
   SGD,
   type Tensor,
@@ -24,9 +30,13 @@ import {
   writeReport,
 } from 'x-transformers/report'
 import { type MetricsLine, readMetrics, type StepEvent, Trainer } from 'x-transformers/train'
+import { files } from '#files'
+import { duration } from '../../packages/report/src/format.js'
 import { openSource } from '../../ts/io/sources.js'
 import type { ReportData, RunData } from '../../ts/report/data.js'
-import { evenly, extremes } from '../../ts/report/thin.js'
+import { folderName } from '../../ts/report/names.js'
+import { evenly, extremes, Series } from '../../ts/report/thin.js'
+import { metricsIn } from '../../ts/train/log-files/jsonl.js'
 import { newFolder } from './folder.js'
 import { ids, numbers, smallModel, smallNet } from './helpers.js'
 
@@ -118,6 +128,57 @@ describe('a report', () => {
     expect(evenly(0, 4)).toEqual([])
   })
 
+  it('grows no more in memory than its page does', () => {
+    const values = Array.from({ length: 10_000 }, (_, i) => (i * 7919) % 10_007)
+    values[4321] = -1
+    values[8765] = 99_999
+    const [peaks, even] = [Series.extremes<number>(40, (value) => value), Series.evenly<number>(40)]
+    for (const [i, value] of values.entries()) {
+      for (const series of [peaks, even]) series.add(value)
+      // one row more for the part that is not full, and the last one
+      for (const series of [peaks, even]) expect(series.rows().length).toBeLessThanOrEqual(43)
+      if (i < 39)
+        expect([peaks.rows(), even.rows()]).toEqual([
+          values.slice(0, i + 1),
+          values.slice(0, i + 1),
+        ])
+      if (i === 4321) expect(peaks.rows()).toContain(-1)
+    }
+    expect(peaks.rows()).toEqual(expect.arrayContaining([-1, 99_999, values.at(-1)]))
+    const places = even.rows().map((value) => values.indexOf(value))
+    expect(places.slice(0, 3)).toEqual([255, 511, 767])
+    expect(places.at(-1)).toBe(9999)
+  })
+
+  it('shows what is not finite as nothing', () => {
+    const metrics: MetricsLine[] = [
+      step(1, { grad_norms: { a: NaN, b: 2 } }),
+      { type: 'evaluation', step: 1, loss: NaN, best: false, seconds: 1 },
+      { type: 'evaluation', step: 2, loss: 0.5, best: true, seconds: 1 },
+    ]
+    // as they are, and as JSON has them
+    for (const lines of [metrics, JSON.parse(JSON.stringify(metrics))]) {
+      const { evaluations, grad_norms } = runOf(lines)
+      expect(evaluations).toEqual({ step: [1, 2], loss: [null, 0.5] })
+      expect(grad_norms?.values).toEqual([[null], [2]])
+    }
+  })
+
+  it('has the names of folders, and times', () => {
+    const paths = ['runs/first/a.html', 'opfs:first/a.html', 'C:\\runs\\first\\a.html']
+    expect(paths.map(folderName)).toEqual(['first', 'first', 'first'])
+    for (const path of ['a.html', './a.html', '../a.html', '/a.html', 'opfs:a.html', 'C:\\a.html'])
+      expect(folderName(path), path).toBeUndefined()
+    const times = [59.94, 59.99, 359.7, 3599.6, 7260].map(duration)
+    expect(times).toEqual(['59.9 s', '1 min 0 s', '6 min 0 s', '1 h 0 min', '2 h 1 min'])
+  })
+
+  it('is made of lines as they come', async () => {
+    const lines = metricsIn(new Blob(['{"type":"done"}\n{"a":1}\n{"type":"done"}\n']))
+    expect((await lines.next()).value).toEqual({ type: 'done' })
+    await expect(lines.next()).rejects.toThrow('line 2 of the metrics is none of jsonlLogger')
+  })
+
   it('is written of files, with the names of their folders', async () => {
     const folder = await newFolder()
     for (const name of ['one', 'two']) {
@@ -155,7 +216,7 @@ describe('a report', () => {
 describe('reportLogger', () => {
   it('goes on where a run does', async () => {
     const folder = await newFolder()
-    const path = `${folder}/report.html`
+    const [path, metrics] = [`${folder}/report.html`, `${folder}/lines.jsonl`]
     const model = smallModel()
     const settings = {
       ...{ data: [[ids(2, 6)]], checkpoint: { folder }, resume: true, norms: {} },
@@ -164,10 +225,13 @@ describe('reportLogger', () => {
     const run = (steps: number) =>
       new Trainer(model, {
         ...{ ...settings, optimizer: new AdamW(model.parameters()), steps },
-        loggers: [reportLogger(path, { name: 'mine', title: 'Mine' })],
+        loggers: [reportLogger(path, { name: 'mine', title: 'Mine', metrics })],
       }).run()
     await run(2)
     await run(5)
+    expect((await files.list(folder))?.filter((name) => !name.startsWith('step-')).sort()).toEqual([
+      ...['lines.jsonl', 'report.html'],
+    ])
     const { title, runs } = dataOf(await textOf(path))
     const [data] = runs as [RunData]
     expect([title, data.name]).toEqual(['Mine', 'mine'])
@@ -233,6 +297,23 @@ describe('attentionMaps', () => {
     const fitting = await attentionMaps(large, text, text.map(String), { max_tokens: 400 })
     expect(fitting.queries).toHaveLength(128)
     expect(fitting.layers.flat()[0]?.length).toBe(4 * Math.ceil(128 ** 2 / 3))
+  })
+
+  it('show no more than the model reads, and than is asked for', async () => {
+    const net = smallNet()
+    const { max_seq_len } = net.options
+    const many = Array.from({ length: max_seq_len + 10 }, (_, i) => i % 9)
+    const rows = async (max_tokens?: number) =>
+      (await attentionMaps(net, many, many.map(String), { max_tokens })).queries.length
+    expect(await rows()).toBe(max_seq_len)
+    expect([await rows(100), await rows(3), await rows(1)]).toEqual([max_seq_len, 3, 1])
+    for (const most of [0, -5, NaN])
+      await expect(rows(most)).rejects.toMatchObject({ code: 'invalid_argument' })
+  })
+
+  it('refuse a model without attention', async () => {
+    const net = smallNet({ custom_layers: ['f'] } as never)
+    await expect(attentionMaps(net, [1], ['a'])).rejects.toThrow(/no attention to show/)
   })
 
   it('refuse other models, and labels that do not fit', async () => {
@@ -314,6 +395,45 @@ model = AutoregressiveWrapper(
   pad_value = 1,
 )
 `)
+  })
+
+  it('imports single layers in Python from where they are', () => {
+    const layers: [Module, string, string][] = [
+      [
+        new Linear({ in_features: 2, out_features: 3, bias: false }),
+        'torch.nn',
+        'Linear(in_features = 2, out_features = 3, bias = False)',
+      ],
+      [
+        new Embedding({ num_embeddings: 5, embedding_dim: 2, padding_idx: 0 }),
+        'torch.nn',
+        'Embedding(num_embeddings = 5, embedding_dim = 2, padding_idx = 0)',
+      ],
+      [new LayerNorm({ normalized_shape: 4 }), 'torch.nn', 'LayerNorm(normalized_shape = 4)'],
+      [
+        new RMSNorm({ normalized_shape: [2, 4], eps: 1e-5 }),
+        'torch.nn',
+        'RMSNorm(normalized_shape = [2, 4], eps = 0.00001)',
+      ],
+      [new Dropout({ p: 0.5 }), 'torch.nn', 'Dropout(p = 0.5)'],
+      [
+        new FeedForward({ dim: 4, glu: true }),
+        'x_transformers.x_transformers',
+        'FeedForward(dim = 4, glu = True)',
+      ],
+    ]
+    for (const [model, from, code] of layers) {
+      const name = code.slice(0, code.indexOf('('))
+      expect(toPython(model)).toBe(`from ${from} import ${name}\n\nmodel = ${code}\n`)
+      expect(describeModel(built(toTypeScript(model)))).toEqual(describeModel(model))
+    }
+    const within: DescribedModel = {
+      class: 'Own',
+      options: { head: describeModel(layers[0]?.[0] as Module) },
+    }
+    expect(toPython(within)).toMatch(
+      /^from torch.nn import Linear\nfrom x_transformers import Own\n/,
+    )
   })
 
   it('is that of models of others too, and has words for what JSON has none for', () => {

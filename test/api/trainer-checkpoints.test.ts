@@ -3,11 +3,14 @@ import { describe, expect, it } from 'vitest'
 import {
   type AutoregressiveWrapper,
   cosineWarmup,
+  Encoder,
+  full,
   load,
   type Module,
   manualSeed,
   noGrad,
   randint,
+  randn,
 } from 'x-transformers'
 import {
   type DoneEvent,
@@ -15,6 +18,8 @@ import {
   Trainer,
   type TrainerOptions,
 } from 'x-transformers/train'
+import { saveTo } from '../../ts/io/sources.js'
+import { RunFolder } from '../../ts/train/run-folder.js'
 import { newFolder } from './folder.js'
 import { smallModel, VOCABULARY } from './helpers.js'
 import {
@@ -73,6 +78,25 @@ describe('evaluations', () => {
       [8, false],
     ])
     expect(events.at(-1)).toMatchObject({ reason: 'early_stop', best: { step: 2 } })
+  })
+
+  it('are never the best with a loss that is not finite', async () => {
+    const model = new Encoder({ dim: 8, depth: 1, heads: 1 })
+    const args = [randn([1, 4, 8])]
+    const batch = { args, target: randn([1, 4, 8]) }
+    const targets = [full([1, 4, 8], Number.NaN), batch.target]
+    const validation = {
+      *[Symbol.iterator]() {
+        yield { args, target: targets.shift() ?? batch.target }
+      },
+    }
+    const trainer = new Trainer(model, {
+      ...{ data: [batch], optimizer: sgd(model, 0), steps: 3, objective: 'mse' },
+      eval: { data: validation, every: 1 },
+    })
+    const events = (await eventsOf(trainer)).filter((e) => e.type === 'evaluation')
+    expect(events.map(({ best }) => best)).toEqual([false, true, false])
+    expect(events.map(({ loss }) => Number.isFinite(loss))).toEqual([false, true, true])
   })
 
   it('are over as many batches as are wanted, the same each time', async () => {
@@ -167,5 +191,24 @@ describe('checkpoints', () => {
     expect(stepsOf(await eventsOf(new Trainer(model, more))).map(({ step }) => step)).toEqual([
       ...[12, 13],
     ])
+  })
+
+  it('may be of a run that did not note yet when it was evaluated and sampled', async () => {
+    const model = smallModel()
+    const path = await newFolder()
+    const folder = new RunFolder(path)
+    const options = { data: epoch(), optimizer: adam(model), checkpoint: { folder: path } }
+    await new Trainer(model, { ...options, steps: 3 }).run()
+    const { evaluated, sampled, ...older } = await folder.read(3)
+    expect([evaluated, sampled]).toEqual([-1, -1])
+    const write = (state: object) =>
+      saveTo(folder.path(3, 'trainer.json'), async () =>
+        new TextEncoder().encode(JSON.stringify(state)),
+      )
+    await write(older)
+    const resumed = new Trainer(model, { ...options, steps: 4, resume: true })
+    expect(lossesOf(await eventsOf(resumed))).toHaveLength(1)
+    await write({ ...older, evaluated: 'never' })
+    await expect(folder.read(3)).rejects.toThrow(/is not what a Trainer has written/)
   })
 })

@@ -69,7 +69,7 @@ describe('a Trainer', () => {
       steps: 1,
       clip,
     })
-    for (const clip of [{ value: -1 }, { norm: 0 }, { values: 1 }])
+    for (const clip of [{ value: -1 }, { value: 0 }, { value: NaN }, { norm: 0 }, { values: 1 }])
       expect(() => new Trainer(smallModel(), options(clip))).toThrow(/clip/)
   })
 
@@ -223,6 +223,16 @@ describe('what a Trainer refuses', () => {
       'a folder without a name',
       { checkpoint: { folder: '' } },
       /checkpoint.folder must be the path/,
+    ],
+    [
+      'checkpoints after no steps',
+      { checkpoint: { folder: 'x', every: 0 } },
+      /checkpoint.every must be above 0/,
+    ],
+    [
+      'checkpoints after no steps',
+      { checkpoint: { folder: 'x', every: 0 } },
+      /checkpoint.every must be above 0/,
     ],
     ['an objective', { objective: 'ce' }, /objective must be 'cross_entropy', 'mse'/],
   ])('%s', (_, options, message) => {

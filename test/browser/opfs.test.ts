@@ -9,7 +9,9 @@ import {
   type Tensor,
   tensor,
 } from 'x-transformers'
+import { jsonlLogger, readMetrics } from 'x-transformers/train'
 import { expectError, expectProgress, type ProgressReport } from '../api/bytes.js'
+import { info, stepEvent, stepsOf } from '../api/events.js'
 import { numbers, smallModel } from '../api/helpers.js'
 import { expectRecorded, makeRecorded, recorded } from '../api/recorded.js'
 
@@ -34,6 +36,7 @@ async function names(): Promise<string[]> {
 
 afterEach(async () => {
   vi.restoreAllMocks()
+  vi.useRealTimers()
   const root = await navigator.storage.getDirectory()
   await root.removeEntry(FOLDER, { recursive: true }).catch(() => {})
 })
@@ -139,6 +142,56 @@ describe('the origin private file system', () => {
     await expectError(gone.save(opfs('new')), 'disposed', /disposed/)
     expect(await names()).toEqual(['old'])
     expect([...(await loadTensors(opfs('old'))).tensors.keys()]).toEqual(['old'])
+  })
+
+  it('gives up a copy that cannot be written whole, and leaves what was there', async () => {
+    const logger = jsonlLogger(opfs('metrics.jsonl'))
+    await logger.start?.(info(0))
+    await logger.log(stepEvent(1))
+    await logger.flush?.()
+    const aborted: unknown[] = []
+    const { createWritable } = FileSystemFileHandle.prototype
+    vi.spyOn(FileSystemFileHandle.prototype, 'createWritable').mockImplementation(async function (
+      this: FileSystemFileHandle,
+      options,
+    ) {
+      const stream = await createWritable.call(this, options)
+      const abort = stream.abort.bind(stream)
+      stream.abort = async (reason) => {
+        aborted.push((reason as Error).name)
+        await abort(reason)
+      }
+      stream.write = async () => {
+        throw new DOMException('full', 'QuotaExceededError')
+      }
+      return stream
+    })
+    await logger.log(stepEvent(2))
+    await expectError(logger.flush?.() as Promise<void>, 'file', /cannot be written: full/)
+    expect(aborted).toEqual(['QuotaExceededError'])
+    vi.restoreAllMocks()
+    expect(stepsOf(await readMetrics(opfs('metrics.jsonl')))).toEqual([1])
+  })
+
+  it('copies a large file of metrics less often than a small one', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+    const createWritable = vi.spyOn(FileSystemFileHandle.prototype, 'createWritable')
+    /** How often it is copied in ten seconds. */
+    const copies = async (length: number) => {
+      const logger = jsonlLogger(opfs(`${length}.jsonl`))
+      await logger.start?.({ ...info(0), model: { class: 'Decoder', options: 'x'.repeat(length) } })
+      createWritable.mockClear()
+      for (let step = 1; step <= 100; step++) {
+        await logger.log(stepEvent(step))
+        await vi.advanceTimersByTimeAsync(100)
+      }
+      const { length: count } = createWritable.mock.calls
+      await logger.close?.()
+      expect(stepsOf(await readMetrics(opfs(`${length}.jsonl`)))).toHaveLength(100)
+      return count
+    }
+    expect(await copies(10)).toBeGreaterThanOrEqual(9)
+    expect(await copies(4 * 2 ** 20)).toBe(2)
   })
 
   it('is reported as missing where it is unavailable', async () => {

@@ -38,6 +38,17 @@ describe('train', () => {
     expect(config.data.files).toEqual([place.text])
   })
 
+  it('leaves attention out of the report of a model that has none', async () => {
+    const layers = 'model.options.net.options.attn_layers.options.custom_layers=["f"]'
+    const { code, stderr } = await x(small('without', ['--steps', '5', layers]))
+    expect(code, stderr).toBe(0)
+    const report = readFileSync(at('without/report.html'), 'utf8')
+    const [, data] = report.match(/id="data">(.*?)<\/script>/) ?? []
+    const { title, runs } = JSON.parse(data as string)
+    expect(runs).toMatchObject([{ name: title, attention: null, done: { steps: 5 } }])
+    expect(runs[0].steps.step).toEqual([1, 2, 3, 4, 5])
+  })
+
   it('gives the same losses again, others with another seed', async () => {
     const of = async (out: string, seed: string) =>
       json((await x(small(out, ['--steps', '5', '--seed', seed]))).stdout).val_loss

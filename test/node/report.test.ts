@@ -6,7 +6,13 @@ import { pathToFileURL } from 'node:url'
 import { type Browser, chromium, type Locator, type Page } from 'playwright'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { AdamW, manualSeed } from 'x-transformers'
-import { attentionMaps, toPython, toTypeScript, writeReport } from 'x-transformers/report'
+import {
+  attentionMaps,
+  reportHtml,
+  toPython,
+  toTypeScript,
+  writeReport,
+} from 'x-transformers/report'
 import { jsonlLogger, Trainer } from 'x-transformers/train'
 import { ensureChromium, FLAGS } from '../../scripts/chromium.mjs'
 import { ids, smallModel } from '../api/helpers.js'
@@ -193,6 +199,19 @@ describe('the page', () => {
     expect(`${(await code()).trim()}\n`).toBe(toPython(model))
     await configuration.getByRole('button', { name: 'options' }).click()
     expect(JSON.parse(await code())).toMatchObject({ steps: STEPS, optimizer: { class: 'AdamW' } })
+  })
+
+  it('has no number for a loss that is not finite', async () => {
+    const losses = [NaN, 0.5, NaN]
+    const metrics = losses.map((loss, i) => ({
+      ...{ type: 'evaluation' as const, step: i + 1, loss, best: i === 1, seconds: 1 },
+    }))
+    const other = await browser.newPage()
+    await other.setContent(reportHtml([{ metrics: JSON.parse(JSON.stringify(metrics)) }]))
+    const tiles = await other.locator('#summary .tiles > div').allInnerTexts()
+    expect(tiles.map((text) => text.replace(/\n+/, ': '))).toContain('Best eval loss: 0.5 at 2')
+    expect(tiles.join()).not.toContain('Eval loss')
+    await other.close()
   })
 
   it('is light or dark, as the system is and as it is told to', async () => {

@@ -131,6 +131,22 @@ describe('a Trainer of a model in a worker', () => {
     expect((got.at(-1) as DoneEvent).best).toEqual((want.at(-1) as DoneEvent).best)
   })
 
+  it('leaves the tables of embeddings to AdamW, as the main library does', async () => {
+    const x = await library()
+    const options = { num_embeddings: 11, embedding_dim: 4 }
+    const table = new x.Embedding(options)
+    const groups = await table.muonParameters()
+    expect(groups.map(({ params }) => params)).toEqual([[], ['weight']])
+    const own = new main.Embedding(options)
+    expect(own.muonParameters().map(({ params }) => params.length)).toEqual([0, 1])
+    const want = [{ name: 'weight', shape: [11, 4], size: 44, table: true }]
+    for (const { parameters } of [await table.describe(), main.describe(own)])
+      expect(parameters).toEqual(want)
+    const linear = new x.Linear({ in_features: 3, out_features: 4, bias: false })
+    expect((await linear.describe()).parameters[0]).not.toHaveProperty('table')
+    expect((await linear.muonParameters())[0].params).toEqual(['weight'])
+  })
+
   it('steps with Muon and limits gradients as the main library does, after a resume too', async () => {
     main.manualSeed(5)
     const own = mainModel()

@@ -6,6 +6,7 @@ import type { Appender } from './platform.js'
  * takes the place of the file: a page that ends leaves the file whole.
  */
 export class OpfsAppender implements Appender {
+  readonly copied = true
   readonly #handle: FileSystemFileHandle
   readonly #name: string
   #size: number
@@ -37,8 +38,14 @@ export class OpfsAppender implements Appender {
   async #change(change: (stream: FileSystemWritableFileStream) => Promise<void>): Promise<void> {
     try {
       const stream = await this.#handle.createWritable({ keepExistingData: true })
-      await change(stream)
-      await stream.close()
+      try {
+        await change(stream)
+        await stream.close()
+      } catch (error) {
+        // without it the copy stays, and takes room. It may have been aborted by its error
+        await stream.abort(error).catch(() => {})
+        throw error
+      }
     } catch (error) {
       throw fileError(`${this.#name} cannot be written: ${reasonOf(error)}`, error)
     }

@@ -24,6 +24,8 @@ export interface Sink {
 export interface Appender {
   /** In bytes. */
   readonly size: number
+  /** Whether each change copies the whole file. */
+  readonly copied: boolean
   /** Cuts it to so many bytes. */
   truncate(size: number): Promise<void>
   append(bytes: Uint8Array): Promise<void>

@@ -22,20 +22,19 @@ const handlesOf = (tensors: ReadonlyMap<string, Tensor>) =>
 
 /**
  * Named tensors as the bytes of a safetensors file; parameters as they are once the calls made
- * before have ended.
+ * before have ended, and so is what a function gives for the metadata.
  */
 export async function writeTensorBytes(
   tensors: ReadonlyMap<string, Tensor>,
-  metadata: Record<string, string>,
+  metadata: Record<string, string> | (() => Record<string, string>),
 ): Promise<Uint8Array> {
   const inputs = handlesOf(tensors)
-  const [names, rest] = texts(tensors, metadata)
-  const start = () =>
-    native.writeTensors(
-      names,
-      inputs.map((handle) => handle.pinned()),
-      rest,
-    )
+  const start = () => {
+    const told = typeof metadata === 'function' ? metadata() : metadata
+    const [names, rest] = texts(tensors, told)
+    const natives = inputs.map((handle) => handle.pinned())
+    return native.writeTensors(names, natives, rest)
+  }
   const reads = mergeGates(inputs.map((handle) => handle.valueGates()))
   return ownBytes(await heavy({ reads, writes: NO_GATES, inputs, start }))
 }

@@ -6,13 +6,22 @@ import { type ModelTree, treeOf } from '../module/tree.js'
 import { sizeOf } from '../tensor/dtype.js'
 import { NativeModel } from './native-model.js'
 
+/** A parameter, as {@link describe} tells it. */
+export interface DescribedParameter {
+  name: string
+  shape: readonly number[]
+  size: number
+  /** True for the table of an `Embedding`, which is looked up and no matrix that multiplies. */
+  table?: true
+}
+
 /** What {@link describe} tells of a model. */
 export interface ModelDescription {
   class: string
   /** The options of the constructor; nested models as `{ class, options }`. */
   options: unknown
   /** The parameters in the order of the state dict, each once. */
-  parameters: { name: string; shape: readonly number[]; size: number }[]
+  parameters: DescribedParameter[]
   /** Number of single weights. */
   num_parameters: number
   /** Memory of the parameters and persistent buffers once they are there, as f32. */
@@ -37,10 +46,15 @@ export function describe(model: Module): ModelDescription {
   const name = className(model)
   const seen = new Set<EntrySource>()
   const unique = entries.filter(({ source }) => !seen.has(source) && seen.add(source))
-  const sized = unique.map(({ name, shape, kind }) => ({ name, shape, kind, size: sizeOf(shape) }))
+  const sized = unique.map((entry) => ({ ...entry, size: sizeOf(entry.shape) }))
   const parameters = sized
     .filter(({ kind }) => kind === 'parameter')
-    .map(({ name, shape, size }) => ({ name, shape, size }))
+    .map(
+      ({ name, shape, size, table }): DescribedParameter => ({
+        ...{ name, shape, size },
+        ...(table && { table }),
+      }),
+    )
   const total = (list: { size: number }[]) => list.reduce((sum, { size }) => sum + size, 0)
   const options = model.options ?? {}
   return {

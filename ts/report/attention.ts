@@ -14,8 +14,8 @@ const MOST = 2 ** 22
 /** Options of {@link attentionMaps}. */
 export interface AttentionOptions {
   /**
-   * At most so many tokens are looked at, from the first on; fewer where the model has many layers
-   * and heads.
+   * At most so many tokens are looked at, from the first on, and no more than the `max_seq_len` of
+   * the model; fewer where it has many layers and heads.
    *
    * @default 64
    */
@@ -28,7 +28,7 @@ export interface AttentionOptions {
  *
  * @param ids the ids of the tokens
  * @param tokens what stands for each of them in the report
- * @throws XTransformersError (`invalid_argument`)
+ * @throws XTransformersError (`invalid_argument`), also for a model without attention
  * @example
  * const ids = tokenizer.encode('to be or not to be')
  * const maps = await attentionMaps(model, ids, ids.map((id) => tokenizer.decode([id])))
@@ -48,11 +48,14 @@ export async function attentionMaps(
     const message = `there must be as many tokens as ids, and one at least; got ${allTokens.length} and ${allIds.length}`
     throw new XTransformersError('invalid_argument', message)
   }
-  const wanted = max_tokens ? checkInteger(max_tokens, 'max_tokens') : 64
-  let count = Math.min(allIds.length, Math.max(1, wanted))
+  let count = Math.min(allIds.length, net.options.max_seq_len, checkMost(max_tokens))
   for (;;) {
     const maps = await mapsOf(net, allIds.slice(0, count))
     try {
+      if (maps.length === 0) {
+        const message = 'the model has no attention to show: its custom_layers are others alone'
+        throw new XTransformersError('invalid_argument', message)
+      }
       const { length: layers } = maps
       const [, heads, rows, columns] = (maps[0] as Tensor).shape as [number, number, number, number]
       const fitting = Math.floor(count * Math.sqrt(MOST / (layers * heads * rows * columns)))
@@ -62,6 +65,13 @@ export async function attentionMaps(
       for (const map of maps) map.dispose()
     }
   }
+}
+
+function checkMost(max_tokens: unknown): number {
+  if (max_tokens === undefined || max_tokens === null) return 64
+  const most = checkInteger(max_tokens, 'max_tokens')
+  if (most >= 1) return most
+  throw refuse('max_tokens', 'from 1', max_tokens)
 }
 
 /** The maps of each attention, (1, heads, queries, keys). */

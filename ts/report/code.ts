@@ -82,6 +82,22 @@ function python(value: unknown, indent = ''): string {
   return list(items, '{}', indent)
 }
 
+/** The modules of Python that have our classes, with the same names of arguments. */
+const MODULES: [module: string, classes: readonly string[]][] = [
+  ['torch.nn', ['Dropout', 'Embedding', 'LayerNorm', 'Linear', 'RMSNorm']],
+  ['x_transformers.x_transformers', ['FeedForward']],
+]
+
+/** What a text in Python imports. */
+function imports(classes: readonly string[]): string {
+  const moduleOf = (name: string) =>
+    MODULES.find(([, own]) => own.includes(name))?.[0] ?? 'x_transformers'
+  const modules = [...new Set(classes.map(moduleOf))].sort()
+  const line = (module: string) =>
+    `from ${module} import ${classes.filter((name) => moduleOf(name) === module).join(', ')}\n`
+  return modules.map(line).join('')
+}
+
 /** The classes of a model and of those within, in the order of the alphabet. */
 function classesOf(model: DescribedModel): string[] {
   const inner = Object.values(model.options as object)
@@ -93,10 +109,9 @@ function classesOf(model: DescribedModel): string[] {
 export function codeOf(given: DescribedModel): { typescript: string; python: string } {
   const model = plainOf(given) as DescribedModel
   const names = classesOf(model)
-  const library = names.join(', ')
   return {
-    typescript: `import { ${library} } from 'x-transformers'\n\nconst model = ${typescript(model)}\n`,
-    python: `from x_transformers import ${library}\n\nmodel = ${python(model)}\n`,
+    typescript: `import { ${names.join(', ')} } from 'x-transformers'\n\nconst model = ${typescript(model)}\n`,
+    python: `${imports(names)}\nmodel = ${python(model)}\n`,
   }
 }
 
@@ -120,5 +135,5 @@ function checkModel(model: Module | DescribedModel): DescribedModel {
 export const toTypeScript = (model: Module | DescribedModel): string =>
   codeOf(checkModel(model)).typescript
 
-/** As {@link toTypeScript}, for the Python package. */
+/** As {@link toTypeScript}, for the Python package; single layers are those of PyTorch. */
 export const toPython = (model: Module | DescribedModel): string => codeOf(checkModel(model)).python

@@ -2,15 +2,15 @@
 import type { DoneEvent } from '../train/events.js'
 import type { RunInfo } from '../train/run-info.js'
 
-/** Values of steps, column by column. */
+/** Values of steps, column by column; null for what is not finite. */
 export interface StepColumns {
   step: number[]
-  loss: number[]
-  lr: number[]
+  loss: (number | null)[]
+  lr: (number | null)[]
   grad_norm: (number | null)[]
   /** Of this step and those before it. */
   tokens: number[]
-  tokens_per_second: number[]
+  tokens_per_second: (number | null)[]
   /** Since the start of the run. */
   seconds: number[]
 }
@@ -41,7 +41,8 @@ export interface RunData {
   /** When it began, as `Date.prototype.toISOString` writes it. */
   started: string | null
   steps: StepColumns
-  evaluations: { step: number[]; loss: number[] }
+  /** Null for a loss that is not finite. */
+  evaluations: { step: number[]; loss: (number | null)[] }
   samples: { step: number; text: string }[]
   grad_norms: LayerNorms | null
   activation_norms: LayerNorms | null

@@ -1,8 +1,9 @@
 import { checkList, checkOptions, isRecord, refuse } from '../checks.js'
 import { type Source, saveTo, type Target } from '../io/sources.js'
-import { type MetricsLine, readMetrics } from '../train/log-files/jsonl.js'
+import { type MetricsLine, metricsIn } from '../train/log-files/jsonl.js'
 import type { AttentionMaps, RunData } from './data.js'
 import { pageOf } from './html.js'
+import { folderName } from './names.js'
 import { RunRecord } from './record.js'
 
 /** A run of which a report tells. */
@@ -34,16 +35,28 @@ export interface ReportOptions {
  * @throws XTransformersError (`invalid_argument`, `invalid_options`)
  */
 export function reportHtml(runs: readonly ReportRun[], options: ReportOptions = {}): string {
-  const { title } = checkOptions(options, 'reportHtml()', ['title'])
-  const list = checkList(runs, 'runs', 'runs, { name, metrics }')
-  if (list.length === 0) throw refuse('runs', 'an array with one run at least', 'none')
-  return pageOf({ title: title ?? 'Training report', runs: list.map(runData) })
+  const { title } = checkReport(options, 'reportHtml()')
+  const list = checkRuns(runs, 'runs, { name, metrics }')
+  return pageOf({ title, runs: list.map(runData) })
 }
+
+function checkReport(options: ReportOptions, what: string): { title: string } {
+  const { title } = checkOptions(options, what, ['title'])
+  return { title: title ?? 'Training report' }
+}
+
+function checkRuns<Run>(runs: readonly Run[], of: string): Run[] {
+  const list = checkList(runs, 'runs', of)
+  if (list.length > 0) return list
+  throw refuse('runs', 'an array with one run at least', 'none')
+}
+
+const recordOf = (name: string | undefined, i: number) => new RunRecord(name ?? `run ${i + 1}`)
 
 function runData(run: ReportRun, i: number): RunData {
   if (!isRecord(run) || !Array.isArray(run.metrics))
     throw refuse(`runs[${i}]`, '{ name, metrics }, with what readMetrics gives', run)
-  const record = new RunRecord(run.name ?? `run ${i + 1}`)
+  const record = recordOf(run.name, i)
   for (const line of run.metrics) record.add(line)
   return record.data(run.attention)
 }
@@ -62,25 +75,23 @@ export async function writeReport(
   target: Target,
   options: ReportOptions = {},
 ): Promise<void> {
-  const list = checkList(runs, 'runs', 'files of jsonlLogger, or of { name, metrics }')
-  const read: ReportRun[] = []
-  for (const run of list) read.push(await readRun(run))
-  const html = reportHtml(read, options)
+  const { title } = checkReport(options, 'writeReport()')
+  const list = checkRuns(runs, 'files of jsonlLogger, or of { name, metrics }')
+  const data: RunData[] = []
+  for (const [i, run] of list.entries()) data.push(await readRun(run, i))
+  const html = pageOf({ title, runs: data })
   await saveTo(target, async () => new TextEncoder().encode(html))
 }
 
-async function readRun(run: Source | ReportFile): Promise<ReportRun> {
+async function readRun(run: Source | ReportFile, i: number): Promise<RunData> {
   const file: ReportFile =
     isRecord(run) && 'metrics' in run ? (run as ReportFile) : { metrics: run as Source }
-  const { metrics, name = nameOf(metrics), attention } = file
-  const lines = isLines(metrics) ? metrics : await readMetrics(metrics)
-  return { ...(name !== undefined && { name }), metrics: lines, attention }
+  const { metrics, name = folderName(metrics), attention } = file
+  if (isLines(metrics)) return runData({ name, metrics, attention }, i)
+  const record = recordOf(name, i)
+  // line by line: a file may be larger than memory
+  for await (const line of metricsIn(metrics)) record.add(line)
+  return record.data(attention)
 }
 
 const isLines = (metrics: unknown): metrics is readonly MetricsLine[] => Array.isArray(metrics)
-
-/** The folder of a file, by which runs are told apart. */
-function nameOf(metrics: unknown): string | undefined {
-  if (typeof metrics !== 'string') return undefined
-  return metrics.split(/[/\\:]/).at(-2) || undefined
-}

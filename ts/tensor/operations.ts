@@ -23,9 +23,8 @@ export interface CrossEntropyOptions {
 }
 
 /**
- * The operations of a `Tensor`, all differentiable but for comparisons and
- * indices. Light: they
- * run at once, in the calling thread. A second operand may be a number; shapes are broadcast as in
+ * The operations of a `Tensor`, all differentiable but for comparisons and indices. Light: they run
+ * at once, in the calling thread. A second operand may be a number; shapes are broadcast as in
  * NumPy. Whole numbers and truth values are treated as in PyTorch: they are summed as `i64` and
  * divided as `f32`; results that their type does not hold wrap, and numbers that it does not hold
  * are errors.

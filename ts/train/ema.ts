@@ -1,16 +1,13 @@
 import { native } from '#native'
 import { BRAND, type Brand, brand } from '../brand.js'
-import { checkOptions, isRecord, refuse } from '../checks.js'
+import { checkOptions, refuse } from '../checks.js'
 import { checkSignal, type ReadOptions } from '../control.js'
 import { guarded, XTransformersError } from '../errors.js'
 import { type Source, saveTo, type Target, toBlob } from '../io/sources.js'
 import { disposeAll, readTensors, type TensorFile, writeTensorBytes } from '../io/tensor-files.js'
-import type { Entry, EntrySource, StateDict } from '../module/entries.js'
 import { Module } from '../module/module.js'
-import { assignParameter } from '../module/parameters.js'
-import { checkState, fitState } from '../module/state.js'
-import { ENTRIES, METADATA } from '../module/submodule.js'
-import { jsonOf } from '../native/json.js'
+import { METADATA } from '../module/submodule.js'
+import type { NativeTensor } from '../native/native.js'
 import { HANDLE, INSPECT } from '../symbols.js'
 import { heavy } from '../tensor/calls.js'
 import { TensorHandle } from '../tensor/handle.js'
@@ -23,19 +20,9 @@ import {
   schedule,
   scheduleSync,
 } from '../tensor/schedule.js'
-import { Tensor, wrap } from '../tensor/tensor.js'
+import { Tensor } from '../tensor/tensor.js'
 import { checkEMA, type EMAOptions } from './ema-options.js'
-
-/** What an {@link EMA} knows, as {@link EMA.stateDict} gives it. */
-export interface EMAState {
-  /** The number of updates so far. */
-  updates: number
-  /** The averages by the names of the parameters; with them the model's buffers. */
-  weights: Map<string, Tensor>
-}
-
-/** The key of its metadata in a file. */
-const KEY = 'ema'
+import { Averages, averagesMetadata, checkEMAState, type EMAState, updatesIn } from './ema-state.js'
 
 /**
  * Exponential moving averages of the weights of a model: each update computes
@@ -60,6 +47,7 @@ export class EMA {
   readonly #model: Module
   readonly #parameters: readonly Tensor[]
   readonly #averages: readonly Tensor[]
+  readonly #byName: Averages
   /** Those of the averages, which are the same for all, of the parameters, and of both. */
   readonly #own: Gates
   readonly #weights: Gates
@@ -85,6 +73,7 @@ export class EMA {
         return new Tensor(new TensorHandle(leaf, this.#own, true))
       }),
     )
+    this.#byName = new Averages(model, this.#parameters, this.#averages)
   }
 
   /** The number of updates so far. */
@@ -97,10 +86,11 @@ export class EMA {
     return this.#applied
   }
 
-  /** The decay of the next update: with `warmup` lower at first. */
-  #nextDecay(): number {
-    const n = ++this.#updates
-    return this.warmup ? Math.min(this.decay, n / (n + 9)) : this.decay
+  /** What the next update computes with, in its turn: a load() before it changes the decay. */
+  #next(): [averages: NativeTensor[], weights: NativeTensor[], decay: number] {
+    const n = this.#updates + 1
+    const decay = this.warmup ? Math.min(this.decay, n / (n + 9)) : this.decay
+    return [handles(this.#averages), handles(this.#parameters), decay]
   }
 
   /**
@@ -111,11 +101,13 @@ export class EMA {
    */
   async update(): Promise<void> {
     this.#requireNotApplied('update()')
-    const decay = this.#nextDecay()
     await heavy({
       reads: this.#weights,
       writes: this.#own,
-      start: () => native.average(handles(this.#averages), handles(this.#parameters), decay),
+      start: async () => {
+        await native.average(...this.#next())
+        this.#updates++
+      },
     })
   }
 
@@ -123,8 +115,8 @@ export class EMA {
   updateSync(): void {
     this.#requireNotApplied('updateSync()')
     scheduleSync('updateSync()', this.#weights, this.#own, () => {
-      const decay = this.#nextDecay()
-      guarded(() => native.averageSync(handles(this.#averages), handles(this.#parameters), decay))
+      guarded(() => native.averageSync(...this.#next()))
+      this.#updates++
     })
   }
 
@@ -152,14 +144,16 @@ export class EMA {
 
   async #swap(applied: boolean): Promise<void> {
     this.#applied = applied
-    const exchange = () =>
-      guarded(() => native.swapValues(handles(this.#parameters), handles(this.#averages)))
     try {
-      await schedule(NO_GATES, this.#all, exchange)
+      await schedule(NO_GATES, this.#all, () => this.#exchange())
     } catch (error) {
       this.#applied = !applied
       throw error
     }
+  }
+
+  #exchange(): void {
+    guarded(() => native.swapValues(handles(this.#parameters), handles(this.#averages)))
   }
 
   /**
@@ -183,7 +177,7 @@ export class EMA {
     this.#requireNotApplied('stateDict()')
     return scheduleSync('stateDict()', this.#all, NO_GATES, () => ({
       updates: this.#updates,
-      weights: new Map([...this.#named()].map(([name, tensor]) => [name, copyOf(tensor)])),
+      weights: this.#byName.copies(),
     }))
   }
 
@@ -193,46 +187,13 @@ export class EMA {
    * @throws XTransformersError (`invalid_checkpoint`) where names or shapes do not fit
    */
   loadStateDict(state: EMAState): void {
-    if (!isRecord(state)) throw refuse('the state of an EMA', 'what stateDict() gives', state)
+    const { updates, weights } = checkEMAState(state)
     this.#requireNotApplied('loadStateDict()')
-    const { updates, weights } = state as EMAState
-    if (!Number.isSafeInteger(updates) || updates < 0)
-      throw refuse('updates', 'a whole number from 0', updates)
-    const lines = this.#model[ENTRIES]()
-    const { known } = fitState(checkState(weights), lines, {})
-    scheduleSync('loadStateDict()', NO_GATES, this.#own, () => this.#put(known, lines, updates))
-  }
-
-  #put(known: StateDict, lines: readonly Entry[], updates: number): void {
-    const averages = this.#bySource()
-    for (const { name, tied, source } of lines) {
-      const [average, value] = [averages.get(source), known.get(name)]
-      if (average && value && tied === null) assignParameter(average, value)
-    }
-    this.#updates = updates
-  }
-
-  /** The average of each parameter, by what tells two names of one parameter. */
-  #bySource(): Map<EntrySource, Tensor> {
-    const places = new Map(this.#parameters.map((parameter, i) => [parameter[HANDLE], i]))
-    return new Map(
-      this.#model[ENTRIES]().flatMap(({ kind, source }) => {
-        if (kind !== 'parameter') return []
-        const place = places.get(source.tensor()[HANDLE])
-        return place === undefined ? [] : [[source, this.#averages[place] as Tensor] as const]
-      }),
-    )
-  }
-
-  /** What a state dict of the model has, with the averages in place of the parameters. */
-  #named(): Map<string, Tensor> {
-    const averages = this.#bySource()
-    return new Map(
-      this.#model[ENTRIES]().map(({ name, source }) => [
-        name,
-        averages.get(source) ?? source.tensor(),
-      ]),
-    )
+    const fitting = this.#byName.fit(weights)
+    scheduleSync('loadStateDict()', NO_GATES, this.#own, () => {
+      this.#byName.put(fitting)
+      this.#updates = updates
+    })
   }
 
   /**
@@ -241,9 +202,9 @@ export class EMA {
    */
   async saveBytes(): Promise<Uint8Array> {
     this.#requireNotApplied('saveBytes()')
-    const { decay, warmup } = this
-    const own = { [KEY]: jsonOf({ updates: this.#updates, decay, warmup }) }
-    return await writeTensorBytes(this.#named(), { ...this.#model[METADATA](), ...own })
+    const ofModel = this.#model[METADATA]()
+    const metadata = () => ({ ...ofModel, ...averagesMetadata(this) })
+    return await writeTensorBytes(this.#byName.named(), metadata)
   }
 
   /**
@@ -279,9 +240,9 @@ export class EMA {
 
   #restoreFrom({ metadata, tensors }: TensorFile): void {
     try {
-      const updates = updatesIn(metadata[KEY])
-      const lines = this.#model[ENTRIES]()
-      this.#put(fitState(tensors, lines, {}).known, lines, updates)
+      const updates = updatesIn(metadata)
+      this.#byName.put(this.#byName.fit(tensors))
+      this.#updates = updates
     } finally {
       disposeAll(tensors)
     }
@@ -310,9 +271,18 @@ export class EMA {
     return this.toString()
   }
 
-  /** Frees the averages, once the calls made before have ended. The model stays. */
+  /**
+   * Frees the averages, once the calls made before have ended. The model stays, and gets its
+   * weights back where it has the averages.
+   */
   dispose(): void {
     runOrQueue(this.#all, () => {
+      try {
+        if (this.#applied) this.#exchange()
+      } catch {
+        // a model that was disposed or quantized since has no use for them
+      }
+      this.#applied = false
       for (const average of this.#averages) average[HANDLE].release()
     })
   }
@@ -324,16 +294,3 @@ export class EMA {
 }
 
 const handles = (tensors: readonly Tensor[]) => tensors.map((tensor) => tensor[HANDLE].use())
-
-const copyOf = (tensor: Tensor) => wrap(guarded(() => tensor[HANDLE].use().detach()))
-
-/** The number of updates that the metadata of a file tells. */
-function updatesIn(json: string | undefined): number {
-  try {
-    const { updates } = JSON.parse(json ?? '')
-    if (Number.isSafeInteger(updates) && updates >= 0) return updates
-  } catch {
-    // as for a number that is none
-  }
-  throw new XTransformersError('invalid_checkpoint', 'this is no file that an EMA has saved')
-}

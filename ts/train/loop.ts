@@ -3,8 +3,9 @@
  * have it.
  */
 export { clipGradNorm, clipGradNormSync, clipGradValue, clipGradValueSync } from './clip.js'
-export { EMA, type EMAState } from './ema.js'
+export { EMA } from './ema.js'
 export type { EMAOptions } from './ema-options.js'
+export type { EMAState } from './ema-state.js'
 export type { ParamGroup } from './groups.js'
 export { LoRA, type LoRALoadOptions } from './lora.js'
 export type { LoRAOptions } from './lora-options.js'
@@ -15,8 +16,6 @@ export type {
   ParameterState,
   PyTorchState,
   SavedGroup,
-  StateFormat,
-  StateSaveOptions,
 } from './saved-state.js'
 export {
   constant,
@@ -27,5 +26,6 @@ export {
   type Schedule,
   warmupStableDecay,
 } from './schedules.js'
+export type { StateFormat, StateSaveOptions } from './state-files.js'
 export { type Objective, type TrainStepOptions, trainStep } from './step.js'
 export type { StepResult } from './step-options.js'

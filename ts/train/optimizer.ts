@@ -31,18 +31,20 @@ import { type Tensor, wrap } from '../tensor/tensor.js'
 import { checkParameters, grouped, type ParamGroup, settingsOf } from './groups.js'
 import {
   checkGroups,
-  formatOf,
   type OptimizerState,
   type PyTorchState,
-  parseGroups,
   placed,
+  settingsGiven,
+} from './saved-state.js'
+import {
+  formatOf,
+  parseGroups,
   type StateFormat,
   type StateSaveOptions,
-  settingsGiven,
   stateInFile,
   writeState,
   writeStateSync,
-} from './saved-state.js'
+} from './state-files.js'
 
 /** Options of {@link Optimizer.load}. */
 export interface StateReadOptions extends ReadOptions {

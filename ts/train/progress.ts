@@ -1,3 +1,5 @@
+import type { DoneEvent, StopReason } from './events.js'
+
 /** The loss of the last steps is a mean over so many. */
 const LAST_LOSSES = 50
 
@@ -29,6 +31,16 @@ export class Progress {
     this.training_seconds += seconds
     this.losses.push(loss)
     if (this.losses.length > LAST_LOSSES) this.losses.shift()
+  }
+
+  /** The last event of a run; `averages`: whether there are averages of the weights. */
+  done(reason: StopReason, seconds: number, averages: boolean): DoneEvent {
+    const { step: steps, loss, eval_loss, best, tokens_per_second, checkpoint } = this
+    const ema = checkpoint !== null && averages ? `${checkpoint}/ema.safetensors` : null
+    return {
+      ...{ type: 'done', reason, steps, seconds, loss, eval_loss, best, tokens_per_second },
+      ...{ checkpoint, ema },
+    }
   }
 
   /** The mean loss of the last steps. */

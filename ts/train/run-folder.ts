@@ -135,12 +135,22 @@ const damaged = (path: string, cause?: unknown) =>
 const isCount = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0
 
 function checkState(state: Partial<RunState> | null, path: string): RunState {
-  const { version, step, seconds, random, data, losses, stale, evaluated, sampled } = state ?? {}
+  const { version, step, seconds, random, data, losses, stale } = state ?? {}
+  // absent in those of runs that did not note it yet
+  const { evaluated = -1, sampled = -1 } = state ?? {}
   const whole =
     version === 1 &&
     [step, random?.seed, random?.calls, data?.epoch, data?.position, stale].every(isCount) &&
     [seconds, evaluated, sampled].every(Number.isFinite) &&
     Array.isArray(losses)
-  if (whole) return state as RunState
+  if (whole) return { ...(state as RunState), evaluated, sampled }
   throw damaged(path)
+}
+
+/** @throws XTransformersError (`invalid_checkpoint`) where only one of both runs has averages */
+export function requireSameAverages(state: RunState, averages: boolean): void {
+  if (Boolean(state.ema) === averages) return
+  const [had, advice] = state.ema ? ['had', 'give ema'] : ['had no', 'leave ema out']
+  const message = `the run of this checkpoint ${had} averages (ema): ${advice} to resume it`
+  throw new XTransformersError('invalid_checkpoint', message)
 }

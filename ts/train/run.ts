@@ -16,7 +16,7 @@ import type {
   TrainEvent,
 } from './events.js'
 import { Progress } from './progress.js'
-import { RunFolder, type RunState } from './run-folder.js'
+import { RunFolder, type RunState, requireSameAverages } from './run-folder.js'
 import type { CheckedOptions } from './trainer-options.js'
 
 /** Who takes part in a run. */
@@ -96,7 +96,7 @@ export class Run {
 
   async #resume(folder: RunFolder, step: number): Promise<void> {
     const state = await folder.read(step)
-    requireSameAverages(state, this.#options)
+    requireSameAverages(state, this.#options.ema !== null)
     await this.#engine.load(folder.files(step))
     this.#options.data.restore(state.data)
     await this.#engine.setRandom(state.random)
@@ -219,18 +219,7 @@ export class Run {
       if (event) yield event
     }
     if (keep) yield await this.#checkpoint()
-    yield {
-      type: 'done',
-      reason,
-      steps: now.step,
-      seconds: this.#seconds(),
-      loss: now.loss,
-      eval_loss: now.eval_loss,
-      best: now.best,
-      tokens_per_second: now.tokens_per_second,
-      checkpoint: now.checkpoint,
-      ema: now.checkpoint && this.#options.ema ? `${now.checkpoint}/ema.safetensors` : null,
-    }
+    yield now.done(reason, this.#seconds(), this.#options.ema !== null)
   }
 
   /** Uses the model in eval mode, with random numbers that are not the run's. Null: an abort. */
@@ -258,7 +247,8 @@ export class Run {
     if (evaluation === null) throw new XTransformersError('internal', 'there is no eval')
     const loss = await this.#aside(() => meanLoss(this.#engine, { ...evaluation, signal }))
     if (loss === null) return null
-    const best = now.best === null || loss < now.best.loss - (early_stop?.min_delta ?? 0)
+    // one that is not finite is never the best
+    const best = loss < (now.best?.loss ?? Infinity) - (early_stop?.min_delta ?? 0)
     now.eval_loss = loss
     now.evaluated = now.step
     now.stale = best ? 0 : now.stale + 1
@@ -305,12 +295,4 @@ export class Run {
     await this.#folder.prune(checkpoint.keep, [checkpoint.best ? best?.step : undefined])
     return { type: 'checkpoint', step, path, best: best?.step === step }
   }
-}
-
-/** @throws XTransformersError (`invalid_checkpoint`) where only one of both runs has averages */
-function requireSameAverages(state: RunState, { ema }: CheckedOptions): void {
-  if (Boolean(state.ema) === (ema !== null)) return
-  const [had, advice] = state.ema ? ['had', 'give ema'] : ['had no', 'leave ema out']
-  const message = `the run of this checkpoint ${had} averages (ema): ${advice} to resume it`
-  throw new XTransformersError('invalid_checkpoint', message)
 }

@@ -2,18 +2,9 @@
  * States of optimizers in the forms that PyTorch gives them: what of them is ours, and what would
  * change results.
  */
-import { checkOptions, describeValue, isMap, isRecord, isText, refuse } from '../checks.js'
+import { describeValue, isMap, isRecord, isText } from '../checks.js'
 import { XTransformersError } from '../errors.js'
-import { torchName } from '../io/sources.js'
-import {
-  disposeAll,
-  type TensorFile,
-  writeOptimizerBytes,
-  writeOptimizerBytesSync,
-  writeTensorBytes,
-  writeTensorBytesSync,
-} from '../io/tensor-files.js'
-import { jsonOf } from '../native/json.js'
+import { disposeAll } from '../io/tensor-files.js'
 import { full } from '../tensor/creation.js'
 import { checkTensor, Tensor } from '../tensor/tensor.js'
 
@@ -45,69 +36,8 @@ export interface PyTorchState {
   state: ReadonlyMap<number, ParameterState> | Readonly<Record<number, ParameterState>>
 }
 
-/**
- * How the state of an optimizer is written: as safetensors, or as
- * `torch.save(optimizer.state_dict(), path)` does.
- */
-export type StateFormat = 'safetensors' | 'torch'
-
-/** Options of all that saves the state of an optimizer. */
-export interface StateSaveOptions {
-  /**
-   * What is written. `torch`: what `torch.load(path, weights_only=True)` reads, and
-   * `load_state_dict` of PyTorch's optimizer of the same name takes. By default that for names that
-   * end in `.pt`, `.pth`, `.bin` or `.ckpt`, and `safetensors` for all else.
-   */
-  format?: StateFormat | undefined
-}
-
-const FORMATS: readonly StateFormat[] = ['safetensors', 'torch']
-
-/** The format of what is saved to a target. */
-export function formatOf(target: unknown, options: StateSaveOptions = {}): StateFormat {
-  const { format } = checkOptions(options, 'saving', ['format'])
-  if (format !== undefined && format !== null) {
-    if (FORMATS.includes(format)) return format
-    throw refuse('format', FORMATS.join(' or '), format)
-  }
-  return torchName(target) === null ? 'safetensors' : 'torch'
-}
-
-/** What a safetensors file says beside the tensors. */
-const metadataOf = (kind: string, groups: readonly object[]) => ({
-  optimizer: kind,
-  param_groups: jsonOf(groups),
-})
-
-/** The bytes of a file with a state, whose tensors are freed then. */
-export async function writeState(
-  format: StateFormat,
-  kind: string,
-  { param_groups: groups, state }: OptimizerState<object>,
-): Promise<Uint8Array> {
-  try {
-    if (format === 'torch') return await writeOptimizerBytes(kind, state, groups)
-    return await writeTensorBytes(state, metadataOf(kind, groups))
-  } finally {
-    disposeAll(state)
-  }
-}
-
-/** As {@link writeState}, at once. */
-export function writeStateSync(
-  format: StateFormat,
-  kind: string,
-  { param_groups: groups, state }: OptimizerState<object>,
-): Uint8Array {
-  try {
-    if (format === 'torch') return writeOptimizerBytesSync(kind, state, groups)
-    return writeTensorBytesSync(state, metadataOf(kind, groups))
-  } finally {
-    disposeAll(state)
-  }
-}
-
-const wrong = (message: string) => new XTransformersError('invalid_checkpoint', message)
+/** An error of a state that does not fit. */
+export const wrongState = (message: string) => new XTransformersError('invalid_checkpoint', message)
 const otherResults = (message: string) => new XTransformersError('not_available', message)
 
 /** Settings of PyTorch's groups that change how it computes, and not what. */
@@ -122,11 +52,8 @@ const WITHOUT_EFFECT = [
 /** Those that change results where they are true. */
 const UNKNOWN_HERE = ['amsgrad', 'maximize']
 
-/** Settings of Muon that are about its groups for AdamW, which PyTorch's has not. */
-const OF_ADAMW_GROUPS = ['use_muon', 'betas']
-
 /** The settings of a group that are ours; the others are an error where they change results. */
-function ownSettings(kind: string, group: object, place: number): Record<string, unknown> {
+export function ownSettings(kind: string, group: object, place: number): Record<string, unknown> {
   const own: Record<string, unknown> = {}
   for (const [name, value] of Object.entries(group)) {
     const path = `param_groups[${place}].${name}`
@@ -137,7 +64,7 @@ function ownSettings(kind: string, group: object, place: number): Record<string,
     }
     if (name === 'decoupled_weight_decay' && Boolean(value) !== (kind === 'AdamW')) {
       const [saved, other] = value ? ['AdamW', 'Adam'] : ['Adam', 'AdamW']
-      throw wrong(`this is the state of ${saved}, not of ${other} (${path} is ${value})`)
+      throw wrongState(`this is the state of ${saved}, not of ${other} (${path} is ${value})`)
     }
     if ([...WITHOUT_EFFECT, ...UNKNOWN_HERE, 'decoupled_weight_decay', 'params'].includes(name))
       continue
@@ -189,65 +116,6 @@ export function settingsGiven(
   })
 }
 
-/** Settings in a file of PyTorch: those with the names of `known`, each of which must be there. */
-function settingsIn(
-  kind: string,
-  group: object,
-  place: number,
-  known: readonly string[],
-): Record<string, unknown> {
-  const own = ownSettings(kind, group, place)
-  // by what their groups have not, the optimizers with other rules are told from ours
-  const needed = kind === 'Muon' ? known.filter((name) => !OF_ADAMW_GROUPS.includes(name)) : known
-  const missing = [...needed, ...(kind === 'Adam' || kind === 'AdamW' ? ['amsgrad'] : [])].filter(
-    (name) => !(name in group),
-  )
-  if (missing.length === 0) return Object.fromEntries(needed.map((name) => [name, own[name]]))
-  throw wrong(
-    `this is the state of another optimizer than ${kind}: param_groups[${place}] has no ${missing.join(' and no ')}`,
-  )
-}
-
-/** The names of settings that are tensors begin so. */
-const GROUPS = 'param_groups.'
-
-/** The state in a file of PyTorch. `known`: the names of our settings. */
-export function stateInFile(
-  kind: string,
-  { metadata, tensors }: TensorFile,
-  known: readonly string[],
-): OptimizerState<object> {
-  const plain = (value: unknown): unknown => {
-    if (Array.isArray(value)) return value.map(plain)
-    const name = (value as { $tensor?: string } | null)?.$tensor
-    return name === undefined ? value : Number(tensors.get(name)?.item())
-  }
-  const groups = parseGroups(metadata.param_groups).map(({ params, ...group }, i) => {
-    const settings = settingsIn(kind, group, i, known)
-    return {
-      ...Object.fromEntries(Object.entries(settings).map(([name, value]) => [name, plain(value)])),
-      params,
-    }
-  })
-  return {
-    param_groups: groups,
-    state: new Map([...tensors].filter(([name]) => !name.startsWith(GROUPS))),
-  }
-}
-
-export function parseGroups(json: string | undefined): SavedGroup<object>[] {
-  try {
-    return JSON.parse(json ?? '')
-  } catch (error) {
-    throw new XTransformersError(
-      'invalid_checkpoint',
-      'the settings in this file are damaged',
-      [],
-      { cause: error },
-    )
-  }
-}
-
 /** The groups of a state, which must be as many and as large as those of the optimizer. */
 export function checkGroups(
   groups: unknown,
@@ -257,7 +125,7 @@ export function checkGroups(
   const saved = list.map((group) => (Array.isArray(group?.params) ? group.params.length : -1))
   if (Array.isArray(groups) && String(saved) === String(sizes) && saved.length === sizes.length)
     return groups
-  throw wrong(
+  throw wrongState(
     `the state is of an optimizer with other groups of parameters: theirs have [${saved}], those of this one [${sizes}]`,
   )
 }
@@ -268,7 +136,7 @@ type Entries = [key: unknown, value: unknown][]
 function entriesOf(value: unknown, what: string): Entries {
   if (isMap(value)) return [...value.entries()]
   if (isRecord(value)) return Object.entries(value)
-  throw wrong(`${what} must be an object or a Map, got ${describeValue(value)}`)
+  throw wrongState(`${what} must be an object or a Map, got ${describeValue(value)}`)
 }
 
 /** `INDEX.FIELD` and the value, of both forms. */
@@ -303,10 +171,10 @@ export function placed(state: unknown, groups: readonly { params: readonly unkno
       const dot = name.indexOf('.')
       const place = places.get(name.slice(0, dot))
       if (place === undefined)
-        throw wrong(`\`${name}\` is the state of a parameter that no group has`)
+        throw wrongState(`\`${name}\` is the state of a parameter that no group has`)
       if (value === null || value === undefined) continue
       if (!isText(name))
-        throw wrong(
+        throw wrongState(
           `${describeValue(name)} is no name of an average: it has half of a surrogate pair`,
         )
       const own = `${place}${name.slice(dot)}`

@@ -4,7 +4,8 @@ import type { Engine, EngineModel } from './engine.js'
 import type { DoneEvent, TrainEvent } from './events.js'
 import { logged } from './logged.js'
 import { Run } from './run.js'
-import { type CheckedOptions, checkTrainer, type TrainerOptions } from './trainer-options.js'
+import { checkTrainer } from './trainer-checks.js'
+import type { CheckedOptions, TrainerOptions } from './trainer-options.js'
 
 /**
  * A run of training: steps, evaluations, checkpoints, an end. It is walked over as events, or given

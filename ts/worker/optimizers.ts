@@ -11,7 +11,7 @@ import type {
   SGDOptions,
 } from '../models/options.gen.js'
 import { ENGINE, type Engine, type EngineSettings } from '../train/engine.js'
-import type { StateSaveOptions } from '../train/saved-state.js'
+import type { StateSaveOptions } from '../train/state-files.js'
 import type { Connection } from './client.js'
 import { RATES, RemoteEngine } from './engine.js'
 import type { WireGroup } from './protocol.js'

@@ -151,6 +151,7 @@ export abstract class RemoteModel extends RemoteObject {
     const [matrices, others] = muonGroups(
       parameters.map((parameter) => [parameter.name, parameter] as const),
       ({ shape }) => shape,
+      ({ table }) => table === true,
     )
     const named = ({ params, use_muon }: typeof matrices): RemoteMuonGroup => ({
       model: this,

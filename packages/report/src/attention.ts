@@ -7,6 +7,9 @@ import { heat } from './theme.js'
 /** Largest side of a cell, and of a map, in pixels. */
 const [CELL, SIDE] = [22, 640]
 
+/** Smaller cells have no room for a label. */
+const LABEL = 11
+
 /** The bytes of a map, which stand for square roots of weights. */
 const bytesOf = (text: string) => Uint8Array.from(atob(text), (char) => char.charCodeAt(0))
 
@@ -60,6 +63,7 @@ function draw(canvas: HTMLCanvasElement, bytes: Uint8Array): void {
   context.putImageData(image, 0, 0)
 }
 
+/** A map that tells of the weight below the pointer. */
 function largeMap(maps: AttentionMaps, bytes: Uint8Array, title: string, tip: Tip): HTMLElement[] {
   const [rows, columns] = [maps.queries.length, maps.keys.length]
   const cell = Math.max(4, Math.min(CELL, Math.floor(SIDE / Math.max(rows, columns))))
@@ -67,10 +71,39 @@ function largeMap(maps: AttentionMaps, bytes: Uint8Array, title: string, tip: Ti
   canvas.style.width = `${columns * cell}px`
   canvas.style.height = `${rows * cell}px`
   draw(canvas, bytes)
-  const names = (tokens: readonly string[], size: string) =>
-    tokens.map((token) => el('span', { style: `${size}:${cell}px`, title: token }, visible(token)))
-  const [left, top] = [names(maps.queries, 'height'), names(maps.keys, 'width')]
+  const [left, top] = [labels(maps.queries, 'height', cell), labels(maps.keys, 'width', cell)]
   const mark = el('div', { className: 'mark', hidden: true })
+  tellWeights({ canvas, mark, left, top, cell }, maps, bytes, tip)
+  const map = el(
+    'div',
+    { className: cell >= LABEL ? 'map' : 'map bare' },
+    el('div', { className: 'keys' }, ...top),
+    el('div', { className: 'queries' }, ...left),
+    el('div', { className: 'cells' }, canvas, mark),
+  )
+  return [el('h3', {}, title, ' ', el('span', { className: 'at' }, 'rows attend to columns')), map]
+}
+
+/** What stands beside rows or columns. */
+const labels = (tokens: readonly string[], size: 'height' | 'width', cell: number) =>
+  tokens.map((token) => el('span', { style: `${size}:${cell}px`, title: token }, visible(token)))
+
+/** The parts of a large map. */
+interface Parts {
+  canvas: HTMLCanvasElement
+  /** Frames the cell below the pointer. */
+  mark: HTMLElement
+  left: readonly HTMLElement[]
+  top: readonly HTMLElement[]
+  cell: number
+}
+
+function tellWeights(
+  { canvas, mark, left, top, cell }: Parts,
+  { queries, keys }: AttentionMaps,
+  bytes: Uint8Array,
+  tip: Tip,
+): void {
   const unmark = () => {
     for (const label of [...left, ...top]) label.classList.remove('on')
     mark.hidden = true
@@ -80,28 +113,16 @@ function largeMap(maps: AttentionMaps, bytes: Uint8Array, title: string, tip: Ti
   canvas.onmousemove = ({ offsetX, offsetY, clientX, clientY }) => {
     unmark()
     const [row, column] = [Math.floor(offsetY / cell), Math.floor(offsetX / cell)]
-    const [query, key] = [maps.queries[row], maps.keys[column]]
+    const [query, key] = [queries[row], keys[column]]
     if (query === undefined || key === undefined) return
     left[row]?.classList.add('on')
     top[column]?.classList.add('on')
     mark.hidden = false
     const box = `left:${column * cell}px;top:${row * cell}px;width:${cell}px;height:${cell}px`
     mark.setAttribute('style', box)
-    const weight = ((bytes[row * columns + column] as number) / 255) ** 2
-    const place = el(
-      'div',
-      { className: 'place' },
-      `“${visible(query)}” attends to “${visible(key)}”`,
-    )
+    const weight = ((bytes[row * keys.length + column] as number) / 255) ** 2
+    const told = `“${visible(query)}” attends to “${visible(key)}”`
+    const place = el('div', { className: 'place' }, told)
     tip.show(clientX, clientY, [place, el('b', {}, number(weight))])
   }
-  const labels = rows * cell >= rows * 11
-  const map = el(
-    'div',
-    { className: labels ? 'map' : 'map bare' },
-    el('div', { className: 'keys' }, ...top),
-    el('div', { className: 'queries' }, ...left),
-    el('div', { className: 'cells' }, canvas, mark),
-  )
-  return [el('h3', {}, title, ' ', el('span', { className: 'at' }, 'rows attend to columns')), map]
 }

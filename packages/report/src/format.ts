@@ -26,9 +26,12 @@ export function number(value: number | null | undefined): string {
 
 /** A time in seconds. */
 export function duration(seconds: number): string {
-  if (seconds < 60) return `${Number(seconds.toPrecision(3))} s`
-  const minutes = Math.floor(seconds / 60)
-  if (minutes < 60) return `${minutes} min ${Math.round(seconds % 60)} s`
+  // rounded first: of 59.99 seconds no 60 are left over
+  const short = Number(seconds.toPrecision(3))
+  if (short < 60) return `${short} s`
+  const whole = Math.round(seconds)
+  const minutes = Math.floor(whole / 60)
+  if (minutes < 60) return `${minutes} min ${whole % 60} s`
   const hours = Math.floor(minutes / 60)
   return hours < 48 ? `${hours} h ${minutes % 60} min` : `${(hours / 24).toFixed(1)} days`
 }

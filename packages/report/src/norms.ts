@@ -78,35 +78,13 @@ function bounds(values: LayerNorms['values']): [low: number, high: number] {
 }
 
 function heatMap(norms: LayerNorms, tip: Tip): HTMLElement[] {
-  const { layers, step, values } = norms
-  const [low, high] = bounds(values)
-  const share = (value: number) => (Math.log10(value) - low) / (high - low)
+  const { layers, step } = norms
   const canvas = el('canvas', { width: step.length, height: layers.length })
-  const context = canvas.getContext('2d') as CanvasRenderingContext2D
-  const image = context.createImageData(step.length, layers.length)
-  for (const [row, of] of values.entries()) {
-    for (const [column, value] of of.entries()) {
-      if (value === null || value <= 0) continue
-      image.data.set([...heat(share(value)), 255], 4 * (row * step.length + column))
-    }
-  }
-  context.putImageData(image, 0, 0)
   canvas.style.height = `${layers.length * ROW}px`
+  const [low, high] = bounds(norms.values)
+  draw(canvas, norms.values, [low, high])
   const names = shortNames(layers)
-  canvas.onmousemove = ({ offsetX, offsetY, clientX, clientY }) => {
-    const column = Math.min(
-      step.length - 1,
-      Math.floor((offsetX / canvas.clientWidth) * step.length),
-    )
-    const row = Math.min(
-      layers.length - 1,
-      Math.floor((offsetY / canvas.clientHeight) * layers.length),
-    )
-    if (column < 0 || row < 0) return
-    const place = el('div', { className: 'place' }, `${names[row]}, step ${step[column]}`)
-    tip.show(clientX, clientY, [place, el('b', {}, number(values[row]?.[column]))])
-  }
-  canvas.onmouseleave = () => tip.hide()
+  tellNorms(canvas, norms, names, tip)
   const labels = names.map((name) => el('span', { style: `height:${ROW}px`, title: name }, name))
   const range = el(
     'p',
@@ -122,4 +100,41 @@ function heatMap(norms: LayerNorms, tip: Tip): HTMLElement[] {
     canvas,
   )
   return [grid, range]
+}
+
+/** Draws values as colours, by their logarithms between these bounds. */
+function draw(
+  canvas: HTMLCanvasElement,
+  values: LayerNorms['values'],
+  [low, high]: readonly [low: number, high: number],
+): void {
+  const context = canvas.getContext('2d') as CanvasRenderingContext2D
+  const image = context.createImageData(canvas.width, canvas.height)
+  for (const [row, of] of values.entries()) {
+    for (const [column, value] of of.entries()) {
+      if (value === null || value <= 0) continue
+      const share = (Math.log10(value) - low) / (high - low)
+      image.data.set([...heat(share), 255], 4 * (row * canvas.width + column))
+    }
+  }
+  context.putImageData(image, 0, 0)
+}
+
+/** Tells the norm below the pointer. */
+function tellNorms(
+  canvas: HTMLCanvasElement,
+  { step, values }: LayerNorms,
+  names: readonly string[],
+  tip: Tip,
+): void {
+  const place = (offset: number, size: number, count: number) =>
+    Math.min(count - 1, Math.floor((offset / size) * count))
+  canvas.onmousemove = ({ offsetX, offsetY, clientX, clientY }) => {
+    const column = place(offsetX, canvas.clientWidth, step.length)
+    const row = place(offsetY, canvas.clientHeight, names.length)
+    if (column < 0 || row < 0) return
+    const told = el('div', { className: 'place' }, `${names[row]}, step ${step[column]}`)
+    tip.show(clientX, clientY, [told, el('b', {}, number(values[row]?.[column]))])
+  }
+  canvas.onmouseleave = () => tip.hide()
 }

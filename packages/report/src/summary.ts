@@ -17,8 +17,8 @@ const last = <T>(values: readonly T[]): T | undefined => values.at(-1)
 
 /** The lowest loss of the evaluations, and its step. */
 function best({ evaluations: { loss, step } }: RunData): string {
-  if (loss.length === 0) return '–'
-  const lowest = Math.min(...loss)
+  const lowest = Math.min(...loss.filter((value) => value !== null))
+  if (lowest === Infinity) return '–'
   return `${number(lowest)} at ${step[loss.indexOf(lowest)]}`
 }
 

@@ -5,6 +5,7 @@ import type { Appender } from '../platform.js'
 import { saveError } from './save.js'
 
 class FileAppender implements Appender {
+  readonly copied = false
   readonly #handle: FileHandle
   readonly #path: string
   #size: number
@@ -20,7 +21,8 @@ class FileAppender implements Appender {
   }
 
   async truncate(size: number): Promise<void> {
-    await this.#run(() => this.#handle.truncate(size))
+    // not by the handle: Windows lets one that appends do nothing else
+    await this.#run(() => promises.truncate(this.#path, size))
     this.#size = size
   }
 

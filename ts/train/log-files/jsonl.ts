@@ -21,7 +21,8 @@ export type MetricsLine = RunLine | TrainEvent
  * Writes a run as JSON, a line for each event, and a {@link RunLine} before the first. A run that
  * goes on adds to the file, without the lines behind the checkpoint that it goes on from; one that
  * begins replaces what is there. Lines are on the disk a second later, and before each checkpoint;
- * a process that is killed leaves whole ones.
+ * a process that is killed leaves whole ones. In a browser, where adding to a file copies it, it is
+ * a second for each MiB of the file.
  *
  * @param path a path (Node), or `opfs:folder/name` (browser); its folder is made
  * @example
@@ -41,7 +42,7 @@ export function jsonlLogger(path: string): Logger {
     },
     async log(event) {
       await write(event)
-      if (event.type !== 'step') await file?.flush()
+      if (event.type !== 'step') await file?.flushCheaply()
     },
     async flush() {
       await file?.flush()
@@ -93,18 +94,30 @@ function parsed(text: string): MetricsLine | null {
 }
 
 /**
- * Reads what {@link jsonlLogger} has written; a last line that was cut off is left out.
+ * Reads what {@link jsonlLogger} has written; a last line that was cut off is left out. A number
+ * that is not finite, such as the loss of an evaluation, has become null: JSON has no other.
  *
  * @throws XTransformersError (`file`); (`invalid_argument`) where a line is another one
  */
 export async function readMetrics(source: Source): Promise<MetricsLine[]> {
-  const texts: string[] = []
-  for await (const text of textLines(source)) texts.push(text)
-  return texts.flatMap((text, i) => {
+  const lines: MetricsLine[] = []
+  for await (const line of metricsIn(source)) lines.push(line)
+  return lines
+}
+
+/** As {@link readMetrics}, line by line: a file may be larger than memory. */
+export async function* metricsIn(source: Source): AsyncGenerator<MetricsLine, void, undefined> {
+  let number = 0
+  // the line before, where it is none: only the last one may be cut off
+  let wrong: string | null = null
+  for await (const text of textLines(source)) {
+    if (wrong !== null) {
+      const message = `line ${number} of the metrics is none of jsonlLogger: ${wrong.slice(0, 80)}`
+      throw new XTransformersError('invalid_argument', message)
+    }
+    number++
     const line = parsed(text)
-    if (line) return line
-    if (i + 1 === texts.length) return []
-    const message = `line ${i + 1} of the metrics is none of jsonlLogger: ${text.slice(0, 80)}`
-    throw new XTransformersError('invalid_argument', message)
-  })
+    if (line) yield line
+    else wrong = text
+  }
 }

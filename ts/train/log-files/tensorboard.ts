@@ -40,7 +40,7 @@ export function tensorboardLogger(folder: string): Logger {
       const values = valuesOf(event)
       if ('step' in event && values.length > 0)
         await file?.write(summaryRecord(now(event.step), values))
-      if (event.type !== 'step') await file?.flush()
+      if (event.type !== 'step') await file?.flushCheaply()
     },
     async flush() {
       await file?.flush()

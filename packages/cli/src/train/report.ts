@@ -1,43 +1,29 @@
-/** The report of a run, which is made of its metrics. */
-import { type AttentionMaps, attentionMaps, writeReport } from 'x-transformers/report'
+/** The report of a run, and its metrics. */
+import { describe } from 'x-transformers'
+import { type AttentionMaps, attentionMaps, reportLogger } from 'x-transformers/report'
 import type { Logger } from 'x-transformers/train'
 import type { Session } from './session.js'
-
-/** So long after a report the next one is written, in milliseconds. */
-const WAIT = 30_000
 
 /** The most tokens that the maps of attention show. */
 const TOKENS = 48
 
 export interface ReportFiles {
-  /** What `jsonlLogger` writes, which comes before this logger in the list of a run. */
   metrics: string
   report: string
   /** What the run is called. */
   name: string
 }
 
-/** Writes the report while the run goes on, at most twice in a minute, and at its end. */
+/** Writes metrics and report. The maps of attention are those of the last sample. */
 export function reportOf(session: Session, { metrics, report, name }: ReportFiles): Logger {
-  let written = Number.NEGATIVE_INFINITY
   let sample = session.config.train.sample?.prompt ?? ''
-  let begun = false
-  const write = async () => {
-    const attention = await attentionOf(session, sample)
-    await writeReport([{ name, metrics, attention }], report, { title: name })
-    written = performance.now()
-  }
+  const attention = () => attentionOf(session, sample)
+  const logger = reportLogger(report, { metrics, name, title: name, attention })
   return {
-    start() {
-      begun = true
-    },
+    ...logger,
     async log(event) {
       if (event.type === 'sample') sample = event.text
-      const shown = event.type === 'evaluation' || event.type === 'sample'
-      if (shown && performance.now() - written > WAIT) await write()
-    },
-    async close() {
-      if (begun) await write()
+      await logger.log(event)
     },
   }
 }
@@ -48,10 +34,14 @@ async function attentionOf(
   text: string,
 ): Promise<AttentionMaps | null> {
   const ids = tokenizer.encode(text).slice(0, Math.min(TOKENS, length))
-  if (ids.length < 2) return null
+  if (ids.length < 2 || !hasAttention(model)) return null
   return await attentionMaps(
     model,
     ids,
     ids.map((id) => tokenizer.decode([id])),
   )
 }
+
+/** Whether a model has any: its layers may be feed-forwards alone (custom_layers). */
+const hasAttention = (model: Session['model']) =>
+  describe(model).parameters.some(({ name }) => name.includes('.to_q.'))

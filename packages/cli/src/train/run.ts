@@ -89,8 +89,7 @@ function loggersOf(session: Session, { folder, title }: Running): Logger[] {
   ) as [string, string, string]
   return [
     recordOf(session, folder),
-    jsonlLogger(metrics),
-    ...(report ? [reportOf(session, { metrics, report: page, name: title })] : []),
+    report ? reportOf(session, { metrics, report: page, name: title }) : jsonlLogger(metrics),
     ...(tensorboard ? [tensorboardLogger(records)] : []),
   ]
 }
