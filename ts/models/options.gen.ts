@@ -384,6 +384,83 @@ export interface EncoderOptions {
    */
   attn_one_kv_head?: boolean | undefined
   /**
+   * Grouped queries: number of heads of keys and values, each of which as many neighbouring query
+   * heads share. Must divide the number of heads. Absent: as many as query heads, or one with
+   * `attn_one_kv_head`.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2305.13245
+   */
+  attn_kv_heads?: number | null | undefined
+  /**
+   * RMSNorm of queries and keys, with a learned scale per head and feature, as in Qwen 3 and Gemma
+   * 3.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2302.05442
+   */
+  attn_qk_rmsnorm?: boolean | undefined
+  /**
+   * With `attn_qk_rmsnorm`: normalises all heads of a position together, as in OLMo 2.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2501.00656
+   */
+  attn_qk_rmsnorm_across_heads?: boolean | undefined
+  /**
+   * With `attn_qk_rmsnorm`: added to the mean square, for numerical stability.
+   *
+   * @default 1e-6
+   */
+  attn_qk_rmsnorm_eps?: number | undefined
+  /**
+   * Factor of the attention scores, instead of one over the square root of `attn_dim_head`.
+   *
+   * @default null
+   */
+  attn_scale?: number | null | undefined
+  /**
+   * Limits the attention scores, with their biases by position, to `attn_logit_softclamp_value` by
+   * a hyperbolic tangent, as in Gemma 2.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2408.00118
+   */
+  attn_softclamp_logits?: boolean | undefined
+  /**
+   * With `attn_softclamp_logits`: the limit, above 0.
+   *
+   * @default 50
+   */
+  attn_logit_softclamp_value?: number | undefined
+  /**
+   * Attention sinks: a learned score of each head that takes a part of the weights, as a key with a
+   * value of 0 would.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2309.17453
+   */
+  attn_head_learned_sink?: boolean | undefined
+  /**
+   * A key and a value of 0 that every query can attend to, before all others: the weights of the
+   * others may have any sum up to 1.
+   *
+   * @default false
+   */
+  attn_add_zero_kv?: boolean | undefined
+  /**
+   * Biases of the projections to queries, keys and values.
+   *
+   * @default false
+   */
+  attn_qkv_bias?: boolean | undefined
+  /**
+   * A bias of the output projection.
+   *
+   * @default false
+   */
+  attn_out_bias?: boolean | undefined
+  /**
    * Uses the keys as the values too. `attn_value_dim_head` must then equal `attn_dim_head`.
    *
    * @default false
@@ -846,6 +923,83 @@ export interface DecoderOptions {
    */
   attn_one_kv_head?: boolean | undefined
   /**
+   * Grouped queries: number of heads of keys and values, each of which as many neighbouring query
+   * heads share. Must divide the number of heads. Absent: as many as query heads, or one with
+   * `attn_one_kv_head`.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2305.13245
+   */
+  attn_kv_heads?: number | null | undefined
+  /**
+   * RMSNorm of queries and keys, with a learned scale per head and feature, as in Qwen 3 and Gemma
+   * 3.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2302.05442
+   */
+  attn_qk_rmsnorm?: boolean | undefined
+  /**
+   * With `attn_qk_rmsnorm`: normalises all heads of a position together, as in OLMo 2.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2501.00656
+   */
+  attn_qk_rmsnorm_across_heads?: boolean | undefined
+  /**
+   * With `attn_qk_rmsnorm`: added to the mean square, for numerical stability.
+   *
+   * @default 1e-6
+   */
+  attn_qk_rmsnorm_eps?: number | undefined
+  /**
+   * Factor of the attention scores, instead of one over the square root of `attn_dim_head`.
+   *
+   * @default null
+   */
+  attn_scale?: number | null | undefined
+  /**
+   * Limits the attention scores, with their biases by position, to `attn_logit_softclamp_value` by
+   * a hyperbolic tangent, as in Gemma 2.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2408.00118
+   */
+  attn_softclamp_logits?: boolean | undefined
+  /**
+   * With `attn_softclamp_logits`: the limit, above 0.
+   *
+   * @default 50
+   */
+  attn_logit_softclamp_value?: number | undefined
+  /**
+   * Attention sinks: a learned score of each head that takes a part of the weights, as a key with a
+   * value of 0 would.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2309.17453
+   */
+  attn_head_learned_sink?: boolean | undefined
+  /**
+   * A key and a value of 0 that every query can attend to, before all others: the weights of the
+   * others may have any sum up to 1.
+   *
+   * @default false
+   */
+  attn_add_zero_kv?: boolean | undefined
+  /**
+   * Biases of the projections to queries, keys and values.
+   *
+   * @default false
+   */
+  attn_qkv_bias?: boolean | undefined
+  /**
+   * A bias of the output projection.
+   *
+   * @default false
+   */
+  attn_out_bias?: boolean | undefined
+  /**
    * Uses the keys as the values too. `attn_value_dim_head` must then equal `attn_dim_head`.
    *
    * @default false
@@ -1295,6 +1449,83 @@ export interface CrossAttenderOptions {
    */
   attn_one_kv_head?: boolean | undefined
   /**
+   * Grouped queries: number of heads of keys and values, each of which as many neighbouring query
+   * heads share. Must divide the number of heads. Absent: as many as query heads, or one with
+   * `attn_one_kv_head`.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2305.13245
+   */
+  attn_kv_heads?: number | null | undefined
+  /**
+   * RMSNorm of queries and keys, with a learned scale per head and feature, as in Qwen 3 and Gemma
+   * 3.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2302.05442
+   */
+  attn_qk_rmsnorm?: boolean | undefined
+  /**
+   * With `attn_qk_rmsnorm`: normalises all heads of a position together, as in OLMo 2.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2501.00656
+   */
+  attn_qk_rmsnorm_across_heads?: boolean | undefined
+  /**
+   * With `attn_qk_rmsnorm`: added to the mean square, for numerical stability.
+   *
+   * @default 1e-6
+   */
+  attn_qk_rmsnorm_eps?: number | undefined
+  /**
+   * Factor of the attention scores, instead of one over the square root of `attn_dim_head`.
+   *
+   * @default null
+   */
+  attn_scale?: number | null | undefined
+  /**
+   * Limits the attention scores, with their biases by position, to `attn_logit_softclamp_value` by
+   * a hyperbolic tangent, as in Gemma 2.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2408.00118
+   */
+  attn_softclamp_logits?: boolean | undefined
+  /**
+   * With `attn_softclamp_logits`: the limit, above 0.
+   *
+   * @default 50
+   */
+  attn_logit_softclamp_value?: number | undefined
+  /**
+   * Attention sinks: a learned score of each head that takes a part of the weights, as a key with a
+   * value of 0 would.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2309.17453
+   */
+  attn_head_learned_sink?: boolean | undefined
+  /**
+   * A key and a value of 0 that every query can attend to, before all others: the weights of the
+   * others may have any sum up to 1.
+   *
+   * @default false
+   */
+  attn_add_zero_kv?: boolean | undefined
+  /**
+   * Biases of the projections to queries, keys and values.
+   *
+   * @default false
+   */
+  attn_qkv_bias?: boolean | undefined
+  /**
+   * A bias of the output projection.
+   *
+   * @default false
+   */
+  attn_out_bias?: boolean | undefined
+  /**
    * Uses the keys as the values too. `attn_value_dim_head` must then equal `attn_dim_head`.
    *
    * @default false
@@ -1501,6 +1732,83 @@ export interface AttentionOptions {
    * @see https://arxiv.org/abs/1911.02150
    */
   one_kv_head?: boolean | undefined
+  /**
+   * Grouped queries: number of heads of keys and values, each of which as many neighbouring query
+   * heads share. Must divide the number of heads. Absent: as many as query heads, or one with
+   * `one_kv_head`.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2305.13245
+   */
+  kv_heads?: number | null | undefined
+  /**
+   * RMSNorm of queries and keys, with a learned scale per head and feature, as in Qwen 3 and Gemma
+   * 3.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2302.05442
+   */
+  qk_rmsnorm?: boolean | undefined
+  /**
+   * With `qk_rmsnorm`: normalises all heads of a position together, as in OLMo 2.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2501.00656
+   */
+  qk_rmsnorm_across_heads?: boolean | undefined
+  /**
+   * With `qk_rmsnorm`: added to the mean square, for numerical stability.
+   *
+   * @default 1e-6
+   */
+  qk_rmsnorm_eps?: number | undefined
+  /**
+   * Factor of the attention scores, instead of one over the square root of `dim_head`.
+   *
+   * @default null
+   */
+  scale?: number | null | undefined
+  /**
+   * Limits the attention scores, with their biases by position, to `logit_softclamp_value` by a
+   * hyperbolic tangent, as in Gemma 2.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2408.00118
+   */
+  softclamp_logits?: boolean | undefined
+  /**
+   * With `softclamp_logits`: the limit, above 0.
+   *
+   * @default 50
+   */
+  logit_softclamp_value?: number | undefined
+  /**
+   * Attention sinks: a learned score of each head that takes a part of the weights, as a key with a
+   * value of 0 would.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2309.17453
+   */
+  head_learned_sink?: boolean | undefined
+  /**
+   * A key and a value of 0 that every query can attend to, before all others: the weights of the
+   * others may have any sum up to 1.
+   *
+   * @default false
+   */
+  add_zero_kv?: boolean | undefined
+  /**
+   * Biases of the projections to queries, keys and values.
+   *
+   * @default false
+   */
+  qkv_bias?: boolean | undefined
+  /**
+   * A bias of the output projection.
+   *
+   * @default false
+   */
+  out_bias?: boolean | undefined
   /**
    * Uses the keys as the values too. `value_dim_head` must then equal `dim_head`.
    *
@@ -2177,6 +2485,83 @@ export interface XTransformerOptions {
    */
   enc_attn_one_kv_head?: boolean | undefined
   /**
+   * Grouped queries: number of heads of keys and values, each of which as many neighbouring query
+   * heads share. Must divide the number of heads. Absent: as many as query heads, or one with
+   * `enc_attn_one_kv_head`.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2305.13245
+   */
+  enc_attn_kv_heads?: number | null | undefined
+  /**
+   * RMSNorm of queries and keys, with a learned scale per head and feature, as in Qwen 3 and Gemma
+   * 3.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2302.05442
+   */
+  enc_attn_qk_rmsnorm?: boolean | undefined
+  /**
+   * With `enc_attn_qk_rmsnorm`: normalises all heads of a position together, as in OLMo 2.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2501.00656
+   */
+  enc_attn_qk_rmsnorm_across_heads?: boolean | undefined
+  /**
+   * With `enc_attn_qk_rmsnorm`: added to the mean square, for numerical stability.
+   *
+   * @default 1e-6
+   */
+  enc_attn_qk_rmsnorm_eps?: number | undefined
+  /**
+   * Factor of the attention scores, instead of one over the square root of `enc_attn_dim_head`.
+   *
+   * @default null
+   */
+  enc_attn_scale?: number | null | undefined
+  /**
+   * Limits the attention scores, with their biases by position, to `enc_attn_logit_softclamp_value`
+   * by a hyperbolic tangent, as in Gemma 2.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2408.00118
+   */
+  enc_attn_softclamp_logits?: boolean | undefined
+  /**
+   * With `enc_attn_softclamp_logits`: the limit, above 0.
+   *
+   * @default 50
+   */
+  enc_attn_logit_softclamp_value?: number | undefined
+  /**
+   * Attention sinks: a learned score of each head that takes a part of the weights, as a key with a
+   * value of 0 would.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2309.17453
+   */
+  enc_attn_head_learned_sink?: boolean | undefined
+  /**
+   * A key and a value of 0 that every query can attend to, before all others: the weights of the
+   * others may have any sum up to 1.
+   *
+   * @default false
+   */
+  enc_attn_add_zero_kv?: boolean | undefined
+  /**
+   * Biases of the projections to queries, keys and values.
+   *
+   * @default false
+   */
+  enc_attn_qkv_bias?: boolean | undefined
+  /**
+   * A bias of the output projection.
+   *
+   * @default false
+   */
+  enc_attn_out_bias?: boolean | undefined
+  /**
    * Uses the keys as the values too. `enc_attn_value_dim_head` must then equal `enc_attn_dim_head`.
    *
    * @default false
@@ -2642,6 +3027,83 @@ export interface XTransformerOptions {
    * @see https://arxiv.org/abs/1911.02150
    */
   dec_attn_one_kv_head?: boolean | undefined
+  /**
+   * Grouped queries: number of heads of keys and values, each of which as many neighbouring query
+   * heads share. Must divide the number of heads. Absent: as many as query heads, or one with
+   * `dec_attn_one_kv_head`.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2305.13245
+   */
+  dec_attn_kv_heads?: number | null | undefined
+  /**
+   * RMSNorm of queries and keys, with a learned scale per head and feature, as in Qwen 3 and Gemma
+   * 3.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2302.05442
+   */
+  dec_attn_qk_rmsnorm?: boolean | undefined
+  /**
+   * With `dec_attn_qk_rmsnorm`: normalises all heads of a position together, as in OLMo 2.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2501.00656
+   */
+  dec_attn_qk_rmsnorm_across_heads?: boolean | undefined
+  /**
+   * With `dec_attn_qk_rmsnorm`: added to the mean square, for numerical stability.
+   *
+   * @default 1e-6
+   */
+  dec_attn_qk_rmsnorm_eps?: number | undefined
+  /**
+   * Factor of the attention scores, instead of one over the square root of `dec_attn_dim_head`.
+   *
+   * @default null
+   */
+  dec_attn_scale?: number | null | undefined
+  /**
+   * Limits the attention scores, with their biases by position, to `dec_attn_logit_softclamp_value`
+   * by a hyperbolic tangent, as in Gemma 2.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2408.00118
+   */
+  dec_attn_softclamp_logits?: boolean | undefined
+  /**
+   * With `dec_attn_softclamp_logits`: the limit, above 0.
+   *
+   * @default 50
+   */
+  dec_attn_logit_softclamp_value?: number | undefined
+  /**
+   * Attention sinks: a learned score of each head that takes a part of the weights, as a key with a
+   * value of 0 would.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2309.17453
+   */
+  dec_attn_head_learned_sink?: boolean | undefined
+  /**
+   * A key and a value of 0 that every query can attend to, before all others: the weights of the
+   * others may have any sum up to 1.
+   *
+   * @default false
+   */
+  dec_attn_add_zero_kv?: boolean | undefined
+  /**
+   * Biases of the projections to queries, keys and values.
+   *
+   * @default false
+   */
+  dec_attn_qkv_bias?: boolean | undefined
+  /**
+   * A bias of the output projection.
+   *
+   * @default false
+   */
+  dec_attn_out_bias?: boolean | undefined
   /**
    * Uses the keys as the values too. `dec_attn_value_dim_head` must then equal `dec_attn_dim_head`.
    *

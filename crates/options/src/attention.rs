@@ -1,7 +1,7 @@
 //! Options of one attention block (`attn_*`), and of the class `Attention`.
 
 use crate::types::size;
-use crate::{options, Probability, Problems};
+use crate::{options, NonNegative, Probability, Problems};
 use std::num::NonZeroUsize;
 
 options! {
@@ -50,6 +50,35 @@ options! {
         /// Multi-query attention: all query heads share one head of keys and values.
         /// <https://arxiv.org/abs/1911.02150>
         one_kv_head: bool = false,
+        /// Grouped queries: number of heads of keys and values, each of which as many neighbouring
+        /// query heads share. Must divide the number of heads. Absent: as many as query heads, or
+        /// one with `one_kv_head`. <https://arxiv.org/abs/2305.13245>
+        kv_heads: Option<NonZeroUsize> = None,
+        /// RMSNorm of queries and keys, with a learned scale per head and feature, as in Qwen 3 and
+        /// Gemma 3. <https://arxiv.org/abs/2302.05442>
+        qk_rmsnorm: bool = false,
+        /// With `qk_rmsnorm`: normalises all heads of a position together, as in OLMo 2.
+        /// <https://arxiv.org/abs/2501.00656>
+        qk_rmsnorm_across_heads: bool = false,
+        /// With `qk_rmsnorm`: added to the mean square, for numerical stability.
+        qk_rmsnorm_eps: NonNegative = NonNegative(1e-6),
+        /// Factor of the attention scores, instead of one over the square root of `dim_head`.
+        scale: Option<f64> = None,
+        /// Limits the attention scores, with their biases by position, to `logit_softclamp_value`
+        /// by a hyperbolic tangent, as in Gemma 2. <https://arxiv.org/abs/2408.00118>
+        softclamp_logits: bool = false,
+        /// With `softclamp_logits`: the limit, above 0.
+        logit_softclamp_value: f64 = 50.0,
+        /// Attention sinks: a learned score of each head that takes a part of the weights, as a key
+        /// with a value of 0 would. <https://arxiv.org/abs/2309.17453>
+        head_learned_sink: bool = false,
+        /// A key and a value of 0 that every query can attend to, before all others: the weights of
+        /// the others may have any sum up to 1.
+        add_zero_kv: bool = false,
+        /// Biases of the projections to queries, keys and values.
+        qkv_bias: bool = false,
+        /// A bias of the output projection.
+        out_bias: bool = false,
         /// Uses the keys as the values too. `value_dim_head` must then equal `dim_head`.
         shared_kv: bool = false,
         /// Dimension of the values of each head. Absent: `dim_head`.
@@ -68,8 +97,44 @@ impl AttentionBlockOptions {
         self.value_dim_head.unwrap_or(self.dim_head).get()
     }
 
+    /// Number of heads of keys and values of an attention with `heads` query heads.
+    pub fn key_heads(&self, heads: usize) -> usize {
+        self.kv_heads.map_or(if self.one_kv_head { 1 } else { heads }, NonZeroUsize::get)
+    }
+
+    /// Reports conflicts with the number of query heads.
+    pub(crate) fn check_heads(&self, heads: NonZeroUsize, prefix: &str, problems: &mut Problems) {
+        if let Some(kv_heads) = self.kv_heads {
+            problems.require(
+                heads.get().is_multiple_of(kv_heads.get()),
+                &format!("{prefix}kv_heads"),
+                format!("{kv_heads} does not divide the number of heads ({heads})"),
+            );
+        }
+    }
+
     fn conflicts(&self, prefix: &str, problems: &mut Problems) {
         let path = |name: &str| format!("{prefix}{name}");
+        problems.require(
+            !self.one_kv_head || self.kv_heads.is_none_or(|heads| heads.get() == 1),
+            &path("kv_heads"),
+            format!("does not go with `{prefix}one_kv_head`; choose one of the two"),
+        );
+        problems.require(
+            !(self.qk_norm && self.qk_rmsnorm),
+            &path("qk_rmsnorm"),
+            format!("does not go with `{prefix}qk_norm`; choose one of the two"),
+        );
+        problems.require(
+            !(self.qk_norm && self.scale.is_some()),
+            &path("scale"),
+            format!("does not go with `{prefix}qk_norm`: its scale is `{prefix}qk_norm_scale`"),
+        );
+        problems.require(
+            self.logit_softclamp_value > 0.0,
+            &path("logit_softclamp_value"),
+            "must be greater than 0",
+        );
         let dim_head = self.dim_head.get();
         let (wide, value_dim_head) = (self.value_dim() == dim_head, path("value_dim_head"));
         problems.require(
@@ -116,4 +181,11 @@ options! {
         causal: bool = false,
     }
     groups { "" block: AttentionBlockOptions, }
+    checks conflicts
+}
+
+impl AttentionOptions {
+    fn conflicts(&self, prefix: &str, problems: &mut Problems) {
+        self.block.check_heads(self.heads, prefix, problems);
+    }
 }

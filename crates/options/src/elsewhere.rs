@@ -6,7 +6,6 @@ use serde_json::Value;
 /// Options of x-transformers 2.x that 1.9.2 does not have, without prefixes such as `attn_`.
 const NEWER: &[&str] = &[
     // attention
-    "add_zero_kv",
     "attend_sdp_kwargs",
     "cog_signed",
     "cope_max_pos",
@@ -26,20 +25,17 @@ const NEWER: &[&str] = &[
     "gumbel_softmax_hard",
     "gumbel_softmax_temp",
     "hard",
-    "head_learned_sink",
     "hybrid_fold_axial_dim",
     "hybrid_learned_mix",
     "hybrid_mask_kwarg",
     "hybrid_module",
     "inverted_attention",
     "k_rmsnorm",
-    "kv_heads",
     "l2_distance",
     "laser",
     "laser_softclamp_value",
     "latent_rope_subheads",
     "learned_value_residual_mix",
-    "logit_softclamp_value",
     "low_rank_silu_gates",
     "orthog_projected_values",
     "orthog_projected_values_per_head",
@@ -47,12 +43,10 @@ const NEWER: &[&str] = &[
     "post_talking_heads",
     "pre_scale_post_talking_heads",
     "pre_talking_heads",
-    "qk_rmsnorm",
     "qkv_receive_diff_residuals",
     "rotate_num_heads",
     "selective",
     "sigmoid",
-    "softclamp_logits",
     "sparse_topk_straight_through",
     "sublayer_dropout",
     "swiglu_values",
@@ -213,8 +207,7 @@ pub fn explain(name: &str, names: &[&str]) -> Option<String> {
 /// The option of 1.9.2 with the same purpose.
 fn instead<'a>(plain: &str, names: &[&'a str]) -> Option<&'a str> {
     let here = match plain {
-        "kv_heads" => "one_kv_head",
-        "qk_rmsnorm" | "k_rmsnorm" => "qk_norm",
+        "k_rmsnorm" => "qk_rmsnorm",
         "pre_talking_heads" | "post_talking_heads" => "talking_heads",
         "use_simple_rmsnorm" => "use_rmsnorm",
         "pre_and_post_norm" => "sandwich_norm",
@@ -303,11 +296,11 @@ mod tests {
 
     #[test]
     fn names_from_elsewhere_are_explained() {
-        let names = ["dim", "attn_one_kv_head", "attn_dim_head", "enc_depth", "mask"];
+        let names = ["dim", "attn_qk_rmsnorm", "attn_dim_head", "enc_depth", "mask"];
         assert!(explain("attn_flash", &names).unwrap().contains("always on here"));
-        assert!(explain("dec_attn_kv_heads", &names)
+        assert!(explain("dec_attn_k_rmsnorm", &names)
             .unwrap()
-            .ends_with("not in 1.9.2; `attn_one_kv_head` is"));
+            .ends_with("not in 1.9.2; `attn_qk_rmsnorm` is"));
         assert!(explain("use_layerscale", &names).unwrap().ends_with("not in 1.9.2"));
         assert!(explain("resi_dual", &names).unwrap().contains("later versions 1.x"));
         assert!(explain("max_new_tokens", &["temperature"])

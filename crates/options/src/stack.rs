@@ -99,6 +99,10 @@ impl StackOptions {
             "sandwich_norm",
             format!("needs `{prefix}pre_norm`"),
         );
+        self.attn.check_heads(self.heads, &path("attn_"), problems);
+        let mut require = |holds: bool, name: &str, message: String| {
+            problems.require(holds, &path(name), message)
+        };
         require(
             !(self.zero_init_branch_output && self.attn.on_attn),
             "zero_init_branch_output",

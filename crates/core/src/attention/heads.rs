@@ -1,7 +1,8 @@
 //! Projection of the inputs to queries, keys and values.
 //!
 //! One key/value head for all query heads (multi-query attention): Fast Transformer Decoding,
-//! <https://arxiv.org/abs/1911.02150>.
+//! <https://arxiv.org/abs/1911.02150>; one for each group of neighbouring query heads: GQA,
+//! <https://arxiv.org/abs/2305.13245>.
 
 use super::inputs::AttentionInputs;
 use crate::layers::Linear;
@@ -52,8 +53,9 @@ impl Projection {
     /// Registers the linear layers of an attention of width `dim`.
     pub fn new(dim: usize, heads: usize, options: &AttentionBlockOptions, p: &mut Params) -> Self {
         let (dim_head, value_dim) = (options.dim_head.get(), options.value_dim());
-        let kv_heads = if options.one_kv_head { 1 } else { heads };
-        let linear = |name: &str, out| Linear::new(dim, out, false, &mut p.submodule(name));
+        let kv_heads = options.key_heads(heads);
+        let bias = options.qkv_bias;
+        let linear = |name: &str, out| Linear::new(dim, out, bias, &mut p.submodule(name));
         Self {
             to_q: linear("to_q", heads * dim_head),
             to_k: linear("to_k", kv_heads * dim_head),
@@ -110,6 +112,29 @@ fn apply<'a>(
 /// `(batch, n, heads · width)` to `(batch, n, heads, width)`.
 fn split(y: &Tensor, heads: usize, width: usize) -> Result<Tensor> {
     Ok(ops::reshape(y, &[y.dim(0), y.dim(1), heads, width])?)
+}
+
+/// Multiplies `a`, `(batch, heads, n, m)`, with `b`, `(batch, key/value heads, m, width)`. Query
+/// heads that share a head of `b` are multiplied together. Returns `(batch, heads, n, width)`.
+pub fn by_shared_heads(a: &Tensor, b: &Tensor, alpha: f64) -> Result<Tensor> {
+    let ([batch, heads, n, m], shared) = ([a.dim(0), a.dim(1), a.dim(2), a.dim(3)], b.dim(1));
+    if shared == heads || shared == 1 {
+        return Ok(ops::matmul(a, b, alpha)?);
+    }
+    let together = ops::reshape(a, &[batch, shared, heads / shared * n, m])?;
+    Ok(ops::reshape(&ops::matmul(&together, b, alpha)?, &[batch, heads, n, b.dim(3)])?)
+}
+
+/// Repeats key/value heads for the query heads that share them: `(batch, key/value heads, n, width)`
+/// to `(batch, heads, n, width)`.
+pub fn repeat_heads(x: &Tensor, heads: usize) -> Result<Tensor> {
+    let (shared, [batch, n, width]) = (x.dim(1), [x.dim(0), x.dim(2), x.dim(3)]);
+    if shared == heads || shared == 1 {
+        return Ok(x.clone()); // broadcast
+    }
+    let repeated = [batch, shared, heads / shared, n, width];
+    let x = ops::broadcast_to(&ops::reshape(x, &[batch, shared, 1, n, width])?, &repeated)?;
+    Ok(ops::reshape(&x, &[batch, heads, n, width])?)
 }
 
 /// Transposes axes 1 and 2: `(batch, n, heads, d)` to `(batch, heads, n, d)`, or back.

@@ -16,11 +16,9 @@ pub struct MemoryKv {
 }
 
 impl MemoryKv {
-    /// Registers the keys and values, `(heads, count, head dimension)`, with one head if the
-    /// attention has a single key/value head.
+    /// Registers the keys and values, `(key/value heads, count, head dimension)`.
     pub fn new(heads: usize, options: &AttentionBlockOptions, p: &mut Params) -> Self {
-        let heads = if options.one_kv_head { 1 } else { heads };
-        let shape = [heads, options.num_mem_kv, options.dim_head.get()];
+        let shape = [options.key_heads(heads), options.num_mem_kv, options.dim_head.get()];
         let mut memory = |name: &str| p.add(name, &shape, Init::Normal { std: 1.0 });
         Self { mem_k: memory("mem_k"), mem_v: memory("mem_v") }
     }

@@ -13,6 +13,8 @@ mod mask;
 mod memory_kv;
 mod output;
 mod qk_norm;
+mod qk_rms_norm;
+mod sinks;
 mod sparse_topk;
 mod talking_heads;
 
@@ -23,11 +25,13 @@ use crate::layers::{dropout, fused_dropout};
 use crate::needs::{Needs, Variant};
 use crate::position::Span;
 use crate::{Ctx, Error, Params, Result, Tensor};
-use heads::{by_head, Heads, Projected, Projection};
+use heads::{by_head, by_shared_heads, Heads, Projected, Projection};
 use mask::{require_mask, Masks};
 use memory_kv::MemoryKv;
 use output::{Gates, Output};
 use qk_norm::QkNorm;
+use qk_rms_norm::QkRmsNorm;
+use sinks::Sinks;
 use sparse_topk::SparseTopk;
 use talking_heads::TalkingHeads;
 use xt_autograd::ops::{self, AttentionSettings};
@@ -38,6 +42,8 @@ use xt_options::LayerKind;
 pub struct Attention {
     project: Projection,
     qk_norm: Option<QkNorm>,
+    qk_rms_norm: Option<QkRmsNorm>,
+    sinks: Option<Sinks>,
     pre_talking: Option<TalkingHeads>,
     post_talking: Option<TalkingHeads>,
     memory: Option<MemoryKv>,
@@ -45,6 +51,8 @@ pub struct Attention {
     output: Output,
     /// The factor of the products of queries and keys.
     scale: f64,
+    /// The limit of the scores.
+    softcap: Option<f64>,
     dropout: f64,
     causal: bool,
     /// The largest distance to an earlier key that a query may attend to.
@@ -61,11 +69,14 @@ impl Attention {
         p: &mut Params,
     ) -> Self {
         let dim_head = options.dim_head.get();
-        let scale =
+        let usual =
             if options.qk_norm { options.qk_norm_scale } else { (dim_head as f64).powf(-0.5) };
+        let scale = options.scale.unwrap_or(usual);
         // the order of registration is the order in the state dict of the Python package
         let project = Projection::new(dim, heads, options, p);
         let qk_norm = options.qk_norm.then(|| QkNorm::new(options, p));
+        let qk_rms_norm = options.qk_rmsnorm.then(|| QkRmsNorm::new(heads, options, p));
+        let sinks = Sinks::new(heads, options, p);
         let gates = Gates::new(dim, heads, options, p);
         let memory = (options.num_mem_kv > 0).then(|| MemoryKv::new(heads, options, p));
         let talking = |name: &str| {
@@ -74,12 +85,15 @@ impl Attention {
         Self {
             project,
             qk_norm,
+            qk_rms_norm,
+            sinks,
             pre_talking: talking("pre_softmax_talking_heads"),
             post_talking: talking("post_softmax_talking_heads"),
             memory,
             sparse: options.sparse_topk.map(|k| SparseTopk::new(k.get())),
             output: Output::new(dim, heads, gates, options, p),
             scale,
+            softcap: options.softclamp_logits.then_some(options.logit_softclamp_value),
             dropout: options.dropout.0,
             causal,
             max_attend_past: options.max_attend_past,
@@ -138,6 +152,8 @@ impl Attention {
         // every field stands here, so that a new one does not compile before its needs are told
         let Self {
             qk_norm,
+            qk_rms_norm,
+            sinks,
             pre_talking,
             post_talking,
             memory,
@@ -146,11 +162,13 @@ impl Attention {
             project: _,
             output: _,
             scale: _,
+            softcap: _,
             dropout: _,
             causal: _,
             max_attend_past: _,
         } = self;
-        let all: [&dyn Variant; 5] = [qk_norm, pre_talking, post_talking, memory, sparse];
+        let all: [&dyn Variant; 7] =
+            [qk_norm, qk_rms_norm, sinks, pre_talking, post_talking, memory, sparse];
         all.into_iter().map(Variant::needs).fold(Needs::NONE, Needs::and)
     }
 
@@ -174,11 +192,12 @@ impl Attention {
         let span = Span { queries: q.dim(2), keys: j };
         // (heads, i + j - 1)
         let bias = with.bias.map(|bias| bias.by_distance(span, q)).transpose()?;
+        let sinks = self.sinks.as_ref().map(|sinks| sinks.scores(q.dim(1), q)).transpose()?;
         let settings = AttentionSettings {
             bias: bias.as_ref(),
-            sinks: None,
+            sinks: sinks.as_ref(),
             scale: self.scale,
-            softcap: None,
+            softcap: self.softcap,
             mask: &mask,
             dropout: fused_dropout(self.dropout, ctx),
         };
@@ -196,14 +215,15 @@ impl Attention {
         ctx: &Ctx,
     ) -> Result<(Tensor, AttentionMaps)> {
         // (batch, heads, i, j)
-        let mut scores = ops::matmul(&heads.q, &ops::transpose(&heads.k, 2, 3)?, self.scale)?;
+        let keys = ops::transpose(&heads.k, 2, 3)?;
+        let mut scores = by_shared_heads(&heads.q, &keys, self.scale)?;
         if let Some(previous) = with.previous {
             scores = ops::add(&scores, previous)?;
         }
         let weights = self.weights(&scores, mask_len, with)?;
         let maps = AttentionMaps { pre_softmax_attn: scores, post_softmax_attn: weights.clone() };
         let mixed = mix(&self.post_talking, &dropout(&weights, self.dropout, ctx)?)?;
-        Ok((ops::matmul(&mixed, &heads.v, 1.0)?, maps))
+        Ok((by_shared_heads(&mixed, &heads.v, 1.0)?, maps))
     }
 
     /// Projects queries, keys and values and applies norm, rotary positions, memory keys and
@@ -217,9 +237,10 @@ impl Attention {
         let first = cache.as_ref().is_none_or(|cache| cache.is_empty());
         let Projected { q, r, keys } =
             self.project.forward(x, with, first || with.context.is_none())?;
-        let q = match &self.qk_norm {
-            Some(norm) => norm.query(&q)?,
-            None => q,
+        let q = match (&self.qk_norm, &self.qk_rms_norm) {
+            (Some(norm), _) => norm.query(&q)?,
+            (None, Some(norm)) => norm.query(&q)?,
+            (None, None) => q,
         };
         // (batch, heads, i, head dimension)
         let q =
@@ -246,6 +267,9 @@ impl Attention {
         with: &AttentionInputs,
     ) -> Result<(Tensor, Tensor)> {
         if let Some(norm) = &self.qk_norm {
+            k = norm.key(&k)?;
+        }
+        if let Some(norm) = &self.qk_rms_norm {
             k = norm.key(&k)?;
         }
         if let Some(rotation) = with.rotation {
@@ -286,12 +310,18 @@ impl Attention {
         if let Some(bias) = with.bias {
             mixed = bias.add_to(&mixed)?;
         }
+        if let Some(cap) = self.softcap {
+            mixed = ops::affine(&ops::tanh(&ops::affine(&mixed, 1.0 / cap, 0.0)?)?, cap, 0.0)?;
+        }
         let dims = [scores.dim(0), scores.dim(1), scores.dim(2), scores.dim(3)];
         let mut mask = self.masks(mask_len, dims[3], with).combined(dims)?;
         if let Some(sparse) = &self.sparse {
             mask = sparse.restrict(&mixed, mask)?;
         }
-        Ok(ops::masked_softmax(&mixed, &mask)?)
+        match &self.sinks {
+            Some(sinks) => sinks.softmax(&mixed, &mask),
+            None => Ok(ops::masked_softmax(&mixed, &mask)?),
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! <https://doi.org/10.1038/s41586-021-03819-2>; attention on attention:
 //! <https://arxiv.org/abs/1908.06954>.
 
+use super::heads::repeat_heads;
 use crate::layers::Linear;
 use crate::{Init, Param, Params, Result, Tensor};
 use xt_autograd::ops::{self, Activation};
@@ -53,7 +54,8 @@ impl Output {
         p: &mut Params,
     ) -> Self {
         let (name, width) = if options.on_attn { ("to_out.0", 2 * dim) } else { ("to_out", dim) };
-        let to_out = Linear::new(heads * options.value_dim(), width, false, &mut p.submodule(name));
+        let inner = heads * options.value_dim();
+        let to_out = Linear::new(inner, width, options.out_bias, &mut p.submodule(name));
         if options.zero_init_output {
             to_out.zero_init();
         }
@@ -67,7 +69,7 @@ impl Output {
     pub fn forward(&self, values: &Tensor, r: Option<&Tensor>, x: &Tensor) -> Result<Tensor> {
         let mut y = values.clone();
         if let Some(r) = r {
-            y = ops::add(&ops::mul(&y, r)?, &y)?;
+            y = ops::add(&ops::mul(&y, &repeat_heads(r, y.dim(1))?)?, &y)?;
         }
         if let Some(scale) = &self.gates.head_scale {
             y = ops::mul(&y, &scale.tensor())?;

@@ -41,12 +41,17 @@ impl Linear {
         self.bias.iter().for_each(|bias| bias.set_init(Init::Constant(0.0)));
     }
 
-    /// Applies several layers without a bias to the same input: `(.., in)` to `(.., out)` for each
-    /// layer.
+    /// Applies several layers to the same input: `(.., in)` to `(.., out)` for each layer.
     pub fn forward_all(layers: &[&Linear], x: &Tensor) -> Result<Vec<Tensor>> {
         let weights: Vec<_> = layers.iter().map(|layer| layer.weight.tensor()).collect();
         let outputs = ops::linear_all(x, &weights)?;
-        layers.iter().zip(outputs).map(|(layer, y)| layer.add_low_rank(x, y)).collect()
+        let with_rest = |(layer, mut y): (&&Linear, Tensor)| {
+            if let Some(bias) = &layer.bias {
+                y = ops::add(&y, &bias.tensor())?;
+            }
+            layer.add_low_rank(x, y)
+        };
+        layers.iter().zip(outputs).map(with_rest).collect()
     }
 
     /// `y`, `(.., out)`, and what the low-rank update of the weight makes of `x`, `(.., in)`.

@@ -46,7 +46,7 @@ fn collect(json: &Json, given: &mut BTreeMap<String, Vec<Json>>) {
 }
 
 /// The tests of schedules.
-const SCHEDULES: &str = "../../test/api/optimizers.test.ts";
+const SCHEDULES: &str = "../../test/api/learning-rates.test.ts";
 
 /// The titles of the tests in TypeScript, as names: with `_` between words and on both sides.
 fn titles(source: &str) -> impl Iterator<Item = String> + '_ {

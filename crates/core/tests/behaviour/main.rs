@@ -24,6 +24,7 @@ mod initial_values;
 mod label_smoothing;
 mod masked_generation;
 mod masked_losses;
+mod modern_attention;
 mod modes;
 mod muon;
 mod names;

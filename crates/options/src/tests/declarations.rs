@@ -110,7 +110,11 @@ fn defaults_of_the_layers_are_those_of_python() {
         "attn_qk_norm_groups": 1, "attn_qk_norm_scale": 10, "attn_qk_norm_dim_scale": false,
         "attn_one_kv_head": false, "attn_shared_kv": false, "attn_value_dim_head": null,
         "attn_tensor_product": false,
-        "gradient_checkpointing": false
+        "gradient_checkpointing": false,
+        "attn_kv_heads": null, "attn_qk_rmsnorm": false, "attn_qk_rmsnorm_across_heads": false,
+        "attn_qk_rmsnorm_eps": 1e-6, "attn_scale": null, "attn_softclamp_logits": false,
+        "attn_logit_softclamp_value": 50, "attn_head_learned_sink": false, "attn_add_zero_kv": false,
+        "attn_qkv_bias": false, "attn_out_bias": false
     }"#;
     assert_defaults::<LayersOptions>(serde_json::from_str(layers).unwrap());
 }

@@ -1,0 +1,65 @@
+//! RMSNorm of queries and keys, with a learned scale per head and feature.
+//!
+//! Sources: Scaling Vision Transformers to 22 Billion Parameters,
+//! <https://arxiv.org/abs/2302.05442>; over all heads together: OLMo 2,
+//! <https://arxiv.org/abs/2501.00656>.
+
+use crate::needs::{Needs, Variant};
+use crate::{Array, Init, Param, Params, Result, Tensor};
+use xt_autograd::ops;
+use xt_options::attention::AttentionBlockOptions;
+
+/// RMSNorm of queries and keys.
+pub struct QkRmsNorm {
+    /// Scales of the queries, `(heads, head dimension)`.
+    q: Param,
+    /// Scales of the keys, `(key/value heads, head dimension)`.
+    k: Param,
+    across_heads: bool,
+    eps: f64,
+}
+
+impl QkRmsNorm {
+    /// Registers the scales, 1 at first.
+    pub fn new(heads: usize, options: &AttentionBlockOptions, p: &mut Params) -> Self {
+        let scale = |name: &str, heads: usize| {
+            let shape = [heads, options.dim_head.get()];
+            p.submodule(name).add("weight", &shape, Init::Constant(1.0))
+        };
+        Self {
+            q: scale("q_rmsnorm", heads),
+            k: scale("k_rmsnorm", options.key_heads(heads)),
+            across_heads: options.qk_rmsnorm_across_heads,
+            eps: options.qk_rmsnorm_eps.0,
+        }
+    }
+
+    /// Normalises queries, `(batch, i, heads, head dimension)`.
+    pub fn query(&self, q: &Tensor) -> Result<Tensor> {
+        self.forward(q, &self.q)
+    }
+
+    /// Normalises keys, `(batch, j, key/value heads, head dimension)`.
+    pub fn key(&self, k: &Tensor) -> Result<Tensor> {
+        self.forward(k, &self.k)
+    }
+
+    fn forward(&self, x: &Tensor, scale: &Param) -> Result<Tensor> {
+        let [batch, n, heads, width] = [x.dim(0), x.dim(1), x.dim(2), x.dim(3)];
+        if self.across_heads {
+            let joined = ops::reshape(x, &[batch, n, heads * width])?;
+            let scale = ops::reshape(&scale.tensor(), &[heads * width])?;
+            return Ok(ops::reshape(&ops::rms_norm(&joined, &scale, self.eps)?, x.dims())?);
+        }
+        let ones = Array::ones(width, x.dtype(), &x.device())?;
+        let normed = ops::rms_norm(x, &Tensor::constant(ones), self.eps)?;
+        Ok(ops::mul(&normed, &scale.tensor())?)
+    }
+}
+
+impl Variant for QkRmsNorm {
+    /// It works on each query and key alone.
+    fn needs(&self) -> Needs {
+        Needs::NONE
+    }
+}
