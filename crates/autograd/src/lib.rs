@@ -18,6 +18,7 @@ mod leaf;
 mod node;
 /// Differentiable operations.
 pub mod ops;
+mod reads;
 mod tensor;
 
 pub use checkpoint::checkpoint;

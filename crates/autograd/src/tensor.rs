@@ -2,7 +2,7 @@
 
 use crate::error::invalid;
 use crate::node::{Edge, Node};
-use crate::{is_grad_enabled, Array, DType, Device, Leaf, Result};
+use crate::{is_grad_enabled, reads, Array, DType, Device, Leaf, Result};
 use std::sync::Arc;
 use xt_kernels::ops::quantized::Packed;
 
@@ -117,8 +117,21 @@ impl Tensor {
         inputs: &[&Tensor],
         backward: impl Fn(&Array) -> Result<Vec<Option<Array>>> + Send + Sync + 'static,
     ) -> Self {
-        let of_one = move |grads: &[Option<Array>]| match grads {
-            [Some(grad)] => backward(grad),
+        Self::record_long(array, inputs, move |grad, _| backward(grad))
+    }
+
+    /// As [`record`](Self::record) for a gradient that takes long: `backward` also gets what tells
+    /// whether the pass was aborted.
+    pub(crate) fn record_long(
+        array: Array,
+        inputs: &[&Tensor],
+        backward: impl Fn(&Array, &dyn Fn() -> bool) -> Result<Vec<Option<Array>>>
+            + Send
+            + Sync
+            + 'static,
+    ) -> Self {
+        let of_one = move |grads: &[Option<Array>], aborted: &dyn Fn() -> bool| match grads {
+            [Some(grad)] => backward(grad, aborted),
             _ => Ok(Vec::new()),
         };
         Self::with_node(array, Self::node(inputs, 1, of_one).map(|node| (node, 0)))
@@ -131,7 +144,7 @@ impl Tensor {
         inputs: &[&Tensor],
         backward: impl Fn(&[Option<Array>]) -> Result<Vec<Option<Array>>> + Send + Sync + 'static,
     ) -> Vec<Self> {
-        let node = Self::node(inputs, arrays.len(), backward);
+        let node = Self::node(inputs, arrays.len(), move |grads, _| backward(grads));
         let one = |(i, array)| Self::with_node(array, node.clone().map(|node| (node, i)));
         arrays.into_iter().enumerate().map(one).collect()
     }
@@ -145,7 +158,7 @@ impl Tensor {
             + Sync
             + 'static,
     ) -> (Self, Self) {
-        let of_two = move |grads: &[Option<Array>]| match grads {
+        let of_two = move |grads: &[Option<Array>], _: &dyn Fn() -> bool| match grads {
             [first, second] => backward(first.as_ref(), second.as_ref()),
             _ => Ok(Vec::new()),
         };
@@ -158,7 +171,10 @@ impl Tensor {
     fn node(
         inputs: &[&Tensor],
         results: usize,
-        backward: impl Fn(&[Option<Array>]) -> Result<Vec<Option<Array>>> + Send + Sync + 'static,
+        backward: impl Fn(&[Option<Array>], &dyn Fn() -> bool) -> Result<Vec<Option<Array>>>
+            + Send
+            + Sync
+            + 'static,
     ) -> Option<Arc<Node>> {
         let needed = is_grad_enabled() && inputs.iter().any(|t| t.requires_grad());
         needed.then(|| {
@@ -187,7 +203,10 @@ impl Tensor {
     /// The values. Initialises or dequantizes those of a leaf, if necessary.
     pub fn array(&self) -> Result<Array> {
         match &self.repr {
-            Repr::Leaf(leaf) => leaf.values(),
+            Repr::Leaf(leaf) => {
+                reads::note(leaf);
+                leaf.values()
+            }
             Repr::Value { array, .. } => Ok(array.clone()),
         }
     }
@@ -202,7 +221,9 @@ impl Tensor {
 
     /// The quantized values, if this is a quantized leaf.
     pub fn packed(&self) -> Option<Arc<Packed>> {
-        self.as_leaf().and_then(|leaf| leaf.packed())
+        let leaf = self.as_leaf()?;
+        reads::note(leaf);
+        leaf.packed()
     }
 
     /// Whether a backward pass propagates a gradient to this tensor; false for a frozen leaf.
