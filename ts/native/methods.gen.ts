@@ -169,8 +169,11 @@ export interface NativeOptimizer {
    * `INDEX.momentum_buffer`, `INDEX.row_var`, `INDEX.col_var`, `INDEX.variance`.
    */
   state(): NativeResult
-  /** Replaces the state; `names` is a JSON array with the name of each tensor. */
-  loadState(names: string, tensors: NativeTensor[]): void
+  /**
+   * Replaces the state; `names` is a JSON array with the name of each tensor, and `groups` one with
+   * the settings of each parameter group, as in `step`.
+   */
+  loadState(names: string, tensors: NativeTensor[], groups: string): void
   dispose(): void
 }
 

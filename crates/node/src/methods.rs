@@ -541,17 +541,19 @@ impl NativeOptimizer {
         report(env, now(|| declared::optimizer::state(&object))).map(NativeResult::from)
     }
 
-    /// Replaces the state; `names` is a JSON array with the name of each tensor.
+    /// Replaces the state; `names` is a JSON array with the name of each tensor, and `groups` one
+    /// with the settings of each parameter group, as in `step`.
     #[napi]
     pub fn load_state(
         &self,
         env: Env,
         names: String,
         tensors: Vec<ClassInstance<NativeTensor>>,
+        groups: String,
     ) -> napi::Result<()> {
         let object = self.get()?;
         let tensors = tensors_of(&tensors)?;
-        report(env, now(|| declared::optimizer::load_state(&object, &names, &tensors)))
+        report(env, now(|| declared::optimizer::load_state(&object, &names, &tensors, &groups)))
     }
 
     /// Releases the handle.

@@ -341,12 +341,18 @@ pub fn optimizer_state(object: Handle) -> Thrown<Array> {
     now(|| declared::optimizer::state(&object)).map(reply)
 }
 
-/// Replaces the state; `names` is a JSON array with the name of each tensor.
+/// Replaces the state; `names` is a JSON array with the name of each tensor, and `groups` one with
+/// the settings of each parameter group, as in `step`.
 #[wasm_bindgen]
-pub fn optimizer_load_state(object: Handle, names: String, tensors: &[Handle]) -> Thrown<()> {
+pub fn optimizer_load_state(
+    object: Handle,
+    names: String,
+    tensors: &[Handle],
+    groups: String,
+) -> Thrown<()> {
     let object = OPTIMIZERS.get(object)?;
     let tensors = handles::tensors(tensors)?;
-    now(|| declared::optimizer::load_state(&object, &names, &tensors))
+    now(|| declared::optimizer::load_state(&object, &names, &tensors, &groups))
 }
 
 /// Releases the handle of a optimizer.

@@ -5,6 +5,7 @@
 
 use super::arrays::{scalar, wide};
 use crate::error::bail;
+use crate::memory::alloc;
 use crate::ops::elementwise::{affine, binary, div, lerp, mul, sub, unary, Binary, Unary};
 use crate::ops::reduce::sum;
 use crate::{Array, DType, Device, Result};
@@ -60,7 +61,10 @@ impl Second {
 
     /// A moment of zeros for a weight, of its type and on its device.
     pub fn zeros(weight: &Array) -> Result<Self> {
-        let of = |shape: Vec<usize>| Array::zeros(shape, weight.dtype(), &weight.device());
+        let of = |shape: Vec<usize>| {
+            alloc::check_on(&weight.device(), &shape, weight.dtype())?;
+            Array::zeros(shape, weight.dtype(), &weight.device())
+        };
         let all = Self::shapes(weight.dims()).into_iter().map(of).collect::<Result<Vec<_>>>()?;
         Self::of(all)
     }
