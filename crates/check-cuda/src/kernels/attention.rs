@@ -17,9 +17,17 @@ pub fn attention(of: &Inputs) -> Result<Vec<Array>> {
         (6, None, Mask { causal: true, ..Mask::default() }, None),
         (1, Some(of.normal(&[6, i + j - 1], 5)?), Mask::default(), Some(dropout)),
         (6, None, Mask { allowed: Some(of.mask(&[2, 1, 1, j], 6)?), ..Mask::default() }, None),
+        // as many keys as queries
+        (
+            6,
+            None,
+            Mask { ranges: Some(of.documents(2, i)?), causal: true, ..Mask::default() },
+            None,
+        ),
     ];
     let mut all = Vec::new();
     for (heads, bias, mask, dropout) in kinds {
+        let j = if mask.ranges.is_some() { i } else { j };
         let (k, v) = (of.normal(&[2, heads, j, d], 2)?, of.normal(&[2, heads, j, d], 3)?);
         let args = AttentionArgs { q: q.clone(), k, v, bias, scale: 0.125, mask, dropout };
         let (y, saved) = attention::forward(&args)?;

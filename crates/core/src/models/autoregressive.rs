@@ -102,8 +102,8 @@ impl AutoregressiveWrapper {
         };
         segments.check(dims)?;
         with.layers.segments = Some(Arc::new(segments.without_last()));
-        let ignored = ops::scalar_like(&target, self.ignore_index as f64)?;
-        Ok(ops::where_cond(&segments.predicted()?, &target, &ignored)?)
+        let ignored = Array::full(self.ignore_index, (), &target.device())?;
+        Ok(ops::where_cond(&segments.predicted()?, &target, &Tensor::constant(ignored))?)
     }
 
     /// The error that names the first id of `x`, `(batch, n)`, that the loss cannot use; `None` if

@@ -3,10 +3,11 @@
 //! Source: Adafactor: Adaptive Learning Rates with Sublinear Memory Cost,
 //! <https://arxiv.org/abs/1804.04235>; as in PyTorch.
 
-use super::arrays::{scalar, wide};
+use super::arrays::wide;
 use crate::error::bail;
+use crate::host::epsilon;
 use crate::memory::alloc;
-use crate::ops::elementwise::{affine, binary, div, lerp, mul, sub, unary, Binary, Unary};
+use crate::ops::elementwise::{affine, binary, div, lerp, mul, scalar, sub, unary, Binary, Unary};
 use crate::ops::reduce::sum;
 use crate::{Array, DType, Device, Result};
 
@@ -146,16 +147,6 @@ impl Adafactor {
     /// The step size relative to the weights.
     fn relative_rate(&self) -> f64 {
         self.lr.min(1.0 / (self.step as f64).sqrt())
-    }
-}
-
-/// The distance of 1 from the next number of a dtype.
-fn epsilon(dtype: DType) -> f64 {
-    match dtype {
-        DType::F64 => f64::EPSILON,
-        DType::F16 => half::f16::EPSILON.to_f64(),
-        DType::BF16 => half::bf16::EPSILON.to_f64(),
-        _ => f64::from(f32::EPSILON),
     }
 }
 

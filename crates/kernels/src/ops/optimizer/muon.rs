@@ -4,9 +4,9 @@
 //! Source: <https://kellerjordan.github.io/posts/muon/>; rates by shape also from Muon is Scalable
 //! for LLM Training, <https://arxiv.org/abs/2502.16982>.
 
-use super::arrays::{scalar, wide};
+use super::arrays::wide;
 use crate::error::bail;
-use crate::ops::elementwise::{add, affine, binary, div, mul, sub, unary, Binary, Unary};
+use crate::ops::elementwise::{add, affine, binary, div, mul, scalar, sub, unary, Binary, Unary};
 use crate::ops::matmul::matmul;
 use crate::{Array, DType, Result};
 
