@@ -184,54 +184,61 @@ impl Optimizer {
         settings: &GroupSettings,
     ) -> Result<PlannedUpdate> {
         let (weight, old) = (self.leaves[index].values()?, &self.state[index]);
-        let existing_or_zeros = |array: &Option<Array>| match array {
-            Some(array) => array.to_device(&weight.device()),
-            None => {
-                xt_kernels::memory::alloc::check_like(&weight, weight.dtype(), 1)?;
-                weight.zeros_like()
-            }
-        };
-        let step = match settings {
+        let rule = match settings {
             GroupSettings::Adafactor(s) => {
                 let settings = kernels::Adafactor { step: old.step + 1, ..*s };
                 let second = match &old.second {
                     Some(second) => second.to_device(&weight.device())?,
                     None => Second::zeros(&weight)?,
                 };
-                let rule = Rule::Adafactor(settings, second);
-                return Ok(PlannedUpdate::Composed(Composed { weight, grad, factor, rule }));
+                Some(Rule::Adafactor(settings, second))
             }
             GroupSettings::Muon(s) => {
-                let buffer = existing_or_zeros(&old.momentum_buffer)?;
-                let rule = Rule::Muon(*s, buffer);
-                return Ok(PlannedUpdate::Composed(Composed { weight, grad, factor, rule }));
+                Some(Rule::Muon(*s, existing_or_zeros(&old.momentum_buffer, &weight)?))
             }
-            GroupSettings::Sgd(s) => {
-                let settings = kernels::Sgd { first: old.momentum_buffer.is_none(), ..*s };
-                Step::Sgd {
-                    settings,
-                    buffer: (s.momentum != 0.0)
-                        .then(|| existing_or_zeros(&old.momentum_buffer))
-                        .transpose()?,
-                }
-            }
-            GroupSettings::Lion(s) => {
-                Step::Lion { settings: *s, mean: existing_or_zeros(&old.exp_avg)? }
-            }
-            GroupSettings::Adam(s) => {
-                let settings = kernels::Adam { step: old.step + 1, ..*s };
-                Step::Adam {
-                    settings,
-                    mean: existing_or_zeros(&old.exp_avg)?,
-                    square: existing_or_zeros(&old.exp_avg_sq)?,
-                }
-            }
+            _ => None,
         };
+        if let Some(rule) = rule {
+            return Ok(PlannedUpdate::Composed(Composed { weight, grad, factor, rule }));
+        }
+        let step = fused_step(old, &weight, settings)?;
         let update = Update { weight, grad, factor, step };
         if update.is_in_place() {
             return Ok(PlannedUpdate::InPlace(update));
         }
         let (weight, step) = kernels::update_out_of_place(&update)?;
         Ok(PlannedUpdate::Computed(weight, State::of(old.step + 1, step)))
+    }
+}
+
+/// A state array on the device of the weight; zeros before the first step.
+fn existing_or_zeros(array: &Option<Array>, weight: &Array) -> Result<Array> {
+    Ok(match array {
+        Some(array) => array.to_device(&weight.device())?,
+        None => {
+            xt_kernels::memory::alloc::check_like(weight, weight.dtype(), 1)?;
+            weight.zeros_like()?
+        }
+    })
+}
+
+/// The step of one kernel, with its state after the `old` one.
+fn fused_step(old: &State, weight: &Array, settings: &GroupSettings) -> Result<Step> {
+    let state = |array| existing_or_zeros(array, weight);
+    match settings {
+        GroupSettings::Sgd(s) => {
+            let settings = kernels::Sgd { first: old.momentum_buffer.is_none(), ..*s };
+            let buffer = (s.momentum != 0.0).then(|| state(&old.momentum_buffer)).transpose()?;
+            Ok(Step::Sgd { settings, buffer })
+        }
+        GroupSettings::Lion(s) => Ok(Step::Lion { settings: *s, mean: state(&old.exp_avg)? }),
+        GroupSettings::Adam(s) => {
+            let settings = kernels::Adam { step: old.step + 1, ..*s };
+            let (mean, square) = (state(&old.exp_avg)?, state(&old.exp_avg_sq)?);
+            Ok(Step::Adam { settings, mean, square })
+        }
+        GroupSettings::Muon(_) | GroupSettings::Adafactor(_) => {
+            Err(Error::Internal("these steps are made of several operations".into()))
+        }
     }
 }

@@ -18,9 +18,9 @@ impl<T> Buffers<T> {
         let bytes = (len as u64).saturating_mul(size_of::<T>() as u64);
         let count = pieces.min(threads());
         let needed = bytes.saturating_mul(count as u64);
-        crate::memory::check("intermediate results", needed)?;
+        crate::memory::check("working memory", needed)?;
         let buffer =
-            |_| alloc::reserved(len).ok_or_else(|| out_of_memory("intermediate results", needed));
+            |_| alloc::reserved(len).ok_or_else(|| out_of_memory("working memory", needed));
         Ok(Self(Mutex::new((0..count).map(buffer).collect::<Result<_>>()?)))
     }
 

@@ -74,6 +74,6 @@ fn buffers_have_room_for_each_thread_or_is_an_error() {
     assert_eq!(numbers, want);
     for len in [usize::MAX, 1 << 55] {
         let error = Buffers::<u64>::new(4, len).err().unwrap().to_string();
-        assert!(error.contains("intermediate results needs"), "{error}");
+        assert!(error.contains("working memory needs"), "{error}");
     }
 }
