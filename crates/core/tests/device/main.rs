@@ -271,8 +271,8 @@ fn more_copies(options: &Json) -> (u64, u64) {
 #[test]
 fn packed_documents_are_read_once_and_written_for_each_use() {
     let _alone = alone();
-    // documents, positions and targets go to the GPU. In each step xPos reads its factors, and writes
-    // four tables instead of positions; `attn_num_mem_kv` writes one mask for all attentions
+    // documents, positions and targets go to the GPU. In each step xPos reads its factors, and
+    // writes four tables instead of positions; `attn_num_mem_kv` writes a mask for all attentions
     let cases = [
         (json!({}), 1, 3),
         (json!({ "rotary_pos_emb": true }), 1, 3),

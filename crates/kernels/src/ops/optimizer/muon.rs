@@ -92,8 +92,8 @@ fn moved(grad: &Array, buffer: &Array, factor: f64, s: &Muon) -> Result<(Array, 
 }
 
 /// The nearest matrix with orthonormal rows, approximately: the Newton–Schulz iteration
-/// `x ← a x + (b x xᵀ + c (x xᵀ)²) x` moves all singular values into about 0.7 to 1.2. Takes `x`, so
-/// that its memory is free during the iteration.
+/// `x ← a x + (b x xᵀ + c (x xᵀ)²) x` moves all singular values into about 0.7 to 1.2. It takes
+/// `x`, whose memory is free during the iteration then.
 fn orthogonalize(mut x: Array, s: &Muon) -> Result<Array> {
     let [a, b, c] = s.coefficients;
     let norm = unary(&mul(&x, &x)?.sum_all()?, Unary::Sqrt)?;
