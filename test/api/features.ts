@@ -73,7 +73,10 @@ export const FEATURES: Record<Exclude<keyof LayerOptions, 'dim' | 'cross_attend'
   attn_qk_norm_scale: [{ attn_qk_norm: true, attn_qk_norm_scale: 4 }],
   attn_qk_norm_dim_scale: [{ attn_qk_norm: true, attn_qk_norm_dim_scale: true }],
   attn_one_kv_head: [{ attn_one_kv_head: true }],
-  attn_kv_heads: [{ heads: 4, attn_kv_heads: 2 }, { attn_kv_heads: 1, attn_num_mem_kv: 2 }],
+  attn_kv_heads: [
+    { heads: 4, attn_kv_heads: 2 },
+    { attn_kv_heads: 1, attn_num_mem_kv: 2 },
+  ],
   attn_qk_rmsnorm: [{ attn_qk_rmsnorm: true }],
   attn_qk_rmsnorm_across_heads: [{ attn_qk_rmsnorm: true, attn_qk_rmsnorm_across_heads: true }],
   attn_qk_rmsnorm_eps: [{ attn_qk_rmsnorm: true, attn_qk_rmsnorm_eps: 1e-3 }],
@@ -81,7 +84,10 @@ export const FEATURES: Record<Exclude<keyof LayerOptions, 'dim' | 'cross_attend'
   attn_softclamp_logits: [{ attn_softclamp_logits: true }],
   attn_logit_softclamp_value: [{ attn_softclamp_logits: true, attn_logit_softclamp_value: 2 }],
   attn_head_learned_sink: [{ attn_head_learned_sink: true }],
-  attn_add_zero_kv: [{ attn_add_zero_kv: true }, { attn_add_zero_kv: true, attn_talking_heads: true }],
+  attn_add_zero_kv: [
+    { attn_add_zero_kv: true },
+    { attn_add_zero_kv: true, attn_talking_heads: true },
+  ],
   attn_qkv_bias: [{ attn_qkv_bias: true }],
   attn_out_bias: [{ attn_out_bias: true }],
   attn_shared_kv: [{ attn_shared_kv: true }],

@@ -82,6 +82,13 @@ describe('an optimizer', () => {
     )
     const bytes = await first.saveBytes()
     await expect(new AdamW(model.parameters()).load(bytes)).rejects.toThrow(/that of Muon/)
+    const state = first.stateDict()
+    const param_groups = state.param_groups.map((group) => ({ ...group, use_muon: false }))
+    const before = [...second.stateDict().state.keys()]
+    expect(() => second.loadStateDict({ ...state, param_groups })).toThrow(
+      /`0\.momentum_buffer` is no state of parameter 0, which AdamW steps: give .* `use_muon`/,
+    )
+    expect([...second.stateDict().state.keys()]).toEqual(before)
   })
 
   it('continues exactly from a saved state', async () => {

@@ -80,6 +80,9 @@ const RUNS = {
       await step(model, make(model.parameters()), ids(1, 33))
       return model
     }, 16)`,
+  'orders, running sums and triangles': `const [wide, tall] = [randn([1, 3 * MILLION]), randn([2, 2 * MILLION])]
+    await until((i) => [wide.argsort(), tall.cumsum(0), wide.sort(-1, { descending: true })][i % 3])
+    await until((i) => ones([1, 1]).expand([4096, 1024 * 2 ** i]).triu(), 20)`,
   generation: `const model = gpt(128, 2)
     await until((i) => model.generate(ids(8 ** (i + 1), 32), 8), 9)
     await until((i) => model.generate(ids(4, 32), 8, { num_beams: 8 ** (i + 1) }), 7)`,
@@ -116,6 +119,7 @@ const OFTEN = [
   'arithmetic',
   'copies for JavaScript',
   'gradients',
+  'orders, running sums and triangles',
   'larger and larger models',
   'saving and loading',
   'a model of 10 GB',

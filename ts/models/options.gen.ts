@@ -3520,9 +3520,9 @@ export interface LayersCall {
   /**
    * The document of each position, (batch, length): equal integers, one beside the other, are one
    * document. Self attention and token shift stay within a document, and positions count from its
-   * start, so that the result is that of a call for each document. In a loss, which has one more
-   * column, no document predicts the first token of the next one, and document 0 is padding, which
-   * does not count.
+   * start, so that the result is that of a call for each document. Number documents from 1: 0 is
+   * padding, which may stand in several places, and has no loss. A loss is of all tokens but the
+   * first one of each document; give it the documents of all tokens, those of the last column too.
    *
    * @default null
    */
@@ -3642,9 +3642,9 @@ export interface TransformerCall {
   /**
    * The document of each position, (batch, length): equal integers, one beside the other, are one
    * document. Self attention and token shift stay within a document, and positions count from its
-   * start, so that the result is that of a call for each document. In a loss, which has one more
-   * column, no document predicts the first token of the next one, and document 0 is padding, which
-   * does not count.
+   * start, so that the result is that of a call for each document. Number documents from 1: 0 is
+   * padding, which may stand in several places, and has no loss. A loss is of all tokens but the
+   * first one of each document; give it the documents of all tokens, those of the last column too.
    *
    * @default null
    */
@@ -3736,9 +3736,9 @@ export interface ContinuousTransformerCall {
   /**
    * The document of each position, (batch, length): equal integers, one beside the other, are one
    * document. Self attention and token shift stay within a document, and positions count from its
-   * start, so that the result is that of a call for each document. In a loss, which has one more
-   * column, no document predicts the first token of the next one, and document 0 is padding, which
-   * does not count.
+   * start, so that the result is that of a call for each document. Number documents from 1: 0 is
+   * padding, which may stand in several places, and has no loss. A loss is of all tokens but the
+   * first one of each document; give it the documents of all tokens, those of the last column too.
    *
    * @default null
    */
@@ -3856,9 +3856,9 @@ export interface AutoregressiveCall {
   /**
    * The document of each position, (batch, length): equal integers, one beside the other, are one
    * document. Self attention and token shift stay within a document, and positions count from its
-   * start, so that the result is that of a call for each document. In a loss, which has one more
-   * column, no document predicts the first token of the next one, and document 0 is padding, which
-   * does not count.
+   * start, so that the result is that of a call for each document. Number documents from 1: 0 is
+   * padding, which may stand in several places, and has no loss. A loss is of all tokens but the
+   * first one of each document; give it the documents of all tokens, those of the last column too.
    *
    * @default null
    */
@@ -4051,9 +4051,9 @@ export interface ContinuousAutoregressiveCall {
   /**
    * The document of each position, (batch, length): equal integers, one beside the other, are one
    * document. Self attention and token shift stay within a document, and positions count from its
-   * start, so that the result is that of a call for each document. In a loss, which has one more
-   * column, no document predicts the first token of the next one, and document 0 is padding, which
-   * does not count.
+   * start, so that the result is that of a call for each document. Number documents from 1: 0 is
+   * padding, which may stand in several places, and has no loss. A loss is of all tokens but the
+   * first one of each document; give it the documents of all tokens, those of the last column too.
    *
    * @default null
    */

@@ -175,8 +175,11 @@ export interface NativeOptimizer {
    * `INDEX.momentum_buffer`, `INDEX.row_var`, `INDEX.col_var`, `INDEX.variance`.
    */
   state(): NativeResult
-  /** Replaces the state; `names` is a JSON array with the name of each tensor. */
-  loadState(names: string, tensors: NativeTensor[]): void
+  /**
+   * Replaces the state; `names` is a JSON array with the name of each tensor, and `groups` one with
+   * the settings of each parameter group, as in `step`.
+   */
+  loadState(names: string, tensors: NativeTensor[], groups: string): void
   dispose(): void
 }
 
@@ -237,10 +240,11 @@ export interface NativeFunctions {
    * max min prod any all`, `std{correction}`, `var{correction}`, `norm{p}`; `argmax{dim, keepdim}`,
    * `argmin{dim, keepdim}`. `argsort{dim,k,descending}`, `cumsum{dim}`, `tril{diagonal}`,
    * `triu{diagonal}`, `outer`, `flip{dims}`, `repeat{shape}`, `expand{shape}`, `select{dim,start}`,
-   * `matmul`, `softmax{dim}`, `log_softmax{dim}`, `cross_entropy{ignore_index}` (logits (..,
-   * classes), targets), `mse`, `reshape{shape}`, `permute{dims}`, `slice{dim,start,end}`,
-   * `cat{dim}`, `stack{dim}`, `gather{dim}` (x, index), `where` (condition, a, b), `cast{dtype}`,
-   * `to_device{device}`, `top_k{thres}`, `top_p{thres}`, `top_a{min_p_pow,min_p_ratio}`.
+   * `matmul`, `softmax{dim}`, `log_softmax{dim}`, `cross_entropy{ignore_index, label_smoothing}`
+   * (logits (.., classes), targets), `mse`, `reshape{shape}`, `permute{dims}`,
+   * `slice{dim,start,end}`, `cat{dim}`, `stack{dim}`, `gather{dim}` (x, index), `where` (condition,
+   * a, b), `cast{dtype}`, `to_device{device}`, `top_k{thres}`, `top_p{thres}`,
+   * `top_a{min_p_pow,min_p_ratio}`.
    */
   op(name: string, inputs: NativeTensor[], args: string, context: ContextJson): NativeTensor
   /**

@@ -168,7 +168,7 @@ export abstract class ReductionOps<T extends ReductionOps<T>> extends Elementwis
     return this.reduce('norm', dims, options, { p: exactNumber(p) })
   }
 
-  /** Whether an element over the given axes is true or not 0, as `bool`; NaN is not 0. */
+  /** Whether an element over the given axes is true or not 0, as `bool`. NaN counts as true. */
   any(dims?: Axes, options?: ReduceOptions): T {
     return this.reduce('any', dims, options)
   }

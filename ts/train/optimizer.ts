@@ -212,7 +212,7 @@ export abstract class Optimizer<Options extends { lr?: number | undefined }> {
       const natives = [...tensors.values()].map((tensor) =>
         tensor[HANDLE].settled('loadStateDict()'),
       )
-      guarded(() => this.#native.loadState(jsonOf([...tensors.keys()]), natives))
+      guarded(() => this.#native.loadState(jsonOf([...tensors.keys()]), natives, jsonOf(settings)))
     } finally {
       disposeAll(made)
     }

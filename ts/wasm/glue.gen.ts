@@ -68,7 +68,12 @@ export interface MethodsGlue {
   optimizer_step(optimizer: Handle, groups: string): void
   optimizer_zero_grad(optimizer: Handle): void
   optimizer_state(optimizer: Handle): Reply
-  optimizer_load_state(optimizer: Handle, names: string, tensors: Uint32Array): void
+  optimizer_load_state(
+    optimizer: Handle,
+    names: string,
+    tensors: Uint32Array,
+    groups: string,
+  ): void
   optimizer_free(optimizer: Handle): void
 
   reader_next(reader: Handle): Float64Array | undefined

@@ -242,8 +242,8 @@ export class WasmOptimizer extends Owned implements NativeOptimizer {
     return result(this.instance, (glue) => glue.optimizer_state(this.handle))
   }
 
-  loadState(names: string, tensors: NativeTensor[]): void {
-    this.instance.run((glue) => glue.optimizer_load_state(this.handle, names, handles(tensors)))
+  loadState(names: string, tensors: NativeTensor[], groups: string): void {
+    this.instance.run((glue) => glue.optimizer_load_state(this.handle, names, handles(tensors), groups))
   }
 }
 

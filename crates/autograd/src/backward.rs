@@ -1,7 +1,7 @@
 //! The backward pass: from a loss to the gradients of the leaves.
 
-use crate::checkpoint::key;
 use crate::node::{Body, Edge, Node};
+use crate::reads::key;
 use crate::{Array, Error, Leaf, Result, Tensor};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,10 +31,14 @@ impl Tensor {
 
     /// The gradients of the leaves, by [`key`], from `grad`, that of this tensor. The graph is
     /// freed, and the leaves do not change.
-    pub(crate) fn gradients(&self, grad: Array) -> Result<BTreeMap<usize, Array>> {
+    pub(crate) fn gradients(
+        &self,
+        grad: Array,
+        aborted: &dyn Fn() -> bool,
+    ) -> Result<BTreeMap<usize, Array>> {
         let mut walk = Walk::default();
         walk.add(self.edge(), grad)?;
-        walk.run(false, &|| false)?;
+        walk.run(false, aborted)?;
         Ok(walk.leaves.into_iter().map(|(key, (_, grad))| (key, grad)).collect())
     }
 }
@@ -58,7 +62,7 @@ impl Walk {
                 return Err(Error::Aborted);
             }
             let body = node.take().ok_or(Error::GraphFreed)?;
-            let done = self.step(&body, &grads);
+            let done = self.step(&body, &grads, aborted);
             if retain {
                 node.put_back(body);
             }
@@ -68,13 +72,18 @@ impl Walk {
     }
 
     /// Computes the gradients of one node's inputs and accumulates them.
-    fn step(&mut self, body: &Body, grads: &[Option<Array>]) -> Result<()> {
+    fn step(
+        &mut self,
+        body: &Body,
+        grads: &[Option<Array>],
+        aborted: &dyn Fn() -> bool,
+    ) -> Result<()> {
         for edge in &body.inputs {
             if let Edge::Leaf(leaf, version) = edge {
                 leaf.require_version(*version)?;
             }
         }
-        let grads = (body.backward)(grads)?;
+        let grads = (body.backward)(grads, aborted)?;
         for (edge, grad) in body.inputs.iter().zip(grads) {
             if let Some(grad) = grad {
                 self.add(edge.clone(), grad)?;

@@ -3,16 +3,16 @@
 //!
 //! Source: Training Deep Nets with Sublinear Memory Cost, <https://arxiv.org/abs/1604.06174>.
 
-use crate::node::{Edge, Node};
+use crate::reads::{key, reads};
 use crate::{is_grad_enabled, with_grad, Array, Error, Leaf, Result, Tensor};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Returns `f(inputs)` without keeping its graph. The backward pass calls `f` again, records its
 /// graph and runs through that.
 ///
 /// `f` must give the same values each time. It may use leaves, such as parameters, which get their
-/// gradients, but no other tensor with a graph besides `inputs`.
+/// gradients, but no other tensor with a graph besides `inputs`. It must read them on the calling
+/// thread: where one has changed since, frozen or not, the backward pass is an error.
 ///
 /// # Errors
 /// Those of `f`.
@@ -29,16 +29,19 @@ where
         .map(|input| Ok((input.array()?, input.requires_grad())))
         .collect::<Result<_>>()?;
     let own = Inputs::new(&arrays);
-    let y = f(&own.tensors)?;
-    let used: Vec<Tensor> = y.leaves().filter(|leaf| !own.has(leaf)).map(Tensor::leaf).collect();
+    let (y, read) = reads(|| f(&own.tensors), |leaf| own.has(leaf));
     // frees the graph
-    let y = y.array()?;
+    let y = y?.array()?;
+    let leaves: Vec<_> = read.leaves().filter(|leaf| leaf.requires_grad()).cloned().collect();
+    let used: Vec<Tensor> = leaves.iter().cloned().map(Tensor::leaf).collect();
     let all: Vec<&Tensor> = inputs.iter().copied().chain(&used).collect();
-    let leaves: Vec<_> = used.iter().filter_map(|leaf| leaf.as_leaf().cloned()).collect();
-    Ok(Tensor::record(y, &all, move |grad| {
+    Ok(Tensor::record_long(y, &all, move |grad, aborted| {
+        // frozen leaves too: the edges of this node know only those that get a gradient
+        read.require_unchanged()?;
         let own = Inputs::new(&arrays);
-        let y = with_grad(true, || f(&own.tensors)).map_err(Into::into)?;
-        let mut grads = y.gradients(grad.clone())?;
+        let (y, again) = reads(|| with_grad(true, || f(&own.tensors)), |leaf| own.has(leaf));
+        again.require_among(&read)?;
+        let mut grads = y.map_err(Into::into)?.gradients(grad.clone(), aborted)?;
         let of_inputs = own.leaves.iter().map(|leaf| leaf.as_ref());
         Ok(of_inputs.chain(leaves.iter().map(Some)).map(|leaf| grads.remove(&key(leaf?))).collect())
     }))
@@ -65,31 +68,5 @@ impl Inputs {
 
     fn has(&self, leaf: &Arc<Leaf>) -> bool {
         self.leaves.iter().flatten().any(|own| Arc::ptr_eq(own, leaf))
-    }
-}
-
-/// What a leaf is known by, since leaves have no id: its address.
-pub(crate) fn key(leaf: &Arc<Leaf>) -> usize {
-    Arc::as_ptr(leaf).addr()
-}
-
-impl Tensor {
-    /// The leaves that the graph of this tensor ends in, each once.
-    fn leaves(&self) -> impl Iterator<Item = Arc<Leaf>> {
-        let mut nodes: BTreeMap<u64, Arc<Node>> = BTreeMap::new();
-        let mut leaves = BTreeMap::new();
-        let mut add = |edge: Edge, nodes: &mut BTreeMap<u64, Arc<Node>>| match edge {
-            Edge::NoGrad => {}
-            Edge::Node(node, _) => drop(nodes.insert(node.id, node)),
-            Edge::Leaf(leaf, _) => drop(leaves.insert(key(&leaf), leaf)),
-        };
-        add(self.edge(), &mut nodes);
-        // inputs have smaller ids than the nodes that use them: no node comes twice
-        while let Some((_, node)) = nodes.pop_last() {
-            for edge in node.inputs() {
-                add(edge, &mut nodes);
-            }
-        }
-        leaves.into_values()
     }
 }

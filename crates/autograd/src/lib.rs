@@ -18,12 +18,15 @@ mod leaf;
 mod node;
 /// Differentiable operations.
 pub mod ops;
+mod reads;
+mod scalar_type;
 mod tensor;
 
 pub use checkpoint::checkpoint;
 pub use error::{Error, Result};
 pub use leaf::Leaf;
 pub use node::{is_grad_enabled, no_grad, with_grad};
-pub use tensor::{ScalarType, Tensor};
+pub use scalar_type::ScalarType;
+pub use tensor::Tensor;
 pub use xt_kernels::ops::quantized::Format;
 pub use xt_kernels::{Array, DType, Device};

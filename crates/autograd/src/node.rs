@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Maps the gradients of a node's results (`None` if nothing depends on that result) to those of
-/// its inputs (`None` if that input needs none).
+/// its inputs (`None` if that input needs none). What takes long asks the second argument whether
+/// the pass was aborted.
 pub(crate) type Backward =
-    Box<dyn Fn(&[Option<Array>]) -> Result<Vec<Option<Array>>> + Send + Sync>;
+    Box<dyn Fn(&[Option<Array>], &dyn Fn() -> bool) -> Result<Vec<Option<Array>>> + Send + Sync>;
 
 /// One recorded operation.
 pub(crate) struct Node {
@@ -24,7 +25,8 @@ pub(crate) struct Node {
 pub(crate) struct Body {
     /// Where the gradient of each input goes.
     pub inputs: Vec<Edge>,
-    /// Captures arrays only, never tensors: dropping it drops no other node.
+    /// Captures arrays and leaves, and tensors only if they have no graph: dropping it drops no
+    /// other node.
     pub backward: Backward,
 }
 
@@ -56,12 +58,6 @@ impl Node {
     /// freed already.
     pub fn take(&self) -> Option<Body> {
         self.body.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    /// Where the gradients of the inputs go; nowhere once the graph is freed.
-    pub fn inputs(&self) -> Vec<Edge> {
-        let body = self.body.lock().unwrap_or_else(PoisonError::into_inner);
-        body.as_ref().map(|body| body.inputs.clone()).unwrap_or_default()
     }
 
     /// Puts the body back, for a graph that is retained.

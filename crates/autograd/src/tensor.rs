@@ -1,8 +1,7 @@
 //! The differentiable tensor.
 
-use crate::error::invalid;
 use crate::node::{Edge, Node};
-use crate::{is_grad_enabled, Array, DType, Device, Leaf, Result};
+use crate::{is_grad_enabled, reads, Array, DType, Device, Leaf, Result, ScalarType};
 use std::sync::Arc;
 use xt_kernels::ops::quantized::Packed;
 
@@ -23,74 +22,6 @@ enum Repr {
         array: Array,
         node: Option<(Arc<Node>, usize)>,
     },
-}
-
-/// The element type of a tensor, with booleans as a type of their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScalarType {
-    /// 32-bit floating point.
-    F32,
-    /// 64-bit floating point.
-    F64,
-    /// 16-bit floating point, IEEE half precision.
-    F16,
-    /// 16-bit floating point with the exponent range of f32.
-    BF16,
-    /// Signed 64-bit integer.
-    I64,
-    /// Unsigned 8-bit integer.
-    U8,
-    /// Boolean, stored as u8.
-    Bool,
-}
-
-impl ScalarType {
-    /// All types with their names.
-    pub const NAMES: [(&'static str, ScalarType); 7] = [
-        ("f32", ScalarType::F32),
-        ("f64", ScalarType::F64),
-        ("f16", ScalarType::F16),
-        ("bf16", ScalarType::BF16),
-        ("i64", ScalarType::I64),
-        ("u8", ScalarType::U8),
-        ("bool", ScalarType::Bool),
-    ];
-
-    /// The type with this name.
-    ///
-    /// # Errors
-    /// No type has this name.
-    pub fn parse(name: &str) -> Result<Self> {
-        match Self::NAMES.iter().find(|(n, _)| *n == name) {
-            Some((_, kind)) => Ok(*kind),
-            None => invalid(format!(
-                "`{name}` is no dtype; allowed: {}",
-                Self::NAMES.map(|(n, _)| n).join(", ")
-            )),
-        }
-    }
-
-    /// The name, such as `f32`.
-    pub fn name(self) -> &'static str {
-        Self::NAMES.iter().find(|(_, k)| *k == self).map_or("", |(n, _)| n)
-    }
-
-    /// The type of the array that stores the values.
-    pub fn dtype(self) -> DType {
-        match self {
-            ScalarType::F32 => DType::F32,
-            ScalarType::F64 => DType::F64,
-            ScalarType::F16 => DType::F16,
-            ScalarType::BF16 => DType::BF16,
-            ScalarType::I64 => DType::I64,
-            ScalarType::U8 | ScalarType::Bool => DType::U8,
-        }
-    }
-
-    /// Whether this is a floating-point type.
-    pub fn is_float(self) -> bool {
-        self.dtype().is_float()
-    }
 }
 
 impl Tensor {
@@ -117,8 +48,21 @@ impl Tensor {
         inputs: &[&Tensor],
         backward: impl Fn(&Array) -> Result<Vec<Option<Array>>> + Send + Sync + 'static,
     ) -> Self {
-        let of_one = move |grads: &[Option<Array>]| match grads {
-            [Some(grad)] => backward(grad),
+        Self::record_long(array, inputs, move |grad, _| backward(grad))
+    }
+
+    /// As [`record`](Self::record) for a gradient that takes long: `backward` also gets what tells
+    /// whether the pass was aborted.
+    pub(crate) fn record_long(
+        array: Array,
+        inputs: &[&Tensor],
+        backward: impl Fn(&Array, &dyn Fn() -> bool) -> Result<Vec<Option<Array>>>
+            + Send
+            + Sync
+            + 'static,
+    ) -> Self {
+        let of_one = move |grads: &[Option<Array>], aborted: &dyn Fn() -> bool| match grads {
+            [Some(grad)] => backward(grad, aborted),
             _ => Ok(Vec::new()),
         };
         Self::with_node(array, Self::node(inputs, 1, of_one).map(|node| (node, 0)))
@@ -131,7 +75,7 @@ impl Tensor {
         inputs: &[&Tensor],
         backward: impl Fn(&[Option<Array>]) -> Result<Vec<Option<Array>>> + Send + Sync + 'static,
     ) -> Vec<Self> {
-        let node = Self::node(inputs, arrays.len(), backward);
+        let node = Self::node(inputs, arrays.len(), move |grads, _| backward(grads));
         let one = |(i, array)| Self::with_node(array, node.clone().map(|node| (node, i)));
         arrays.into_iter().enumerate().map(one).collect()
     }
@@ -145,7 +89,7 @@ impl Tensor {
             + Sync
             + 'static,
     ) -> (Self, Self) {
-        let of_two = move |grads: &[Option<Array>]| match grads {
+        let of_two = move |grads: &[Option<Array>], _: &dyn Fn() -> bool| match grads {
             [first, second] => backward(first.as_ref(), second.as_ref()),
             _ => Ok(Vec::new()),
         };
@@ -158,7 +102,10 @@ impl Tensor {
     fn node(
         inputs: &[&Tensor],
         results: usize,
-        backward: impl Fn(&[Option<Array>]) -> Result<Vec<Option<Array>>> + Send + Sync + 'static,
+        backward: impl Fn(&[Option<Array>], &dyn Fn() -> bool) -> Result<Vec<Option<Array>>>
+            + Send
+            + Sync
+            + 'static,
     ) -> Option<Arc<Node>> {
         let needed = is_grad_enabled() && inputs.iter().any(|t| t.requires_grad());
         needed.then(|| {
@@ -187,7 +134,10 @@ impl Tensor {
     /// The values. Initialises or dequantizes those of a leaf, if necessary.
     pub fn array(&self) -> Result<Array> {
         match &self.repr {
-            Repr::Leaf(leaf) => leaf.values(),
+            Repr::Leaf(leaf) => {
+                reads::note(leaf);
+                leaf.values()
+            }
             Repr::Value { array, .. } => Ok(array.clone()),
         }
     }
@@ -202,7 +152,9 @@ impl Tensor {
 
     /// The quantized values, if this is a quantized leaf.
     pub fn packed(&self) -> Option<Arc<Packed>> {
-        self.as_leaf().and_then(|leaf| leaf.packed())
+        let leaf = self.as_leaf()?;
+        reads::note(leaf);
+        leaf.packed()
     }
 
     /// Whether a backward pass propagates a gradient to this tensor; false for a frozen leaf.

@@ -7,6 +7,8 @@ use crate::ids::wrong_ids;
 use crate::{Array, DType, Device, Error, Result, Tensor};
 use std::collections::HashSet;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+use xt_kernels::memory::alloc;
 
 /// The document of the positions that a loss leaves out.
 const PADDING: i64 = 0;
@@ -25,7 +27,8 @@ impl Segments {
     ///
     /// # Errors
     ///
-    /// [`Error::Shape`] if the positions of a document are not one beside the other.
+    /// [`Error::Shape`] if the positions of a document other than [`PADDING`] are not one beside
+    /// the other.
     pub fn new(ids: &Tensor) -> Result<Self> {
         if ids.rank() != 2 || ids.dtype() != DType::I64 {
             return wrong_ids("segment_ids", "(batch, length)", ids);
@@ -40,7 +43,8 @@ impl Segments {
                 seen.clear();
             }
             let id = all.ids[range.start];
-            if !seen.insert(id) {
+            // each run of padding counts as a document of its own
+            if id != PADDING && !seen.insert(id) {
                 return Error::shape(format!(
                     "segment_ids has {id} again at [{row}, {at}], after others: the positions of \
                      a document must be one beside the other"
@@ -95,30 +99,25 @@ impl Segments {
         Ok(Tensor::constant(Array::from_vec(places, (batch, n), &self.device)?))
     }
 
-    /// The positions of the document of each position, as columns of its row: i64 `(batch, n, 2)`,
-    /// the first one and the one after the last.
+    /// The positions of the document of each position.
     ///
     /// # Errors
     ///
     /// If memory cannot be allocated.
-    pub fn bounds(&self) -> Result<Array> {
+    pub fn bounds(&self) -> Result<Bounds> {
         let [batch, n] = self.dims;
-        let of = |range: Range<usize>| {
+        let columns = |range: Range<usize>| {
             let start = range.start % n;
-            let bounds = [start as i64, (start + range.len()) as i64];
-            range.flat_map(move |_| bounds)
+            std::iter::repeat_n(start..start + range.len(), range.len())
         };
-        let bounds = self.ranges().flat_map(of).collect::<Vec<i64>>();
-        Ok(Array::from_vec(bounds, (batch, n, 2), &self.device)?)
+        let columns = self.ranges().flat_map(columns).collect::<Vec<_>>();
+        let ends = columns.iter().flat_map(|range| [range.start as i64, range.end as i64]);
+        let ranges = Array::from_vec(ends.collect::<Vec<_>>(), (batch, n, 2), &self.device)?;
+        Ok(Bounds { columns, ranges, behind_prefix: Mutex::default() })
     }
 
-    /// The number of positions of each document, in order.
-    pub fn lengths(&self) -> impl Iterator<Item = usize> + '_ {
-        self.ranges().map(|range| range.len())
-    }
-
-    /// The positions of each document, counted over all rows.
-    fn ranges(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+    /// The positions of each document, counted over all rows; none is empty.
+    pub fn ranges(&self) -> impl Iterator<Item = Range<usize>> + '_ {
         let n = self.dims[1].max(1);
         let mut at = 0;
         std::iter::from_fn(move || {
@@ -129,5 +128,47 @@ impl Segments {
             }
             Some(start..at)
         })
+    }
+}
+
+/// The positions of the document of each position, for all layers of a pass.
+pub struct Bounds {
+    /// The columns of its row, row by row.
+    columns: Vec<Range<usize>>,
+    /// See [`Bounds::ranges`].
+    ranges: Array,
+    /// The last result of [`Bounds::behind_prefix`], and the number of keys before the sequence.
+    behind_prefix: Mutex<Option<(usize, Array)>>,
+}
+
+impl Bounds {
+    /// The columns, i64 `(batch, n, 2)`: the first one and the one after the last.
+    pub fn ranges(&self) -> &Array {
+        &self.ranges
+    }
+
+    /// Which keys each position may attend to where `prefix` keys, which belong to every document,
+    /// precede the sequence: u8, `(batch, 1, n, prefix + n)`. Made once for all attentions with
+    /// as many.
+    ///
+    /// # Errors
+    ///
+    /// If memory cannot be allocated.
+    pub fn behind_prefix(&self, prefix: usize) -> Result<Array> {
+        let mut kept = self.behind_prefix.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, mask)) = kept.as_ref().filter(|(count, _)| *count == prefix) {
+            return Ok(mask.clone());
+        }
+        let ([batch, n, _], device) = (self.ranges.dims3()?.into(), self.ranges.device());
+        let dims = [batch, 1, n, prefix + n];
+        alloc::check_on(&device, &dims, DType::U8)?;
+        let mut allowed = alloc::filled(0u8, dims.iter().product())?;
+        for (row, columns) in allowed.chunks_exact_mut(prefix + n).zip(&self.columns) {
+            row[..prefix].fill(1);
+            row[prefix + columns.start..prefix + columns.end].fill(1);
+        }
+        let mask = Array::from_vec(allowed, &dims, &device)?;
+        *kept = Some((prefix, mask.clone()));
+        Ok(mask)
     }
 }

@@ -558,17 +558,19 @@ impl NativeOptimizer {
         report(env, now(|| declared::optimizer::state(&object))).map(NativeResult::from)
     }
 
-    /// Replaces the state; `names` is a JSON array with the name of each tensor.
+    /// Replaces the state; `names` is a JSON array with the name of each tensor, and `groups` one
+    /// with the settings of each parameter group, as in `step`.
     #[napi]
     pub fn load_state(
         &self,
         env: Env,
         names: String,
         tensors: Vec<ClassInstance<NativeTensor>>,
+        groups: String,
     ) -> napi::Result<()> {
         let object = self.get()?;
         let tensors = tensors_of(&tensors)?;
-        report(env, now(|| declared::optimizer::load_state(&object, &names, &tensors)))
+        report(env, now(|| declared::optimizer::load_state(&object, &names, &tensors, &groups)))
     }
 
     /// Releases the handle.
@@ -708,10 +710,11 @@ pub fn tensor(
 /// max min prod any all`, `std{correction}`, `var{correction}`, `norm{p}`; `argmax{dim, keepdim}`,
 /// `argmin{dim, keepdim}`. `argsort{dim,k,descending}`, `cumsum{dim}`, `tril{diagonal}`,
 /// `triu{diagonal}`, `outer`, `flip{dims}`, `repeat{shape}`, `expand{shape}`, `select{dim,start}`,
-/// `matmul`, `softmax{dim}`, `log_softmax{dim}`, `cross_entropy{ignore_index}` (logits (..,
-/// classes), targets), `mse`, `reshape{shape}`, `permute{dims}`, `slice{dim,start,end}`,
-/// `cat{dim}`, `stack{dim}`, `gather{dim}` (x, index), `where` (condition, a, b), `cast{dtype}`,
-/// `to_device{device}`, `top_k{thres}`, `top_p{thres}`, `top_a{min_p_pow,min_p_ratio}`.
+/// `matmul`, `softmax{dim}`, `log_softmax{dim}`, `cross_entropy{ignore_index, label_smoothing}`
+/// (logits (.., classes), targets), `mse`, `reshape{shape}`, `permute{dims}`,
+/// `slice{dim,start,end}`, `cat{dim}`, `stack{dim}`, `gather{dim}` (x, index), `where` (condition,
+/// a, b), `cast{dtype}`, `to_device{device}`, `top_k{thres}`, `top_p{thres}`,
+/// `top_a{min_p_pow,min_p_ratio}`.
 #[napi]
 pub fn op(
     env: Env,

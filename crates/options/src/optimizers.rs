@@ -168,7 +168,7 @@ impl AdafactorOptions {
         require(self.beta2_decay <= 0.0, "beta2_decay", "must be a number up to 0");
         let eps = matches!(self.eps[..], [_, Some(_)]);
         require(eps, "eps", "must be two numbers from 0, of which the first may be null");
-        require(self.d >= 1e-9, "d", "must be a number above 0");
+        require(self.d >= 1e-9, "d", "must be a number from 1e-9");
     }
 }
 

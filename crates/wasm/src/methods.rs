@@ -349,12 +349,18 @@ pub fn optimizer_state(object: Handle) -> Thrown<Array> {
     now(|| declared::optimizer::state(&object)).map(reply)
 }
 
-/// Replaces the state; `names` is a JSON array with the name of each tensor.
+/// Replaces the state; `names` is a JSON array with the name of each tensor, and `groups` one with
+/// the settings of each parameter group, as in `step`.
 #[wasm_bindgen]
-pub fn optimizer_load_state(object: Handle, names: String, tensors: &[Handle]) -> Thrown<()> {
+pub fn optimizer_load_state(
+    object: Handle,
+    names: String,
+    tensors: &[Handle],
+    groups: String,
+) -> Thrown<()> {
     let object = OPTIMIZERS.get(object)?;
     let tensors = handles::tensors(tensors)?;
-    now(|| declared::optimizer::load_state(&object, &names, &tensors))
+    now(|| declared::optimizer::load_state(&object, &names, &tensors, &groups))
 }
 
 /// Releases the handle of a optimizer.
@@ -445,10 +451,11 @@ pub fn tensor(
 /// max min prod any all`, `std{correction}`, `var{correction}`, `norm{p}`; `argmax{dim, keepdim}`,
 /// `argmin{dim, keepdim}`. `argsort{dim,k,descending}`, `cumsum{dim}`, `tril{diagonal}`,
 /// `triu{diagonal}`, `outer`, `flip{dims}`, `repeat{shape}`, `expand{shape}`, `select{dim,start}`,
-/// `matmul`, `softmax{dim}`, `log_softmax{dim}`, `cross_entropy{ignore_index}` (logits (..,
-/// classes), targets), `mse`, `reshape{shape}`, `permute{dims}`, `slice{dim,start,end}`,
-/// `cat{dim}`, `stack{dim}`, `gather{dim}` (x, index), `where` (condition, a, b), `cast{dtype}`,
-/// `to_device{device}`, `top_k{thres}`, `top_p{thres}`, `top_a{min_p_pow,min_p_ratio}`.
+/// `matmul`, `softmax{dim}`, `log_softmax{dim}`, `cross_entropy{ignore_index, label_smoothing}`
+/// (logits (.., classes), targets), `mse`, `reshape{shape}`, `permute{dims}`,
+/// `slice{dim,start,end}`, `cat{dim}`, `stack{dim}`, `gather{dim}` (x, index), `where` (condition,
+/// a, b), `cast{dtype}`, `to_device{device}`, `top_k{thres}`, `top_p{thres}`,
+/// `top_a{min_p_pow,min_p_ratio}`.
 #[wasm_bindgen]
 pub fn op(name: String, inputs: &[Handle], args: String, context: &str) -> Thrown<Handle> {
     let inputs = handles::tensors(inputs)?;

@@ -51,6 +51,15 @@ pub fn matmul(a: &Tensor, b: &Tensor, alpha: f64) -> Result<Tensor> {
 
 /// [`matmul`] where one of both is a vector.
 fn with_vectors(a: &Tensor, b: &Tensor, alpha: f64) -> Result<Tensor> {
+    // checked here: what a product of matrices would tell are their reshaped shapes
+    let (own, other) = (a.dim(a.rank() - 1), b.dim(b.rank().saturating_sub(2)));
+    if own != other {
+        return invalid(format!(
+            "matmul: {:?} and {:?} do not fit: their inner sizes are {own} and {other}",
+            a.dims(),
+            b.dims()
+        ));
+    }
     let row = if a.rank() == 1 { reshape(a, &[1, a.dim(0)])? } else { a.clone() };
     let column = if b.rank() == 1 { reshape(b, &[b.dim(0), 1])? } else { b.clone() };
     let y = matmul(&row, &column, alpha)?;

@@ -20,7 +20,8 @@ fn in_f32(x: &Tensor, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tenso
 }
 
 /// Variance over `dims`, or over all axes: the sum of the squared distances from the mean, divided
-/// by the number of elements less `correction`. NaN where that number is 0 or less.
+/// by the number of elements less `correction`. As in PyTorch, a number of 0 or less divides as 0:
+/// the variance is infinite then, or NaN where all elements are equal.
 pub fn var(x: &Tensor, dims: Option<&[usize]>, correction: f64, keep: bool) -> Result<Tensor> {
     spread(x, dims, (correction, false), keep)
 }
@@ -141,7 +142,9 @@ fn product_along(mut y: Tensor, axis: usize) -> Result<Tensor> {
     if y.dim(axis) == 0 {
         let mut dims = y.dims().to_vec();
         dims[axis] = 1;
-        return Ok(Tensor::constant(Array::ones(dims, y.dtype(), &y.device())?));
+        alloc::check_on(&y.device(), &dims, y.dtype())?;
+        let (ones, none) = (Array::ones(dims, y.dtype(), &y.device())?, y.array()?);
+        return Ok(Tensor::record(ones, &[&y], move |_| Ok(vec![Some(none.clone())])));
     }
     while y.dim(axis) > 1 {
         let (count, half) = (y.dim(axis), y.dim(axis) / 2);
@@ -166,13 +169,14 @@ pub fn cumsum(x: &Tensor, axis: usize) -> Result<Tensor> {
     }))
 }
 
-/// Whether an element over `dims`, or over all axes, is not 0; NaN is not.
+/// Whether an element over `dims`, or over all axes, is not 0. NaN counts as true.
 pub fn any(x: &Tensor, dims: Option<&[usize]>, keep: bool) -> Result<Tensor> {
     let count = sum(&cast(&x.detach()?, DType::U8, true)?, dims, keep)?;
     super::compare_with(&count, 0.0, Comparison::Ne)
 }
 
-/// Whether all elements over `dims`, or over all axes, are not 0; true of none.
+/// Whether all elements over `dims`, or over all axes, are not 0. NaN counts as true; without
+/// elements the result is true.
 pub fn all(x: &Tensor, dims: Option<&[usize]>, keep: bool) -> Result<Tensor> {
     let count = sum(&super::logical_not(&x.detach()?)?, dims, keep)?;
     super::compare_with(&count, 0.0, Comparison::Eq)

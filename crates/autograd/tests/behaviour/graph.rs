@@ -2,7 +2,8 @@
 
 use crate::common::{array, backward, grad, leaf, normal, total};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use xt_autograd::{is_grad_enabled, no_grad, ops, with_grad, Error, Tensor};
+use std::sync::Arc;
+use xt_autograd::{checkpoint, is_grad_enabled, no_grad, ops, with_grad, Error, Leaf, Tensor};
 
 const DEPTH: usize = 200_000;
 
@@ -208,4 +209,28 @@ fn moving_a_leaf_to_its_own_device_and_type_changes_nothing() {
     of_x.move_to(&of_x.device(), of_x.dtype()).unwrap();
     backward(&y).unwrap();
     assert_eq!(grad(&of_x), [2.0]);
+}
+
+/// `(x a + b) c`, in a checkpoint whose first half is one too.
+fn nested(x: &Tensor, [a, b, c]: [&Arc<Leaf>; 3]) -> Tensor {
+    let [a, b, c] = [a, b, c].map(|leaf| Tensor::leaf(leaf.clone()));
+    let inner = move |xs: &[Tensor]| ops::add(&ops::mul(&xs[0], &a)?, &b);
+    let inner = Arc::new(inner);
+    let outer = move |xs: &[Tensor]| {
+        let inner = inner.clone();
+        ops::mul(&checkpoint(&[&xs[0]], move |xs| inner(xs))?, &c)
+    };
+    checkpoint(&[x], outer).unwrap()
+}
+
+#[test]
+fn checkpoints_within_checkpoints_give_all_gradients_and_notice_changes() {
+    let [(x, of_x), (_, a), (_, b), (_, c)] =
+        [2.0, 3.0, 5.0, 7.0].map(|value| leaf(array(&[value], &[])));
+    backward(&nested(&x, [&a, &b, &c])).unwrap();
+    assert_eq!([&of_x, &a, &b, &c].map(|leaf| grad(leaf)[0]), [21.0, 14.0, 7.0, 11.0]);
+    b.set_requires_grad(false);
+    let y = nested(&x, [&a, &b, &c]);
+    b.set(array(&[1.0], &[])).unwrap();
+    assert!(matches!(backward(&y), Err(Error::StaleParameter { .. })));
 }

@@ -53,6 +53,9 @@ fn arithmetic() {
         ("0.5 with whole numbers", || ops::scalar_like(&ids(&[1], &[1]), 0.5)),
         ("matmul: both need one axis", || ops::matmul(&x(&[]), &x(&[2, 2]), 1.0)),
         ("[2, 3] and [4, 2]", || ops::matmul(&x(&[2, 3]), &x(&[4, 2]), 1.0)),
+        ("[3] and [4]", || ops::matmul(&x(&[3]), &x(&[4]), 1.0)),
+        ("[3] and [5, 4, 2]", || ops::matmul(&x(&[3]), &x(&[5, 4, 2]), 1.0)),
+        ("[2, 3] and [2]", || ops::matmul(&x(&[2, 3]), &x(&[2]), 1.0)),
         ("types", || ops::matmul(&x(&[2, 2]), &f32s(&[2, 2]), 1.0)),
         ("matmul needs floating-point values, got i64", || {
             ops::matmul(&ids(&[1], &[1, 1]), &x(&[1, 1]), 1.0)

@@ -166,3 +166,12 @@ fn of_nothing() {
     backward(&total(&gone)).unwrap();
     assert_eq!(grad(&of_x), [0.0; 6]);
 }
+
+#[test]
+fn a_product_of_nothing_stays_in_the_graph() {
+    let (x, of_x) = leaf(array(&[], &[2, 0]));
+    let y = ops::product(&x, Some(&[1]), false).unwrap();
+    assert_eq!(numbers(&y), [1.0, 1.0]);
+    backward(&total(&y)).unwrap();
+    assert_eq!(of_x.grad().unwrap().unwrap().dims(), [2, 0]);
+}

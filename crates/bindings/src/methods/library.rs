@@ -54,10 +54,11 @@ pub fn tensor(
 /// max min prod any all`, `std{correction}`, `var{correction}`, `norm{p}`; `argmax{dim, keepdim}`,
 /// `argmin{dim, keepdim}`. `argsort{dim,k,descending}`, `cumsum{dim}`, `tril{diagonal}`,
 /// `triu{diagonal}`, `outer`, `flip{dims}`, `repeat{shape}`, `expand{shape}`, `select{dim,start}`,
-/// `matmul`, `softmax{dim}`, `log_softmax{dim}`, `cross_entropy{ignore_index}` (logits (..,
-/// classes), targets), `mse`, `reshape{shape}`, `permute{dims}`, `slice{dim,start,end}`,
-/// `cat{dim}`, `stack{dim}`, `gather{dim}` (x, index), `where` (condition, a, b), `cast{dtype}`,
-/// `to_device{device}`, `top_k{thres}`, `top_p{thres}`, `top_a{min_p_pow,min_p_ratio}`.
+/// `matmul`, `softmax{dim}`, `log_softmax{dim}`, `cross_entropy{ignore_index, label_smoothing}`
+/// (logits (.., classes), targets), `mse`, `reshape{shape}`, `permute{dims}`,
+/// `slice{dim,start,end}`, `cat{dim}`, `stack{dim}`, `gather{dim}` (x, index), `where` (condition,
+/// a, b), `cast{dtype}`, `to_device{device}`, `top_k{thres}`, `top_p{thres}`,
+/// `top_a{min_p_pow,min_p_ratio}`.
 pub fn op(name: &str, inputs: &[Tensor], args: &str, context: &Context) -> Result<Tensor> {
     crate::ops::op(name, inputs, args, context)
 }

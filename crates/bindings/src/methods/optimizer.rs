@@ -43,9 +43,15 @@ pub fn state(optimizer: &Optimizer) -> Result<Reply> {
     Ok(Reply { json: Json::Object(refs).to_string(), tensors })
 }
 
-/// Replaces the state; `names` is a JSON array with the name of each tensor.
-pub fn load_state(optimizer: &Optimizer, names: &str, tensors: &[Tensor]) -> Result<()> {
+/// Replaces the state; `names` is a JSON array with the name of each tensor, and `groups` one with
+/// the settings of each parameter group, as in `step`.
+pub fn load_state(
+    optimizer: &Optimizer,
+    names: &str,
+    tensors: &[Tensor],
+    groups: &str,
+) -> Result<()> {
     let names: Vec<String> = parse(names)?;
     let state: Vec<_> = names.into_iter().zip(tensors.iter().cloned()).collect();
-    optimizer.lock().load_state(&state)
+    optimizer.lock().load_state(&state, &parse::<Vec<Json>>(groups)?)
 }

@@ -26,9 +26,19 @@ pub fn attention(of: &Inputs) -> Result<Vec<Array>> {
             None,
         ),
         (2, None, Mask { causal: true, ..Mask::default() }, None, Some(sinks), Some(30.0)),
+        // as many keys as queries
+        (
+            6,
+            None,
+            Mask { ranges: Some(of.documents(2, i)?), causal: true, ..Mask::default() },
+            None,
+            None,
+            None,
+        ),
     ];
     let mut all = Vec::new();
     for (heads, bias, mask, dropout, sinks, softcap) in kinds {
+        let j = if mask.ranges.is_some() { i } else { j };
         let (k, v) = (of.normal(&[2, heads, j, d], 2)?, of.normal(&[2, heads, j, d], 3)?);
         let plain = AttentionArgs::new(q.clone(), k, v);
         let args = AttentionArgs { bias, scale: 0.125, mask, dropout, sinks, softcap, ..plain };

@@ -82,6 +82,24 @@ impl Inputs {
         let bits = drawn(dims, 4, seed).into_iter().map(|drawn| u8::from(drawn != 0)).collect();
         Ok(Array::from_vec(bits, dims, &self.device)?)
     }
+
+    /// The documents of packed rows, i64 `(batch, n, 2)`, shorter and longer ones: the first
+    /// position of the document of each position, and the one after the last.
+    ///
+    /// # Errors
+    /// If memory is short.
+    pub fn documents(&self, batch: usize, n: usize) -> Result<Array> {
+        let mut ranges = Vec::new();
+        for row in 0..batch {
+            let (mut start, mut length) = (0, row + 1);
+            while start < n {
+                let end = n.min(start + length);
+                (start..end).for_each(|_| ranges.extend([start as i64, end as i64]));
+                (start, length) = (end, 2 * length + 1);
+            }
+        }
+        Ok(Array::from_vec(ranges, (batch, n, 2), &self.device)?)
+    }
 }
 
 fn drawn(dims: &[usize], bound: u64, seed: u64) -> Vec<i64> {

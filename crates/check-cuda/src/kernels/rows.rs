@@ -71,6 +71,10 @@ pub fn softmax(of: &Inputs) -> Result<Vec<Array>> {
         let y = soft::forward(&scores, &mask)?;
         all.extend([soft::backward(&y, &grad, &mask)?, y]);
     }
+    let square = of.normal(&[2, 3, i, i], 6)?;
+    let packed = Mask { ranges: Some(of.documents(2, i)?), causal: true, ..Mask::default() };
+    let y = soft::forward(&square, &packed)?;
+    all.extend([soft::backward(&y, &of.normal(&[2, 3, i, i], 7)?, &packed)?, y]);
     let long = of.normal(&[1, 1, 3, of.size(100_003, 3001)], 5)?;
     all.push(soft::forward(&long, &Mask::default())?);
     Ok(all)
@@ -99,7 +103,10 @@ pub fn scale_norm(of: &Inputs) -> Result<Vec<Array>> {
         let (x, grad) = (of.normal(&[rows, dim], 1)?, of.normal(&[rows, dim], 2)?);
         let gain = of.normal(&[dim], 3)?;
         let scale = Scale { scale: (dim as f64).powf(-0.5), eps: 1e-8, added: false };
-        for (gain, residual) in [(None, None), (Some(&gain), Some(&grad))] {
+        let added = Scale { eps: 1e-2, added: true, ..scale };
+        let cases =
+            [(None, None, scale), (Some(&gain), Some(&grad), scale), (Some(&gain), None, added)];
+        for (gain, residual, scale) in cases {
             all.push(scaled::forward(&x, gain, scale)?);
             let (dx, dgain) = scaled::backward(&x, gain, &grad, residual, scale)?;
             all.push(dx);

@@ -53,5 +53,11 @@ pub fn token_shift(of: &Inputs) -> Result<Vec<Array>> {
     let by = [0, 1, -2];
     let plain = shift::Shifts { by: &by, ..shift::Shifts::default() };
     let masked = shift::Shifts { mask: Some(&mask), ..plain };
-    Ok(vec![shift::forward(&x, plain)?, shift::forward(&x, masked)?, shift::backward(&x, masked)?])
+    let documents = of.documents(3, n)?;
+    let packed = shift::Shifts { ranges: Some(&documents), ..masked };
+    let mut all = vec![shift::forward(&x, plain)?];
+    for shifts in [masked, packed] {
+        all.extend([shift::forward(&x, shifts)?, shift::backward(&x, shifts)?]);
+    }
+    Ok(all)
 }

@@ -125,8 +125,8 @@ pub fn by_shared_heads(a: &Tensor, b: &Tensor, alpha: f64) -> Result<Tensor> {
     Ok(ops::reshape(&ops::matmul(&together, b, alpha)?, &[batch, heads, n, b.dim(3)])?)
 }
 
-/// Repeats key/value heads for the query heads that share them: `(batch, key/value heads, n, width)`
-/// to `(batch, heads, n, width)`.
+/// Repeats key/value heads for the query heads that share them: `(batch, key/value heads, n,
+/// width)` to `(batch, heads, n, width)`.
 pub fn repeat_heads(x: &Tensor, heads: usize) -> Result<Tensor> {
     let (shared, [batch, n, width]) = (x.dim(1), [x.dim(0), x.dim(2), x.dim(3)]);
     if shared == heads || shared == 1 {

@@ -1,7 +1,8 @@
 //! The optional inputs of an attention layer, and the attention maps that it returns.
 
 use crate::position::{PositionBias, Rotation};
-use crate::{Array, Tensor};
+use crate::segments::Bounds;
+use crate::Tensor;
 use std::sync::Arc;
 
 /// The inputs of an attention layer besides `x`, `(batch, i, dim)`.
@@ -25,9 +26,8 @@ pub struct AttentionInputs<'a> {
     /// The scores of the previous attention, `(batch, heads, i, j)`, which are added to the scores
     /// (residual attention).
     pub previous: Option<&'a Tensor>,
-    /// The documents of packed rows, i64 `(batch, i, 2)`: queries attend to keys from the first to
-    /// before the second. For self attention.
-    pub bounds: Option<&'a Array>,
+    /// The documents of packed rows, to which queries attend. For self attention.
+    pub bounds: Option<&'a Arc<Bounds>>,
     /// The number of earlier positions whose keys and values are in a cache.
     pub past: usize,
     /// Whether to return the attention maps. Otherwise they are not stored if that can be avoided.

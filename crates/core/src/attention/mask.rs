@@ -5,6 +5,7 @@
 
 use crate::ids::require_bool;
 use crate::mask::allow_prefix;
+use crate::segments::Bounds;
 use crate::{Array, Error, Result, Tensor};
 use xt_autograd::ops::{self, Mask};
 use xt_kernels::ops::elementwise;
@@ -26,10 +27,8 @@ pub struct Masks<'a> {
     pub max_attend_past: Option<usize>,
     /// Whether queries do not attend to later positions.
     pub causal: bool,
-    /// The keys of each query's document, i64 `(batch, i, 2)`, see [`AttentionInputs::bounds`].
-    ///
-    /// [`AttentionInputs::bounds`]: super::AttentionInputs::bounds
-    pub bounds: Option<&'a Array>,
+    /// The documents of packed rows.
+    pub bounds: Option<&'a Bounds>,
 }
 
 impl Masks<'_> {
@@ -40,8 +39,12 @@ impl Masks<'_> {
     /// [`Error::Shape`] if a mask is not boolean or does not fit.
     pub fn combined(&self, dims: [usize; 4]) -> Result<Mask> {
         // keys before the sequence belong to every document: no range has them and a part of it
-        let ranges = self.bounds.filter(|_| self.prefix == 0).cloned();
-        let parts = [self.key_mask(dims)?, self.pair_mask(dims)?, self.document_mask(dims)?];
+        let (ranges, documents) = match self.bounds {
+            Some(bounds) if self.prefix == 0 => (Some(bounds.ranges().clone()), None),
+            Some(bounds) => (None, Some(bounds.behind_prefix(self.prefix)?)),
+            None => (None, None),
+        };
+        let parts = [self.key_mask(dims)?, self.pair_mask(dims)?, documents];
         let mut allowed: Option<Array> = None;
         for part in parts.into_iter().flatten() {
             allowed = Some(match allowed {
@@ -50,18 +53,6 @@ impl Masks<'_> {
             });
         }
         Ok(Mask { allowed, causal: self.causal, window: self.max_attend_past, ranges })
-    }
-
-    /// The mask of the documents as u8, `(batch, 1, i, j)`, where keys precede the sequence.
-    fn document_mask(&self, [_, _, i, j]: [usize; 4]) -> Result<Option<Array>> {
-        let Some(bounds) = self.bounds.filter(|_| self.prefix > 0) else {
-            return Ok(None);
-        };
-        let ranges = Mask { ranges: Some(bounds.clone()), ..Mask::default() };
-        let Some(mask) = ranges.dense(i, j - self.prefix, &bounds.device())? else {
-            return Ok(None);
-        };
-        Ok(Some(allow_prefix(&Tensor::boolean(mask), 3, self.prefix)?.array()?))
     }
 
     /// The mask of the keys as u8, `(batch, 1, 1, j)`.

@@ -298,7 +298,7 @@ impl Attention {
             prefix: j - mask_len,
             max_attend_past: self.max_attend_past,
             causal: self.causal,
-            bounds: with.bounds,
+            bounds: with.bounds.map(|bounds| &**bounds),
         }
     }
 

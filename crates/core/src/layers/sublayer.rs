@@ -153,7 +153,8 @@ impl SubLayer {
             // the Python package passes masks to attentions only
             let mask = with.mask.filter(|_| self.kind != LayerKind::FeedForward);
             let tail = cache.as_mut().map(|cache| &mut cache.tail);
-            input = shift.forward(&input, mask, with.bounds, tail)?;
+            let bounds = with.bounds.map(|bounds| bounds.ranges());
+            input = shift.forward(&input, mask, bounds, tail)?;
         }
         // (batch, n, dim)
         let (mut branch, maps) = match &self.block {

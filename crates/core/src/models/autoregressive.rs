@@ -2,7 +2,9 @@
 
 use super::{TokenTensors, TransformerWrapper};
 use crate::ids::{out_of_vocabulary, wrong_ids};
+use crate::segments::Segments;
 use crate::{Ctx, DType, Device, Error, Mode, Result, Tensor};
+use std::ops::Range;
 use std::sync::Arc;
 use xt_autograd::ops::{self, CrossEntropy};
 use xt_autograd::Array;
@@ -82,10 +84,10 @@ impl AutoregressiveWrapper {
             ));
         }
         let (input, target) = (ops::narrow(x, 1, 0, n - 1)?, ops::narrow(x, 1, 1, n - 1)?);
-        let mut with = with.clone();
+        let (mut with, segments) = (with.clone(), with.layers.segments.as_deref());
         let target = self.packed(&mut with, [x.dim(0), n], target)?;
         if self.mask_prob > 0.0 {
-            with.layers.self_attn_context_mask = Some(self.forgetful_mask(x, ctx)?);
+            with.layers.self_attn_context_mask = Some(self.forgetful_mask(x, segments, ctx)?);
         }
         let of = CrossEntropy { ignore_index: self.ignore_index, label_smoothing };
         let loss = self.net.cross_entropy(&input, &with, &target, of, ctx);
@@ -100,8 +102,8 @@ impl AutoregressiveWrapper {
         };
         segments.check(dims)?;
         with.layers.segments = Some(Arc::new(segments.without_last()));
-        let ignored = ops::scalar_like(&target, self.ignore_index as f64)?;
-        Ok(ops::where_cond(&segments.predicted()?, &target, &ignored)?)
+        let ignored = Array::full(self.ignore_index, (), &target.device())?;
+        Ok(ops::where_cond(&segments.predicted()?, &target, &Tensor::constant(ignored))?)
     }
 
     /// The error that names the first id of `x`, `(batch, n)`, that the loss cannot use; `None` if
@@ -118,22 +120,41 @@ impl AutoregressiveWrapper {
 
     /// The forgetful causal mask: bool, `(batch, n - 1)`, true where a key may be attended to. It
     /// hides the same number of random keys in each row; the first key is hidden only if all are.
+    /// In packed rows, each document counts as a row, but keeps its first key: a query without any
+    /// key would see all of its row, other documents too.
     ///
     /// Source: FCM, <https://arxiv.org/abs/2210.13432>.
-    fn forgetful_mask(&self, x: &Tensor, ctx: &Ctx) -> Result<Tensor> {
+    fn forgetful_mask(&self, x: &Tensor, segments: Option<&Segments>, ctx: &Ctx) -> Result<Tensor> {
         let (batch, n) = (x.dim(0), x.dim(1));
-        let hidden = ((n as f64 * self.mask_prob) as usize).min(n - 1);
         let mut noise = ctx.rng.stream().normal(batch * (n - 1));
         let mut allowed = vec![1u8; noise.len()];
-        for (noise, allowed) in noise.chunks_exact_mut(n - 1).zip(allowed.chunks_exact_mut(n - 1)) {
-            // the largest noise is hidden first, so the first key is hidden last
-            noise[0] = f64::MIN;
-            let mut order: Vec<usize> = (0..n - 1).collect();
-            order.sort_by(|a, b| noise[*b].total_cmp(&noise[*a]));
-            order.iter().take(hidden).for_each(|i| allowed[*i] = 0);
+        let mut hide = |tokens: Range<usize>, kept: usize| {
+            // the last token is a target alone; the rows of the mask are one shorter
+            let (count, first) = (tokens.len() - 1, tokens.start - tokens.start / n);
+            let hidden = (tokens.len() as f64 * self.mask_prob) as usize;
+            let keys = first..first + count;
+            hide_keys(
+                &mut noise[keys.clone()],
+                &mut allowed[keys],
+                hidden.min(count.saturating_sub(kept)),
+            );
+        };
+        match segments {
+            Some(segments) => segments.ranges().for_each(|document| hide(document, 1)),
+            None => (0..batch).for_each(|row| hide(row * n..(row + 1) * n, 0)),
         }
         let mask =
             Array::from_vec(allowed, (batch, n - 1), &Device::Cpu)?.to_device(&x.device())?;
         Ok(Tensor::boolean(mask))
     }
+}
+
+/// Hides `hidden` of the keys, those with the largest noise, and the first one last.
+fn hide_keys(noise: &mut [f64], allowed: &mut [u8], hidden: usize) {
+    if let Some(first) = noise.first_mut() {
+        *first = f64::MIN;
+    }
+    let mut order: Vec<usize> = (0..noise.len()).collect();
+    order.sort_by(|a, b| noise[*b].total_cmp(&noise[*a]));
+    order.iter().take(hidden).for_each(|i| allowed[*i] = 0);
 }

@@ -73,68 +73,82 @@ impl Rotary {
 
     /// The tables for `positions`; the sequence ends at `positions.end`.
     pub fn tables(&self, positions: Range<usize>, dtype: DType) -> Result<Rotation> {
-        let mut frequency = self.frequency.lock().unwrap_or_else(PoisonError::into_inner);
-        let version = self.inv_freq.leaf().version();
-        let freq = match &*frequency {
-            Some((known, numbers)) if *known == version => numbers.clone(),
-            _ => {
-                let numbers = numbers(&self.inv_freq)?;
-                *frequency = Some((version, numbers.clone()));
-                numbers
-            }
-        };
-        drop(frequency);
-        let kind = Kind { dtype, device: self.inv_freq.leaf().device(), version };
-        let range = positions.start as i64..positions.end as i64;
-        // the angle is computed in f32, as in PyTorch; sine and cosine are computed in f64, so that
-        // the rounded results are equal on all platforms
-        let angle = |position: i64, i: usize| f64::from(position as f32 * freq[i]);
-        let half = freq.len();
-        let Some(xpos) = &self.xpos else {
-            let table = |table: &PositionTable, f: fn(f64) -> f64| {
-                table.rows(range.clone(), half, &kind, &|position, row| {
-                    row.extend((0..half).map(|i| f(angle(position, i))));
-                })
-            };
-            let (cos, sin) = (table(&self.cos, f64::cos)?, table(&self.sin, f64::sin)?);
-            let query = SinCos { cos: cos.clone(), sin: sin.clone(), by_row: false };
-            return Ok(Rotation { query, key: SinCos { cos, sin, by_row: false } });
-        };
-        // these change with the middle of the sequence
-        let (scale, middle) = (numbers(&xpos.scale)?, (positions.end / 2) as f64);
-        let table = |f: fn(f64) -> f64, sign: f64| {
-            PositionTable::default().rows(range.clone(), half, &kind, &|position, row| {
-                let power = (position as f64 - middle) / xpos.base;
-                let growth = |i: usize| f64::from(scale[i]).powf(sign * power);
-                row.extend((0..half).map(|i| f(angle(position, i)) * growth(i)));
+        if let Some(xpos) = &self.xpos {
+            return self.decaying(xpos, &[positions], false, dtype);
+        }
+        let (freq, kind) = self.angles(dtype)?;
+        let (range, half) = (positions.start as i64..positions.end as i64, freq.len());
+        let table = |table: &PositionTable, f: fn(f64) -> f64| {
+            table.rows(range.clone(), half, &kind, &|position, row| {
+                row.extend(freq.iter().map(|freq| f(angle(position, *freq))));
             })
         };
+        let (cos, sin) = (table(&self.cos, f64::cos)?, table(&self.sin, f64::sin)?);
+        let query = SinCos { cos: cos.clone(), sin: sin.clone(), by_row: false };
+        Ok(Rotation { query, key: SinCos { cos, sin, by_row: false } })
+    }
+
+    /// The angles per position, and what tables of them depend on.
+    fn angles(&self, dtype: DType) -> Result<(Vec<f32>, Kind)> {
+        let mut frequency = self.frequency.lock().unwrap_or_else(PoisonError::into_inner);
+        let version = self.inv_freq.leaf().version();
+        let kind = Kind { dtype, device: self.inv_freq.leaf().device(), version };
+        if let Some((_, numbers)) = frequency.as_ref().filter(|(known, _)| *known == version) {
+            return Ok((numbers.clone(), kind));
+        }
+        let numbers = numbers(&self.inv_freq)?;
+        *frequency = Some((version, numbers.clone()));
+        Ok((numbers, kind))
+    }
+
+    /// The tables of xpos for the positions of several sequences, one after the other: they change
+    /// with the middle of a sequence.
+    fn decaying(
+        &self,
+        xpos: &Xpos,
+        sequences: &[Range<usize>],
+        by_row: bool,
+        dtype: DType,
+    ) -> Result<Rotation> {
+        let ((freq, kind), scale) = (self.angles(dtype)?, numbers(&xpos.scale)?);
+        let table = |f: fn(f64) -> f64, sign: f64| {
+            let mut values = Vec::new();
+            for positions in sequences {
+                let middle = (positions.end / 2) as f64;
+                for position in positions.clone() {
+                    let power = sign * (position as f64 - middle) / xpos.base;
+                    let of = |(freq, scale): (&f32, &f32)| {
+                        f(angle(position as i64, *freq)) * f64::from(*scale).powf(power)
+                    };
+                    values.extend(freq.iter().zip(&scale).map(of));
+                }
+            }
+            kind.table(values, freq.len())
+        };
         let pair = |sign| -> Result<SinCos> {
-            Ok(SinCos { cos: table(f64::cos, sign)?, sin: table(f64::sin, sign)?, by_row: false })
+            Ok(SinCos { cos: table(f64::cos, sign)?, sin: table(f64::sin, sign)?, by_row })
         };
         Ok(Rotation { query: pair(1.0)?, key: pair(-1.0)? })
     }
 
     /// The tables for packed rows: those of each document, one after the other.
     pub fn of_segments(&self, segments: &Segments, dtype: DType) -> Result<Rotation> {
-        if self.xpos.is_none() {
-            let longest = segments.lengths().max().unwrap_or(0);
-            let places = segments.positions()?.array()?.flatten_all()?;
-            return self
-                .tables(0..longest, dtype)?
-                .each(|table| Ok(table.index_select(&places, 0)?));
+        let lengths = segments.ranges().map(|document| document.len());
+        if let Some(xpos) = &self.xpos {
+            // the factors depend on the length of a document
+            let all: Vec<_> = lengths.map(|length| 0..length).collect();
+            return self.decaying(xpos, &all, true, dtype);
         }
-        // the factors depend on the length of a document
-        let all = segments.lengths().map(|length| self.tables(0..length, dtype));
-        let all = all.collect::<Result<Vec<_>>>()?;
-        let joined = |part: fn(&Rotation) -> &SinCos| -> Result<SinCos> {
-            let join = |table: fn(&SinCos) -> &Array| -> Result<Array> {
-                Ok(Array::cat(&all.iter().map(|of| table(part(of))).collect::<Vec<_>>(), 0)?)
-            };
-            Ok(SinCos { cos: join(|t| &t.cos)?, sin: join(|t| &t.sin)?, by_row: true })
-        };
-        Ok(Rotation { query: joined(|of| &of.query)?, key: joined(|of| &of.key)? })
+        let places = segments.positions()?.array()?.flatten_all()?;
+        let tables = self.tables(0..lengths.max().unwrap_or(0), dtype)?;
+        tables.each(|table| Ok(table.index_select(&places, 0)?))
     }
+}
+
+/// The angle at a position, in f32 as in PyTorch. Its sine and cosine are computed in f64, so that
+/// the rounded results are equal on all platforms.
+fn angle(position: i64, freq: f32) -> f64 {
+    f64::from(position as f32 * freq)
 }
 
 /// The values of a buffer as f32 on the CPU.

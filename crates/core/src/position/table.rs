@@ -47,10 +47,7 @@ impl PositionTable {
         let made = old.map_or(rows.clone(), |old| grown(&old.rows, &rows));
         let mut values = Vec::with_capacity((made.end - made.start).max(0) as usize * width);
         made.clone().for_each(|row| write(row, &mut values));
-        let count = values.len() / width.max(1);
-        let table = Array::from_vec(values, (count, width), &Device::Cpu)?
-            .to_dtype(kind.dtype)?
-            .to_device(&kind.device)?;
+        let table = kind.table(values, width)?;
         let first = (rows.start - made.start) as usize;
         let wanted = narrow(&table, 0, first, (rows.end - rows.start).max(0) as usize)?;
         *kept = Some(Kept { kind: kind.clone(), rows: made, table });
@@ -59,6 +56,13 @@ impl PositionTable {
 }
 
 impl Kind {
+    /// The table of these numbers, `(rows, width)`, on its device.
+    pub fn table(&self, values: Vec<f64>, width: usize) -> Result<Array> {
+        let count = values.len() / width.max(1);
+        let table = Array::from_vec(values, (count, width), &Device::Cpu)?;
+        Ok(table.to_dtype(self.dtype)?.to_device(&self.device)?)
+    }
+
     fn is_same(&self, other: &Self) -> bool {
         self.dtype == other.dtype
             && self.version == other.version

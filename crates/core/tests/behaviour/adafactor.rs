@@ -73,16 +73,16 @@ fn a_saved_and_loaded_state_of_rows_and_columns_continues_exactly() {
     assert_eq!(names, want);
     let state = reread(state);
     let mut fresh = optimizer(&first);
-    fresh.load_state(&state).unwrap();
+    fresh.load_state(&state, std::slice::from_ref(&settings)).unwrap();
     run(&mut fresh, &first, 3..6, &settings);
     assert_eq!(all_values(&first), all_values(&whole));
     for missing in ["0.col_var", "1.step", "2.variance"] {
         let part: Vec<_> = state.iter().filter(|(name, _)| name != missing).cloned().collect();
-        let error = optimizer(&first).load_state(&part).unwrap_err();
+        let error = optimizer(&first).load_state(&part, &[json!({})]).unwrap_err();
         assert_eq!(error.code(), "invalid_checkpoint", "{missing}");
     }
     let wrong = [("0.row_var".to_string(), Tensor::constant(random(&[6, 4], 1)))];
-    let error = optimizer(&first).load_state(&wrong).unwrap_err();
+    let error = optimizer(&first).load_state(&wrong, &[json!({})]).unwrap_err();
     assert!(error.to_string().contains("[6, 1]"), "{error}");
 }
 

@@ -73,3 +73,16 @@ fn what_does_not_fit_changes_nothing() {
     }
     assert_eq!(values(&own[0]), before);
 }
+
+#[test]
+fn averages_that_share_their_values_need_memory_for_themselves_alone() {
+    // frozen weights share them, beside a large weight that was trained: as large each, they would
+    // need 320 GB
+    let own: Vec<_> = (0..10_000).map(|_| leaf(1, 1)).chain([leaf(1 << 22, 2)]).collect();
+    let means: Vec<_> =
+        own.iter().map(|leaf| Arc::new(Leaf::new(leaf.values().unwrap()))).collect();
+    let trained = &own[10_000];
+    trained.set(trained.values().unwrap().zeros_like().unwrap()).unwrap();
+    average(&means, &own, 0.5).unwrap();
+    assert_eq!(values(&means[0]), values(&own[0]));
+}

@@ -5,17 +5,35 @@ use crate::common::{
     taken_gradients, tensor, tokens, values, with,
 };
 use serde_json::{json, Value as Json};
-use xt_autograd::ops;
-use xt_core::Tensor;
+use std::cell::Cell;
+use xt_autograd::{ops, Error};
+use xt_core::{Model, Tensor};
 
-/// The sum of squares of what `forward` gives, and all gradients of it.
+/// The sum of squares of what `forward` gives.
+fn loss_of(model: &Model, tensors: &[Tensor], named: &Json) -> Tensor {
+    let y = tensor(forward_with(model, tensors, named.clone()).unwrap());
+    ops::sum(&ops::mul(&y, &y).unwrap(), None, false).unwrap()
+}
+
+/// The loss, and all gradients of it.
 fn run(spec: &Json, tensors: &[Tensor], named: &Json) -> (f64, Vec<(String, Vec<f64>)>) {
     let model = build(spec);
     model.train(true);
-    let y = tensor(forward_with(&model, tensors, named.clone()).unwrap());
-    let loss = ops::sum(&ops::mul(&y, &y).unwrap(), None, false).unwrap();
+    let loss = loss_of(&model, tensors, named);
     loss.backward(false, &|| false).unwrap();
     (values(&loss)[0], taken_gradients(&model))
+}
+
+/// The number of nodes that a backward pass goes through, those of checkpointed parts included: it
+/// asks before each whether it is aborted.
+fn nodes(loss: &Tensor) -> usize {
+    let asked = Cell::new(0);
+    let count = || {
+        asked.set(asked.get() + 1);
+        false
+    };
+    loss.backward(false, &count).unwrap();
+    asked.get()
 }
 
 /// Compares a model with its twin; `of` makes both from the options that differ.
@@ -106,11 +124,8 @@ fn gradient_checkpointing_reaches_the_encoder_through_the_context() {
 fn gradient_checkpointing_notices_changed_weights_and_keeps_retained_graphs() {
     let options = json!({ "gradient_checkpointing": true });
     let model = build(&layers("Decoder", options));
-    let x = normal(&[1, 4, 16], 3);
-    let loss = || {
-        let y = tensor(forward_with(&model, std::slice::from_ref(&x), json!({})).unwrap());
-        ops::sum(&y, None, false).unwrap()
-    };
+    let x = [normal(&[1, 4, 16], 3)];
+    let loss = || loss_of(&model, &x, &json!({}));
     let twice = loss();
     twice.backward(true, &|| false).unwrap();
     let once = taken_gradients(&model);
@@ -120,4 +135,66 @@ fn gradient_checkpointing_notices_changed_weights_and_keeps_retained_graphs() {
     crate::common::fill(&model, "layers.0.1.to_q.weight", 0.1);
     let error = stale.backward(false, &|| false).unwrap_err().to_string();
     assert!(error.contains("has changed since the forward"), "{error}");
+}
+
+#[test]
+fn gradient_checkpointing_replaces_each_sub_layer_by_one_node_until_the_backward_pass() {
+    let count = |more: Json| {
+        let model = build(&layers("Decoder", more));
+        nodes(&loss_of(&model, &[normal(&[1, 4, 16], 3)], &json!({})))
+    };
+    let on = json!({ "gradient_checkpointing": true });
+    // two blocks of two sub-layers: their own nodes come on top of the nodes that they are made of
+    assert_eq!(count(on.clone()), count(json!({})) + 4);
+    // attention hands on its scores, and is not checkpointed
+    let scores = json!({ "residual_attn": true });
+    assert_eq!(count(with(scores.clone(), on)), count(scores) + 2);
+}
+
+#[test]
+fn gradient_checkpointing_notices_changed_frozen_weights() {
+    for checkpointing in [false, true] {
+        let options = json!({ "gradient_checkpointing": checkpointing, "rel_pos_bias": true });
+        let names = ["layers.1.1.ff.0.0.weight", "rel_pos.relative_attention_bias.weight"];
+        for name in names {
+            let model = build(&layers("Decoder", options.clone()));
+            let x = [normal(&[1, 4, 16], 3)];
+            let leaf = model.entry(name).unwrap().param.leaf().clone();
+            leaf.set_requires_grad(false);
+            let (plain, changed) =
+                (loss_of(&model, &x, &json!({})), loss_of(&model, &x, &json!({})));
+            plain.backward(false, &|| false).unwrap();
+            assert!(leaf.grad().unwrap().is_none());
+            let want = taken_gradients(&model);
+            crate::common::fill(&model, name, 0.0);
+            match changed.backward(false, &|| false) {
+                // without checkpointing, the values of the forward pass are still there
+                Ok(()) => assert!(!checkpointing && taken_gradients(&model) == want),
+                Err(error) => {
+                    assert!(checkpointing, "{error}");
+                    assert!(matches!(error, Error::StaleParameter { .. }), "{error}");
+                    assert!(taken_gradients(&model).is_empty());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn gradient_checkpointing_is_aborted_within_a_part() {
+    let options = json!({ "gradient_checkpointing": true });
+    let model = build(&layers("Decoder", options));
+    let loss = || loss_of(&model, &[normal(&[1, 4, 16], 3)], &json!({}));
+    let all = nodes(&loss());
+    taken_gradients(&model);
+    for at in 1..=all {
+        let asked = Cell::new(0);
+        let aborted = || {
+            asked.set(asked.get() + 1);
+            asked.get() == at
+        };
+        let error = loss().backward(false, &aborted).unwrap_err();
+        assert!(matches!(error, Error::Aborted) && asked.get() == at, "{error} at {at}");
+        assert!(taken_gradients(&model).is_empty());
+    }
 }

@@ -3,9 +3,10 @@
 use crate::common::{all_values, array_values, close, leaf_values, random, reread};
 use crate::common::{clipped_and_scaled, gradient_of, leaves_of, step_through};
 use serde_json::{json, Value as Json};
+use std::cell::Cell;
 use std::sync::Arc;
 use xt_core::training::{Optimizer, OptimizerKind};
-use xt_core::{Array, Leaf};
+use xt_core::{Array, Leaf, Tensor};
 use xt_kernels::ops::optimizer::{muon, AdjustLr, Muon};
 
 /// A matrix for Muon, and what AdamW steps.
@@ -95,13 +96,65 @@ fn a_saved_state_of_both_kinds_of_groups_continues_exactly() {
     assert_eq!(names, want.concat());
     let state = reread(state);
     let mut fresh = optimizer(&first);
-    fresh.load_state(&state).unwrap();
+    fresh.load_state(&state, &groups()).unwrap();
     step_through(&mut fresh, &first, 3..6, &groups());
     assert_eq!(all_values(&first), all_values(&whole));
     // half of the averages of AdamW is no state
-    let half: Vec<_> = state.into_iter().filter(|(name, _)| name != "1.exp_avg_sq").collect();
-    let error = optimizer(&first).load_state(&half).unwrap_err();
-    assert_eq!(error.code(), "invalid_checkpoint");
+    for missing in ["1.exp_avg", "1.exp_avg_sq"] {
+        let half: Vec<_> = state.iter().filter(|(name, _)| name != missing).cloned().collect();
+        let error = optimizer(&first).load_state(&half, &groups()).unwrap_err();
+        assert_eq!(error.code(), "invalid_checkpoint");
+        assert!(error.to_string().contains("parameter 1 is not whole"), "{error}");
+    }
+}
+
+#[test]
+fn a_state_of_the_other_kind_of_group_is_refused() {
+    let all = leaves();
+    let mut optimizer = optimizer(&all);
+    step_through(&mut optimizer, &all, 0..2, &groups());
+    let names = |optimizer: &Optimizer| -> Vec<String> {
+        optimizer.state().unwrap().into_iter().map(|(name, _)| name).collect()
+    };
+    let before = names(&optimizer);
+    let of = |name: &str, index: usize| (name.to_string(), Tensor::constant(gradient(index, 0)));
+    let adamw = [of("0.exp_avg", 0), of("0.exp_avg_sq", 0)];
+    let muon = [of("1.momentum_buffer", 1)];
+    let both = [of("1.exp_avg", 1), of("1.exp_avg_sq", 1), of("1.momentum_buffer", 1)];
+    for (state, steps) in [(&adamw[..], "Muon"), (&muon, "AdamW"), (&both, "AdamW")] {
+        let error = optimizer.load_state(state, &groups()).unwrap_err();
+        assert_eq!(error.code(), "invalid_checkpoint");
+        assert!(error.to_string().contains(&format!("which {steps} steps")), "{error}");
+        assert_eq!(names(&optimizer), before);
+    }
+    optimizer.load_state(&both[..2], &groups()).unwrap();
+}
+
+#[test]
+fn an_abort_at_any_time_leaves_weights_and_state_as_they_were() {
+    let all = leaves();
+    let mut optimizer = optimizer(&all);
+    step_through(&mut optimizer, &all, 0..1, &groups());
+    let both = |optimizer: &Optimizer| {
+        let state = optimizer.state().unwrap();
+        let state: Vec<_> =
+            state.into_iter().map(|(name, t)| (name, array_values(&t.array().unwrap()))).collect();
+        (state, all_values(&all))
+    };
+    let before = both(&optimizer);
+    (0..SHAPES.len()).for_each(|i| all[i].set_grad(Some(gradient(i, 1))).unwrap());
+    // three updates are prepared, and that of Muon is computed before any is applied
+    for at in 1..=4 {
+        let asked = Cell::new(0);
+        let aborted = || {
+            asked.set(asked.get() + 1);
+            asked.get() == at
+        };
+        assert_eq!(optimizer.step(&groups(), &aborted).unwrap_err().code(), "aborted");
+        assert_eq!(both(&optimizer), before);
+    }
+    optimizer.step(&groups(), &|| false).unwrap();
+    assert_ne!(both(&optimizer), before);
 }
 
 #[test]

@@ -137,7 +137,7 @@ fn a_saved_and_loaded_state_continues_exactly() {
         let state: Vec<_> =
             read.into_iter().map(|(name, array)| (name, Tensor::constant(array))).collect();
         let mut fresh = Optimizer::new(kind, first.clone(), vec![2]).unwrap();
-        fresh.load_state(&state).unwrap();
+        fresh.load_state(&state, std::slice::from_ref(&settings)).unwrap();
         run(&mut fresh, &first, 3..6, &settings);
         assert_eq!(weights(&first), weights(&whole), "{kind:?} {settings}");
     }
@@ -161,7 +161,7 @@ fn an_invalid_state_is_an_error_and_changes_nothing() {
     {
         let state = [(name.to_string(), Tensor::constant(float(&vec![0.0; count], &[count])))];
         assert_eq!(
-            optimizer.load_state(&state).unwrap_err().code(),
+            optimizer.load_state(&state, &[json!({})]).unwrap_err().code(),
             "invalid_checkpoint",
             "{name}"
         );
@@ -204,7 +204,7 @@ fn later_steps_do_not_change_a_saved_state() {
     run(&mut optimizer, &leaves, 2..3, &json!({}));
     assert_eq!(values(&given), before);
     assert_ne!(values(&optimizer.state().unwrap()), before);
-    optimizer.load_state(&given).unwrap();
+    optimizer.load_state(&given, &[json!({})]).unwrap();
     run(&mut optimizer, &leaves, 3..4, &json!({}));
     assert_eq!(values(&given), before);
 }

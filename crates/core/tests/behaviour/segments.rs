@@ -1,8 +1,8 @@
 //! Packed rows: several documents in one row give what a call for each of them gives.
 
 use crate::common::{
-    array_values, autoregressive, build, close, forward, forward_with, gpt, ids, layers, normal,
-    taken_gradients, tensor, transformer, values, with,
+    array_values, autoregressive, build, call_numbered, close, forward, forward_with, gpt, ids,
+    layers, normal, taken_gradients, tensor, transformer, values, with,
 };
 use serde_json::{json, Value as Json};
 use xt_autograd::ops;
@@ -205,4 +205,64 @@ fn segment_ids_go_with_masks_and_returned_maps() {
     // the second document of the first row starts at 3; position 4 is masked
     assert_eq!([weight(0, 5, 2), weight(0, 5, 4), weight(0, 5, 6)], [0.0; 3]);
     assert!(weight(0, 5, 3) > 0.0 && weight(0, 5, 5) > 0.0 && weight(1, 4, 0) > 0.0);
+}
+
+#[test]
+fn segment_ids_and_mask_prob_keep_documents_apart_and_the_future_hidden() {
+    let net = || gpt(json!({}), json!({}));
+    let model = build(&autoregressive(net(), json!({ "mask_prob": 0.6 })));
+    let documents = ids(&[4, 4, 2, 2, 2, 2, 2], &[1, 7]);
+    let named = json!({ "segment_ids": { "$tensor": 1 } });
+    let loss = |row: &[i64], number: u64| {
+        let tensors = [ids(row, &[1, 7]), documents.clone()];
+        let args = json!([{ "$tensor": 0 }, named]);
+        values(&tensor(call_numbered(&model, "forward", args, &tensors, number).unwrap()))[0]
+    };
+    // of the first document, only its own prediction counts, which its second token is a target of
+    let of_first = |first: [i64; 2], number: u64| {
+        let tensors = [ids(&first, &[1, 2]), ids(&[4, 4], &[1, 2])];
+        let args = json!([{ "$tensor": 0 }, named]);
+        values(&tensor(call_numbered(&model, "forward", args, &tensors, number).unwrap()))[0]
+    };
+    for number in 0..12 {
+        let (a, b) = ([1, 2], [9, 8]);
+        let rest = [3, 4, 5, 6, 7];
+        let change =
+            loss(&[&a[..], &rest].concat(), number) - loss(&[&b[..], &rest].concat(), number);
+        // one of five predictions is that of the first document
+        let want = (of_first(a, number) - of_first(b, number)) / 5.0;
+        close(&[change], &[want], 1e-5);
+    }
+}
+
+#[test]
+fn segment_ids_of_one_document_hide_the_keys_that_mask_prob_hides_without() {
+    let net = gpt(json!({}), json!({}));
+    let model = build(&autoregressive(net, json!({ "mask_prob": 0.5 })));
+    let loss = |named: Json, number: u64| {
+        let tensors = [tokens(), ids(&[3; 2 * N], &[2, N])];
+        let args = json!([{ "$tensor": 0 }, named]);
+        values(&tensor(call_numbered(&model, "forward", args, &tensors, number).unwrap()))[0]
+    };
+    for number in 0..4 {
+        let packed = loss(json!({ "segment_ids": { "$tensor": 1 } }), number);
+        close(&[packed], &[loss(json!({}), number)], 1e-6);
+    }
+}
+
+#[test]
+fn segment_ids_may_have_padding_between_documents() {
+    let (x, model) = (tokens(), build(&gpt(json!({ "rotary_pos_emb": true }), json!({}))));
+    let row = [1, 1, 0, 2, 2, 2, 2, 0, 0, 3, 0];
+    let tensors = [x.clone(), ids(&[row, row].concat(), &[2, N])];
+    let named = json!({ "segment_ids": { "$tensor": 1 } });
+    let all = tensor(forward_with(&model, &tensors, named).unwrap());
+    for row in 0..2 {
+        // padding sees only what is beside it
+        for [at, length] in [[0, 2], [2, 1], [3, 4], [7, 2], [9, 1], [10, 1]] {
+            let document = [row, at, length];
+            let alone = forward(&model, &part(&x, document));
+            close(&values(&part(&all, document)), &values(&alone), 2e-5);
+        }
+    }
 }

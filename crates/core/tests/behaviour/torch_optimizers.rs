@@ -115,7 +115,7 @@ fn runs_continue_as_in_pytorch_also_after_a_save_here() {
     for (name, row) in rows() {
         let file = state(&recorded(&format!("optimizer-{name}.pt")), None).unwrap();
         let mut run = start(&row);
-        run.optimizer.load_state(&file.tensors).unwrap();
+        run.optimizer.load_state(&file.tensors, &run.settings).unwrap();
         let settings: Vec<Json> = groups(&file)
             .as_array()
             .unwrap()
@@ -129,7 +129,7 @@ fn runs_continue_as_in_pytorch_also_after_a_save_here() {
         continue_run(&mut run, &row, tolerance(&name));
         let again = state(&written, None).unwrap();
         let mut second = start(&row);
-        second.optimizer.load_state(&again.tensors).unwrap();
+        second.optimizer.load_state(&again.tensors, &second.settings).unwrap();
         assert_eq!(groups(&again)[0]["betas"], groups(&file)[0]["betas"], "{name}");
         assert_eq!(groups(&again)[0]["lr"], groups(&file)[0]["lr"], "{name}");
         continue_run(&mut second, &row, tolerance(&name));
@@ -194,7 +194,8 @@ fn a_state_of_another_optimizer_or_an_incomplete_one_is_an_error() {
         ("adam", &adam[..2], "the state of parameter 0 is not whole"),
     ] {
         let row = rows().into_iter().find(|(own, _)| own == name).unwrap().1;
-        let error = start(&row).optimizer.load_state(tensors).unwrap_err();
+        let mut run = start(&row);
+        let error = run.optimizer.load_state(tensors, &run.settings).unwrap_err();
         assert_eq!(error.code(), "invalid_checkpoint");
         assert!(error.to_string().contains(words), "{error}");
     }

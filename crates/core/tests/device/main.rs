@@ -279,8 +279,15 @@ fn more_copies(options: &Json) -> (u64, u64) {
 #[test]
 fn packed_documents_are_read_once_and_written_for_each_use() {
     let _alone = alone();
-    // documents, positions and targets go to the GPU
-    for (layers, uploads) in [(json!({}), 3), (json!({ "rotary_pos_emb": true }), 3)] {
+    // documents, positions and targets go to the GPU. In each step xPos reads its factors, and
+    // writes four tables instead of positions; `attn_num_mem_kv` writes a mask for all attentions
+    let cases = [
+        (json!({}), 1, 3),
+        (json!({ "rotary_pos_emb": true }), 1, 3),
+        (json!({ "rotary_xpos": true }), 2, 6),
+        (json!({ "attn_num_mem_kv": 2 }), 1, 4),
+    ];
+    for (layers, downloads, uploads) in cases {
         let model = gpt(layers, json!({}));
         let tensors = [ids(2, 9, 1), segments(2, 9)];
         let step = |call: u64| {
@@ -295,7 +302,7 @@ fn packed_documents_are_read_once_and_written_for_each_use() {
             loss.backward(false, &|| false).unwrap();
         };
         step(1);
-        assert_eq!(counted(|| step(2)), expected(1, uploads));
+        assert_eq!(counted(|| step(2)), expected(downloads, uploads));
     }
 }
 

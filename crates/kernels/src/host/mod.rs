@@ -15,6 +15,6 @@ pub use real::Real;
 pub(crate) use values::with_bytes;
 pub(crate) use values::with_width;
 pub use values::{
-    accumulation_dtype, array, check_like, rows_and_width, slice, strided, to_vec, via_f32_if_half,
-    Slice,
+    accumulation_dtype, array, check_like, epsilon, rows_and_width, slice, strided, to_vec,
+    via_f32_if_half, Slice,
 };

@@ -124,6 +124,16 @@ pub fn accumulation_dtype(dtype: DType) -> DType {
     }
 }
 
+/// The distance of 1 from the next number of a floating-point dtype.
+pub fn epsilon(dtype: DType) -> f64 {
+    match dtype {
+        DType::F64 => f64::EPSILON,
+        DType::F16 => half::f16::EPSILON.to_f64(),
+        DType::BF16 => half::bf16::EPSILON.to_f64(),
+        _ => f64::from(f32::EPSILON),
+    }
+}
+
 /// Runs `run` on `x` converted to f32 and converts the result back to the dtype of `x`. Returns
 /// `None` if sums can be accumulated in the dtype of `x`, and on GPUs, whose kernels do so in f32.
 pub fn via_f32_if_half(x: &Array, run: impl Fn(&Array) -> Result<Array>) -> Option<Result<Array>> {

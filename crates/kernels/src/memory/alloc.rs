@@ -131,14 +131,21 @@ fn check_all_on_host(what: &str, bytes: &[u64]) -> Result<()> {
 /// # Errors
 /// [`Error::OutOfMemory`] if it cannot be allocated.
 pub fn with_capacity<T: Element>(count: usize) -> Result<Vec<T>> {
+    reserved(count).ok_or_else(|| {
+        let bytes = (count as u64).saturating_mul(size_of::<T>() as u64);
+        too_large(&[count as u64], T::DTYPE, bytes)
+    })
+}
+
+/// An empty vector with capacity for `count` elements of any type; `None` if it cannot be
+/// allocated.
+pub(crate) fn reserved<T>(count: usize) -> Option<Vec<T>> {
     let bytes = (count as u64).saturating_mul(size_of::<T>() as u64);
     let mut values = Vec::new();
     // no trial allocation first: this is the allocation itself
-    if shortage::fits(bytes) && shortage::without_retry(|| values.try_reserve_exact(count)).is_ok()
-    {
-        return Ok(values);
-    }
-    Err(too_large(&[count as u64], T::DTYPE, bytes))
+    let done = shortage::fits(bytes)
+        && shortage::without_retry(|| values.try_reserve_exact(count)).is_ok();
+    done.then_some(values)
 }
 
 /// Returns a vector of `count` elements with the same value.

@@ -4,7 +4,8 @@ use super::AttentionLayers;
 use crate::attention::AttentionInputs;
 use crate::layers::sublayer::SubLayer;
 use crate::position::{Rotation, ScoreBias};
-use crate::{Array, Ctx, Error, Result, Tensor};
+use crate::segments::Bounds;
+use crate::{Ctx, Error, Result, Tensor};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
 use xt_autograd::checkpoint;
@@ -16,7 +17,7 @@ struct Kept {
     attn_mask: Option<Tensor>,
     rotation: Option<Arc<Rotation>>,
     bias: Option<Arc<ScoreBias>>,
-    bounds: Option<Array>,
+    bounds: Option<Arc<Bounds>>,
     has_context: bool,
     has_mem: bool,
 }

@@ -7,8 +7,8 @@ use crate::ids::{dtype_name, require_type};
 use crate::layers::cache::{last_columns, LayersCache};
 use crate::layers::token_dropout::drop_tokens;
 use crate::position::{PositionBias, Rotation, ScoreBias};
-use crate::segments::Segments;
-use crate::{Array, Ctx, DType, Error, Result, Tensor};
+use crate::segments::{Bounds, Segments};
+use crate::{Ctx, DType, Error, Result, Tensor};
 use std::ops::Range;
 use std::sync::Arc;
 use xt_options::LayerKind;
@@ -27,8 +27,8 @@ struct Pass<'a> {
     rotation: Option<Arc<Rotation>>,
     /// The position bias of self attention.
     bias: Option<PositionBias<'a>>,
-    /// The documents of packed rows, see [`Segments::bounds`].
-    bounds: Option<Array>,
+    /// The documents of packed rows.
+    bounds: Option<Arc<Bounds>>,
 }
 
 /// What one sub-layer hands to the next besides its output.
@@ -223,7 +223,7 @@ impl AttentionLayers {
                     }
                 },
                 bias: self.bias.as_deref().map(ScoreBias::for_call),
-                bounds: with.segments.as_deref().map(Segments::bounds).transpose()?,
+                bounds: with.segments.as_deref().map(Segments::bounds).transpose()?.map(Arc::new),
             });
         };
         let first = cache.seen == 0;

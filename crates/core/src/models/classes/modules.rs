@@ -163,12 +163,7 @@ impl Norm {
             None => Ok::<_, Error>(Tensor::constant(filled(width, x.dtype(), &x.device())?)),
         };
         let weight = or(&self.weight, Array::ones)?;
-        let eps = self.eps.unwrap_or(match x.dtype() {
-            DType::F64 => f64::EPSILON,
-            DType::F16 => 2f64.powi(-10),
-            DType::BF16 => 2f64.powi(-7),
-            _ => f64::from(f32::EPSILON),
-        });
+        let eps = self.eps.unwrap_or_else(|| xt_kernels::host::epsilon(x.dtype()));
         if !self.centred {
             return Ok(ops::rms_norm(x, &weight, eps)?);
         }

@@ -40,14 +40,19 @@ impl Composed {
 
     /// Bytes of the arrays that are there at the same time, at most, besides the new weight.
     pub fn working_bytes(&self) -> u64 {
-        let arrays = match self.rule {
-            // buffer, direction, x, two matrices of at most its size, a product and a sum
-            Rule::Muon(..) => 7,
-            // gradient, squares, estimate, its root, update, and two of the new weight
-            Rule::Adafactor(..) => 7,
+        let (arrays, in_f32) = match self.rule {
+            // the direction; or x, its product with itself, three polynomials of that, and x as the
+            // operand of a product
+            Rule::Muon(..) => (6, 4),
+            // gradient, root, update, and two of the new weight
+            Rule::Adafactor(..) => (5, 5),
         };
-        // half precision is computed in f32
-        let size = self.weight.dtype().size_in_bytes().max(DType::F32.size_in_bytes());
+        // half precision is computed in f32, with copies of the operands and of the results
+        let dtype = self.weight.dtype();
+        let (arrays, size) = match dtype {
+            DType::F16 | DType::BF16 => (arrays + in_f32, DType::F32.size_in_bytes()),
+            _ => (arrays, dtype.size_in_bytes()),
+        };
         (self.weight.elem_count() as u64).saturating_mul(arrays * size as u64)
     }
 }

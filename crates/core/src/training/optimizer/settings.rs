@@ -26,14 +26,39 @@ pub enum GroupSettings {
 }
 
 impl GroupSettings {
-    /// The number of state arrays per parameter.
-    pub fn state_arrays(&self) -> u64 {
+    /// Bytes of the state arrays of a parameter.
+    pub fn state_bytes(&self, leaf: &Leaf) -> u64 {
+        let of = |arrays: u64| leaf.bytes().saturating_mul(arrays);
         match self {
             GroupSettings::Sgd(settings) if settings.momentum == 0.0 => 0,
-            GroupSettings::Sgd(_) | GroupSettings::Lion(_) | GroupSettings::Muon(_) => 1,
-            GroupSettings::Adam(_) => 2,
-            // rows and columns: of all but vectors much less than the weight
-            GroupSettings::Adafactor(_) => 0,
+            GroupSettings::Sgd(_) | GroupSettings::Lion(_) | GroupSettings::Muon(_) => of(1),
+            GroupSettings::Adam(_) => of(2),
+            GroupSettings::Adafactor(_) => {
+                let size = leaf.dtype().size_in_bytes() as u64;
+                let shapes = kernels::Second::shapes(leaf.shape());
+                let count = |shape: &Vec<usize>| shape.iter().product::<usize>() as u64;
+                shapes.iter().map(|shape| count(shape).saturating_mul(size)).sum()
+            }
+        }
+    }
+
+    /// Bytes of the new weight and of what else a step of a parameter makes anew.
+    pub fn step_bytes(&self, leaf: &Leaf) -> u64 {
+        let state = match self {
+            // the other rules update their state in place
+            GroupSettings::Muon(_) | GroupSettings::Adafactor(_) => self.state_bytes(leaf),
+            _ => 0,
+        };
+        leaf.bytes().saturating_add(state)
+    }
+
+    /// The names of what the state of a parameter has.
+    pub fn fields(&self) -> &'static [&'static str] {
+        match self {
+            GroupSettings::Sgd(_) | GroupSettings::Muon(_) => &["step", "momentum_buffer"],
+            GroupSettings::Adam(_) => &["step", "exp_avg", "exp_avg_sq"],
+            GroupSettings::Lion(_) => &["step", "exp_avg"],
+            GroupSettings::Adafactor(_) => &["step", "row_var", "col_var", "variance"],
         }
     }
 }
@@ -184,4 +209,23 @@ fn adafactor(o: &AdafactorOptions) -> GroupSettings {
         weight_decay: o.weight_decay.0,
         step: 0,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Array, DType, Device};
+    use serde_json::json;
+
+    #[test]
+    fn the_state_of_adafactor_counts_rows_and_columns_and_all_of_a_vector() {
+        let settings = adafactor(&xt_options::parse(&json!({})).unwrap());
+        let bytes = |shape: &[usize]| {
+            let leaf = Leaf::new(Array::zeros(shape, DType::F32, &Device::Cpu).unwrap());
+            (settings.state_bytes(&leaf), settings.step_bytes(&leaf))
+        };
+        assert_eq!(bytes(&[6, 4]), (4 * 10, 4 * (24 + 10)));
+        assert_eq!(bytes(&[2, 3, 5]), (4 * (6 + 10), 4 * (30 + 16)));
+        assert_eq!([bytes(&[7]), bytes(&[])], [(4 * 7, 4 * 14), (4, 8)]);
+    }
 }

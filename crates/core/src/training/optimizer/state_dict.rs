@@ -2,8 +2,10 @@
 //! `INDEX.exp_avg_sq`, `INDEX.momentum_buffer`, `INDEX.row_var`, `INDEX.col_var` and
 //! `INDEX.variance`.
 
+use super::settings::GroupSettings;
 use super::{unshared_copy, Optimizer, OptimizerKind, State};
 use crate::{Array, DType, Device, Error, Result, Tensor};
+use serde_json::Value as Json;
 use xt_kernels::ops::optimizer::Second;
 
 impl Optimizer {
@@ -31,56 +33,63 @@ impl Optimizer {
         Ok(named)
     }
 
-    /// Replaces the state. It stays unchanged on an error.
+    /// Replaces the state, for steps with these settings, one JSON object per group. It stays
+    /// unchanged on an error.
     ///
     /// # Errors
-    /// A name is not one of this optimizer, a tensor has another shape than its parameter, or the
-    /// state of a parameter is incomplete.
-    pub fn load_state(&mut self, named: &[(String, Tensor)]) -> Result<()> {
+    /// The settings are invalid, a name is not one that steps of its parameter read, a tensor has
+    /// another shape than its parameter, or the state of a parameter is incomplete.
+    pub fn load_state(&mut self, named: &[(String, Tensor)], groups: &[Json]) -> Result<()> {
+        let settings = self.all_settings(groups)?;
+        let settings: Vec<_> = self.group_of().map(|group| &settings[group]).collect();
         let mut state = vec![State::default(); self.leaves.len()];
         let mut second = vec![Vec::new(); self.leaves.len()];
         for (name, tensor) in named {
-            let (index, field) = self.place(name)?;
+            let (index, field) = self.place(name, &settings)?;
             match field {
                 "step" => state[index].step = count(name, tensor)?,
                 "row_var" | "col_var" | "variance" => second[index].push((field, tensor)),
-                "exp_avg" => state[index].exp_avg = Some(self.average(name, index, tensor)?),
-                "exp_avg_sq" => state[index].exp_avg_sq = Some(self.average(name, index, tensor)?),
-                _ => state[index].momentum_buffer = Some(self.average(name, index, tensor)?),
+                "exp_avg" => state[index].exp_avg = Some(self.of_parameter(name, index, tensor)?),
+                "exp_avg_sq" => {
+                    state[index].exp_avg_sq = Some(self.of_parameter(name, index, tensor)?);
+                }
+                _ => state[index].momentum_buffer = Some(self.of_parameter(name, index, tensor)?),
             }
         }
         for (index, own) in state.iter_mut().enumerate() {
             own.second = self.second(index, &second[index])?.map(Box::new);
-            self.check_whole(index, own)?;
+            check_whole(index, own, settings[index])?;
         }
         self.state = state;
         Ok(())
     }
 
-    /// The parameter index and the field of a name.
-    fn place<'a>(&self, name: &'a str) -> Result<(usize, &'a str)> {
-        let fields: &[&str] = match self.kind {
-            OptimizerKind::Sgd => &["step", "momentum_buffer"],
-            OptimizerKind::Adam | OptimizerKind::AdamW => &["step", "exp_avg", "exp_avg_sq"],
-            OptimizerKind::Lion => &["step", "exp_avg"],
-            OptimizerKind::Muon => &["step", "momentum_buffer", "exp_avg", "exp_avg_sq"],
-            OptimizerKind::Adafactor => &["step", "row_var", "col_var", "variance"],
-        };
+    /// The parameter index and the field of a name, by the settings of each parameter.
+    fn place<'a>(&self, name: &'a str, settings: &[&GroupSettings]) -> Result<(usize, &'a str)> {
         let place = name
             .split_once('.')
             .and_then(|(index, field)| Some((index.parse::<usize>().ok()?, field)));
-        place
-            .filter(|(index, field)| *index < self.leaves.len() && fields.contains(field))
-            .ok_or_else(|| {
-                let (kind, count) = (self.kind.name(), self.leaves.len());
-                Error::Checkpoint(format!(
-                    "`{name}` is no state of this optimizer ({kind} of {count} parameters)"
-                ))
-            })
+        let known = place.and_then(|(index, field)| Some((index, field, settings.get(index)?)));
+        match known {
+            Some((index, field, own)) if own.fields().contains(&field) => Ok((index, field)),
+            // the others have the same state for all groups
+            Some((index, _, own)) if self.kind == OptimizerKind::Muon => {
+                Err(Error::Checkpoint(format!(
+                    "`{name}` is no state of parameter {index}, which {} steps: give its group the \
+                     `use_muon` that it had",
+                    if matches!(own, GroupSettings::Muon(_)) { "Muon" } else { "AdamW" }
+                )))
+            }
+            _ => Err(Error::Checkpoint(format!(
+                "`{name}` is no state of this optimizer ({} of {} parameters)",
+                self.kind.name(),
+                self.leaves.len()
+            ))),
+        }
     }
 
     /// A copy of a state array of the shape of the parameter, with its type.
-    fn average(&self, name: &str, index: usize, tensor: &Tensor) -> Result<Array> {
+    fn of_parameter(&self, name: &str, index: usize, tensor: &Tensor) -> Result<Array> {
         let leaf = &self.leaves[index];
         if tensor.dims() != leaf.shape() {
             let (got, want) = (tensor.dims(), leaf.shape());
@@ -125,32 +134,28 @@ impl Optimizer {
         xt_kernels::memory::alloc::check_like(&array, leaf.dtype(), 2)?;
         Ok(array.to_dtype(leaf.dtype())?.copy()?)
     }
+}
 
-    /// Returns an error if the state of a parameter is incomplete.
-    fn check_whole(&self, index: usize, own: &mut State) -> Result<()> {
-        let of_adamw = own.exp_avg.is_some() && self.kind == OptimizerKind::Muon;
-        if !self.kind.counts_steps() && !of_adamw {
+/// Returns an error if the state of a parameter is incomplete. Where Python saves no count of
+/// steps, that there is a state counts as one.
+fn check_whole(index: usize, own: &mut State, settings: &GroupSettings) -> Result<()> {
+    let needs = match settings {
+        GroupSettings::Sgd(_) | GroupSettings::Muon(_) | GroupSettings::Lion(_) => {
             let there = own.momentum_buffer.is_some() || own.exp_avg.is_some();
             own.step = own.step.max(u64::from(there));
             return Ok(());
         }
-        if self.kind == OptimizerKind::Adafactor {
-            return match (own.step > 0) == own.second.is_some() {
-                true => Ok(()),
-                false => Err(Error::Checkpoint(format!(
-                    "the state of parameter {index} is not whole: it needs `{index}.step` and the averages"
-                ))),
-            };
+        GroupSettings::Adafactor(_) if (own.step > 0) == own.second.is_some() => return Ok(()),
+        GroupSettings::Adafactor(_) => format!("`{index}.step` and the averages"),
+        GroupSettings::Adam(_) => {
+            let parts = [own.step > 0, own.exp_avg.is_some(), own.exp_avg_sq.is_some()];
+            if parts == [parts[0]; 3] || parts == [false, true, true] {
+                return Ok(());
+            }
+            format!("`{index}.step`, `{index}.exp_avg` and `{index}.exp_avg_sq`")
         }
-        let parts = [own.step > 0, own.exp_avg.is_some(), own.exp_avg_sq.is_some()];
-        if parts == [parts[0]; 3] || parts == [false, true, true] {
-            return Ok(());
-        }
-        Err(Error::Checkpoint(format!(
-            "the state of parameter {index} is not whole: it needs `{index}.step`, `{index}.exp_avg` and \
-             `{index}.exp_avg_sq`"
-        )))
-    }
+    };
+    Err(Error::Checkpoint(format!("the state of parameter {index} is not whole: it needs {needs}")))
 }
 
 /// The names of the arrays of a second moment.

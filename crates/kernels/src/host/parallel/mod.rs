@@ -5,12 +5,14 @@
 //! number of threads. A loop with a single piece runs on the calling thread, so small work has no
 //! threading overhead.
 
+mod buffers;
 mod build;
 mod loops;
 mod pool;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use buffers::Buffers;
 pub(crate) use build::{
     assume_init_mut, build_uninit, build_uninit_map, build_uninit_zip, build_zeroed, zero_init,
     zeros,

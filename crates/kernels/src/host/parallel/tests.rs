@@ -1,4 +1,5 @@
-use super::loops::{map, map_pieces, nth_chunk};
+use super::buffers::Buffers;
+use super::loops::{for_each_piece, map, map_pieces, nth_chunk};
 use super::pool::{help_until, in_pool, set_threads, threads, IN_CALL};
 use std::sync::atomic::AtomicBool;
 
@@ -56,5 +57,23 @@ fn every_element_belongs_to_one_piece() {
         assert_eq!(sums.len(), n.div_ceil(10));
         assert_eq!(sums.iter().sum::<usize>(), n * n.saturating_sub(1) / 2);
         assert_eq!(map(n, 3, |i| i), source);
+    }
+}
+
+#[test]
+fn buffers_have_room_for_each_thread_or_is_an_error() {
+    let (mut numbers, buffers) = (vec![0usize; 100], Buffers::new(20, 3).unwrap());
+    for_each_piece(&mut numbers, 5, |piece, numbers| {
+        buffers.with(|buffer| {
+            assert!(buffer.is_empty() && buffer.capacity() >= 3);
+            buffer.extend([piece, 1, 2]);
+            numbers.fill(buffer.iter().sum());
+        });
+    });
+    let want: Vec<usize> = (0..100).map(|i| i / 5 + 3).collect();
+    assert_eq!(numbers, want);
+    for len in [usize::MAX, 1 << 55] {
+        let error = Buffers::<u64>::new(4, len).err().unwrap().to_string();
+        assert!(error.contains("working memory needs"), "{error}");
     }
 }

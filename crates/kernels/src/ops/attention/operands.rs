@@ -14,8 +14,8 @@ use crate::{Array, Result};
 use gemm::Parallelism;
 use std::ops::Range;
 
-/// Reduces `grad`, (batch, heads, n, width), to the number of heads of `like`, (batch, key heads, n,
-/// width): the gradient of a head that several query heads share is the sum over them.
+/// Reduces `grad`, (batch, heads, n, width), to the number of heads of `like`, (batch, key heads,
+/// n, width): the gradient of a head that several query heads share is the sum over them.
 pub(super) fn sum_heads(grad: &Array, like: &Array) -> Result<Array> {
     let ((batch, heads, n, width), shared) = (grad.dims4()?, like.dim(1)?);
     if heads == shared {

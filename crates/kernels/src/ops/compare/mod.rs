@@ -7,7 +7,8 @@ use crate::cuda::Gpu;
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
 use crate::kernel::{arrays, run, Kernel};
-use crate::{Array, Element, Result};
+use crate::memory::alloc;
+use crate::{Array, DType, Element, Result};
 #[cfg(feature = "cuda")]
 use std::sync::Arc;
 
@@ -63,11 +64,11 @@ impl Kernel for Compare {
     }
 
     fn cpu<T: Blas>(&self) -> Result<Array> {
-        self.reference()
+        self.compute()
     }
 
     fn cpu_other<T: Element>(&self) -> Option<Result<Array>> {
-        Some(self.reference())
+        Some(self.compute())
     }
 
     #[cfg(feature = "cuda")]
@@ -94,6 +95,15 @@ impl Kernel for Compare {
         let shapes: [(&[usize], &[usize]); 4] =
             [(&[5, 30], &[5, 30]), (&[5, 30], &[30]), (&[4, 1], &[6]), (&[0], &[1])];
         shapes.into_iter().flat_map(of).collect()
+    }
+}
+
+impl Compare {
+    /// The reference, if there is memory for the result.
+    fn compute(&self) -> Result<Array> {
+        let dims = self.a.shape().broadcast_shape_binary_op(self.b.shape(), "compare")?;
+        alloc::check(dims.dims(), DType::U8)?;
+        self.reference()
     }
 }
 
@@ -142,9 +152,19 @@ impl Array {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Error;
 
     #[test]
     fn equals_the_reference() {
         crate::testing::assert_matches_reference::<Compare>(0.0);
+    }
+
+    #[test]
+    fn a_result_that_is_too_large_is_an_error() {
+        let x = crate::testing::on_device(&crate::testing::normal(&[1, 1], 1));
+        let (row, column) = ((1, 1 << 25), (1 << 25, 1));
+        let [row, column] = [row, column].map(|dims| x.broadcast_as(dims).unwrap());
+        let error = compare(&row, &column, Comparison::Eq).unwrap_err();
+        assert!(matches!(error, Error::OutOfMemory(_)), "{error}");
     }
 }

@@ -10,7 +10,7 @@ use crate::array::HostArray;
 use crate::cuda::Gpu;
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
-use crate::host::parallel::{for_each_piece, rows_per_piece};
+use crate::host::parallel::{for_each_piece, rows_per_piece, Buffers};
 use crate::host::{self, via_f32_if_half};
 use crate::kernel::{arrays, run, Kernel};
 use crate::ops::layout::narrow_on_host;
@@ -109,18 +109,22 @@ impl Cumsum {
         let (count, inner) = (dims[self.axis], dims[self.axis + 1..].iter().product::<usize>());
         let mut y = host::to_vec::<T>(&self.x)?;
         let block = (count * inner).max(1);
-        for_each_piece(&mut y, rows_per_piece(block) * block, |_, piece| {
-            let mut sums = vec![zero; inner];
-            for block in piece.chunks_exact_mut(block) {
-                sums.fill(zero);
-                for i in 0..count {
-                    let at = if self.reverse { count - 1 - i } else { i };
-                    for (sum, x) in sums.iter_mut().zip(&mut block[at * inner..]) {
-                        *sum = add(*sum, *x);
-                        *x = round(*sum);
+        let size = rows_per_piece(block) * block;
+        let buffers = Buffers::<S>::new(y.len().div_ceil(size), inner)?;
+        for_each_piece(&mut y, size, |_, piece| {
+            buffers.with(|sums| {
+                for block in piece.chunks_exact_mut(block) {
+                    sums.clear();
+                    sums.resize(inner, zero);
+                    for i in 0..count {
+                        let at = if self.reverse { count - 1 - i } else { i };
+                        for (sum, x) in sums.iter_mut().zip(&mut block[at * inner..]) {
+                            *sum = add(*sum, *x);
+                            *x = round(*sum);
+                        }
                     }
                 }
-            }
+            });
         });
         host::array(y, dims)
     }

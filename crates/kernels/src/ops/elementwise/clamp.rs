@@ -1,7 +1,7 @@
 //! Limits of values, made of other operations.
 
 use super::binary::{binary, Binary};
-use super::unary::affine;
+use super::unary::scalar;
 use crate::error::bail;
 use crate::{Array, Result};
 
@@ -10,10 +10,9 @@ use crate::{Array, Result};
 /// # Errors
 /// If the type is no floating-point one, or memory does not suffice.
 pub fn clamp(x: &Array, limit: f64) -> Result<Array> {
-    let number = |value| affine(&Array::zeros((), x.dtype(), &x.device())?, 0.0, value);
     if !x.dtype().is_float() {
         bail!("clamp needs a floating-point array, got {:?}", x.dtype());
     }
-    let below = binary(x, &number(limit)?, Binary::Min)?;
-    binary(&below, &number(-limit)?, Binary::Max)
+    let below = binary(x, &scalar(limit, x)?, Binary::Min)?;
+    binary(&below, &scalar(-limit, x)?, Binary::Max)
 }

@@ -15,6 +15,7 @@ pub use binary::{add, binary, div, mul, sub, Binary};
 pub use clamp::clamp;
 pub use lerp::lerp;
 pub(crate) use map::{map, zip};
+pub(crate) use unary::scalar;
 pub use unary::{affine, unary, Unary};
 
 /// Whether `x` is NaN; false for integers.

@@ -218,3 +218,9 @@ fn exponentials<T: Real>(x: &[T], y: &mut [MaybeUninit<T>]) {
         *y = MaybeUninit::new(x.exp::<FMA>());
     }
 }
+
+/// A number as an array without axes, of the type and on the device of `like`. It is computed
+/// there, without a copy.
+pub(crate) fn scalar(value: f64, like: &Array) -> Result<Array> {
+    affine(&Array::zeros((), like.dtype(), &like.device())?, 0.0, value)
+}

@@ -1,11 +1,12 @@
-//! A step of Muon, made of other operations, on every device.
+//! A step of Muon, made of other operations, on every device. PyTorch runs the Newton–Schulz
+//! iteration in bf16; here it runs in the type of the weight, and in f32 for half precision.
 //!
 //! Source: <https://kellerjordan.github.io/posts/muon/>; rates by shape also from Muon is Scalable
 //! for LLM Training, <https://arxiv.org/abs/2502.16982>.
 
-use super::arrays::{scalar, wide};
+use super::arrays::wide;
 use crate::error::bail;
-use crate::ops::elementwise::{add, affine, binary, div, mul, sub, unary, Binary, Unary};
+use crate::ops::elementwise::{add, affine, binary, div, mul, scalar, sub, unary, Binary, Unary};
 use crate::ops::matmul::matmul;
 use crate::{Array, DType, Result};
 
@@ -69,31 +70,40 @@ pub fn muon([weight, grad, buffer]: [&Array; 3], factor: f64, s: &Muon) -> Resul
         let (weight, buffer) = muon([&weight, &grad, &buffer], factor, s)?;
         return Ok((weight.to_dtype(dtype)?, buffer.to_dtype(dtype)?));
     }
+    let (direction, buffer) = moved(grad, buffer, factor, s)?;
+    // the iteration multiplies by x xᵀ, which is smaller for a wide matrix
+    let update = match rows > columns {
+        true => orthogonalize(direction.t()?, s)?.t()?,
+        false => orthogonalize(direction, s)?,
+    };
+    let weight = affine(weight, 1.0 - s.lr * s.weight_decay, 0.0)?;
+    Ok((sub(&weight, &affine(&update, s.rate(rows, columns), 0.0)?)?, buffer))
+}
+
+/// The direction of the update, before it is made orthogonal, and the moved buffer.
+fn moved(grad: &Array, buffer: &Array, factor: f64, s: &Muon) -> Result<(Array, Array)> {
     let grad = affine(grad, factor * (1.0 - s.momentum), 0.0)?;
     let buffer = add(&affine(buffer, s.momentum, 0.0)?, &grad)?;
     let direction = match s.nesterov {
         true => add(&grad, &affine(&buffer, s.momentum, 0.0)?)?,
         false => buffer.clone(),
     };
-    // the iteration multiplies by x xᵀ, which is smaller for a wide matrix
-    let update = match rows > columns {
-        true => orthogonalize(&direction.t()?, s)?.t()?,
-        false => orthogonalize(&direction, s)?,
-    };
-    let weight = affine(weight, 1.0 - s.lr * s.weight_decay, 0.0)?;
-    Ok((sub(&weight, &affine(&update, s.rate(rows, columns), 0.0)?)?, buffer))
+    Ok((direction, buffer))
 }
 
 /// The nearest matrix with orthonormal rows, approximately: the Newton–Schulz iteration
-/// `x ← a x + (b x xᵀ + c (x xᵀ)²) x` moves all singular values into about 0.7 to 1.2.
-fn orthogonalize(x: &Array, s: &Muon) -> Result<Array> {
+/// `x ← a x + (b x xᵀ + c (x xᵀ)²) x` moves all singular values into about 0.7 to 1.2. It takes
+/// `x`, whose memory is free during the iteration then.
+fn orthogonalize(mut x: Array, s: &Muon) -> Result<Array> {
     let [a, b, c] = s.coefficients;
-    let norm = unary(&mul(x, x)?.sum_all()?, Unary::Sqrt)?;
+    let norm = unary(&mul(&x, &x)?.sum_all()?, Unary::Sqrt)?;
     // of norm 1 at most: the iteration converges for singular values up to 1
-    let mut x = div(x, &binary(&norm, &scalar(s.eps, x)?, Binary::Max)?)?;
+    x = div(&x, &binary(&norm, &scalar(s.eps, &x)?, Binary::Max)?)?;
     for _ in 0..s.steps {
-        let gram = matmul(&x, &x.t()?, 1.0)?;
-        let polynomial = add(&affine(&gram, b, 0.0)?, &matmul(&gram, &gram, c)?)?;
+        let polynomial = {
+            let gram = matmul(&x, &x.t()?, 1.0)?;
+            add(&affine(&gram, b, 0.0)?, &matmul(&gram, &gram, c)?)?
+        };
         x = add(&affine(&x, a, 0.0)?, &matmul(&polynomial, &x, 1.0)?)?;
     }
     Ok(x)
@@ -189,7 +199,7 @@ mod tests {
     #[test]
     fn the_update_is_nearly_orthogonal() {
         let x = on_device(&normal64(&[16, 30], 1));
-        let update = orthogonalize(&x, &SETTINGS).unwrap();
+        let update = orthogonalize(x, &SETTINGS).unwrap();
         let gram = values(&matmul(&update, &update.t().unwrap(), 1.0).unwrap());
         let trace: f64 = (0..16).map(|i| gram[17 * i]).sum();
         // squares of singular values between 0.7 and 1.2

@@ -108,8 +108,10 @@ impl Mask {
             };
             (0..j).map(move |c| u8::from(visible.contains(&c)))
         };
-        let visible = (0..batch * i).flat_map(row).collect::<Vec<u8>>();
-        let visible = Array::from_vec(visible, (batch, 1, i, j), device)?;
+        alloc::check(&[batch, i, j], DType::U8)?;
+        let mut all = alloc::with_capacity::<u8>(batch * i * j)?;
+        (0..batch * i).for_each(|r| all.extend(row(r)));
+        let visible = Array::from_vec(all, (batch, 1, i, j), device)?;
         match &self.allowed {
             Some(allowed) => Ok(Some(elementwise::mul(&visible, allowed)?)),
             None => Ok(Some(visible)),

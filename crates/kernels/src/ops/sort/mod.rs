@@ -12,7 +12,7 @@ mod cuda;
 use crate::cuda::Gpu;
 use crate::error::bail;
 use crate::host::gemm::blas::Blas;
-use crate::host::parallel::{for_each_piece, nth_chunk, rows_per_piece};
+use crate::host::parallel::{for_each_piece, nth_chunk, rows_per_piece, Buffers};
 use crate::host::{self, rows_and_width, with_width, Real};
 use crate::kernel::{arrays, run, Kernel};
 use crate::memory::alloc;
@@ -99,17 +99,19 @@ impl Argsort {
         let keys = keys(&self.x, self.descending)?;
         let mut order = alloc::filled(0i64, dims.iter().product())?;
         let (k, rows) = (self.k, rows_per_piece(width));
+        let buffers = Buffers::<(u64, usize)>::new(order.len().div_ceil(rows * k), width)?;
         for_each_piece(&mut order, rows * k, |piece, order| {
-            let mut row: Vec<(u64, usize)> = Vec::with_capacity(width);
-            for (i, order) in order.chunks_exact_mut(k).enumerate() {
-                row.clear();
-                row.extend(nth_chunk(&keys, piece * rows + i, width).iter().copied().zip(0..));
-                if k < width {
-                    row.select_nth_unstable(k - 1);
+            buffers.with(|row| {
+                for (i, order) in order.chunks_exact_mut(k).enumerate() {
+                    row.clear();
+                    row.extend(nth_chunk(&keys, piece * rows + i, width).iter().copied().zip(0..));
+                    if k < width {
+                        row.select_nth_unstable(k - 1);
+                    }
+                    row[..k].sort_unstable();
+                    order.iter_mut().zip(&*row).for_each(|(to, (_, index))| *to = *index as i64);
                 }
-                row[..k].sort_unstable();
-                order.iter_mut().zip(&row).for_each(|(to, (_, index))| *to = *index as i64);
-            }
+            });
         });
         host::array(order, dims)
     }
