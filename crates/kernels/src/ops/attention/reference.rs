@@ -53,14 +53,20 @@ fn weights(of: &AttentionArgs, scores: &HostArray) -> Result<HostArray> {
     let Some(sinks) = &of.sinks else { return softmax::on_host(scores, &of.mask) };
     let ((batch, heads, i, j), (_, count)) = (scores.dims4()?, sinks.dims2()?);
     let front = sinks.host()?.reshape((1, heads, 1, count))?;
-    let front = front.broadcast_as((batch, heads, i, count))?.contiguous()?;
-    let all = HostArray::cat(&[front, scores.contiguous()?], 3)?;
+    let front = front.broadcast_as((batch, heads, i, count))?;
+    let all = behind(front, scores)?;
     softmax::on_host(&all, &of.mask.with_prefix(count, (i, j), &Device::Cpu)?)
 }
 
 /// The number of sinks.
 fn sink_count(of: &AttentionArgs) -> Result<usize> {
     of.sinks.as_ref().map_or(Ok(0), |sinks| sinks.dim(1))
+}
+
+/// `x` behind `front` along the last of four axes. By a kernel of this crate, since every function
+/// of candle makes the WebAssembly modules larger.
+fn behind(front: HostArray, x: &HostArray) -> Result<HostArray> {
+    Ok(Array::cat(&[Array::from(front), x.clone().into()], 3)?.host()?.clone())
 }
 
 /// A part of the last of four axes.
@@ -88,7 +94,7 @@ pub(super) fn backward(of: &AttentionArgs, grad: &Array) -> Result<Gradients> {
     let kept = of_keys(of, &weights)?;
     let dkept = dropped(of, product(grad, &repeat_heads(v, heads)?.transpose(2, 3)?, 1.0)?)?;
     let zeros = HostArray::zeros((batch, heads, i, count), dkept.dtype(), dkept.device())?;
-    let dweights = HostArray::cat(&[&zeros, &dkept], 3)?;
+    let dweights = behind(zeros, &dkept)?;
     let whole_mask = mask.with_prefix(count, (i, j), &Device::Cpu)?;
     let dall = softmax::backward_on_host(&weights, &dweights, &whole_mask)?;
     let mut dscores = of_keys(of, &dall)?;
