@@ -66,7 +66,7 @@ function forward(x, model, ...inputs) {
   }
 }
 
-const language = (x, options) => new x.AutoregressiveWrapper(lm(x, options))
+export const language = (x, options) => new x.AutoregressiveWrapper(lm(x, options))
 
 /** The model of char_train_step, which ../options measures too, and what a step takes. */
 export const CHAR = { num_tokens: 256, max_seq_len: 257, dim: 256, depth: 6, rotary_pos_emb: true }
