@@ -407,8 +407,8 @@ describe('option names of other libraries', () => {
 
   it('are explained', () => {
     expect(made({ attn_flash: true })).toThrow(/attn_flash: is not needed: .*always on here/)
-    expect(made({ attn_kv_heads: 2 })).toThrow(
-      /x-transformers 2\.x, not in 1\.9\.2; `attn_one_kv_head` is/,
+    expect(made({ attn_pre_talking_heads: true })).toThrow(
+      /x-transformers 2\.x, not in 1\.9\.2; `attn_talking_heads` is/,
     )
     expect(made({ use_layerscale: true })).toThrow(
       /use_layerscale: .*x-transformers 2\.x, not in 1\.9\.2/,

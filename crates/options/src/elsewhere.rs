@@ -207,7 +207,7 @@ pub fn explain(name: &str, names: &[&str]) -> Option<String> {
 /// The option of 1.9.2 with the same purpose.
 fn instead<'a>(plain: &str, names: &[&'a str]) -> Option<&'a str> {
     let here = match plain {
-        "k_rmsnorm" => "qk_rmsnorm",
+        "k_rmsnorm" => "qk_norm",
         "pre_talking_heads" | "post_talking_heads" => "talking_heads",
         "use_simple_rmsnorm" => "use_rmsnorm",
         "pre_and_post_norm" => "sandwich_norm",
@@ -296,11 +296,11 @@ mod tests {
 
     #[test]
     fn names_from_elsewhere_are_explained() {
-        let names = ["dim", "attn_qk_rmsnorm", "attn_dim_head", "enc_depth", "mask"];
+        let names = ["dim", "attn_qk_norm", "attn_dim_head", "enc_depth", "mask"];
         assert!(explain("attn_flash", &names).unwrap().contains("always on here"));
         assert!(explain("dec_attn_k_rmsnorm", &names)
             .unwrap()
-            .ends_with("not in 1.9.2; `attn_qk_rmsnorm` is"));
+            .ends_with("not in 1.9.2; `attn_qk_norm` is"));
         assert!(explain("use_layerscale", &names).unwrap().ends_with("not in 1.9.2"));
         assert!(explain("resi_dual", &names).unwrap().contains("later versions 1.x"));
         assert!(explain("max_new_tokens", &["temperature"])
