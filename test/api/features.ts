@@ -84,10 +84,7 @@ export const FEATURES: Record<Exclude<keyof LayerOptions, 'dim' | 'cross_attend'
   attn_softclamp_logits: [{ attn_softclamp_logits: true }],
   attn_logit_softclamp_value: [{ attn_softclamp_logits: true, attn_logit_softclamp_value: 2 }],
   attn_head_learned_sink: [{ attn_head_learned_sink: true }],
-  attn_add_zero_kv: [
-    { attn_add_zero_kv: true },
-    { attn_add_zero_kv: true, attn_talking_heads: true },
-  ],
+  attn_add_zero_kv: [{ attn_add_zero_kv: true }],
   attn_qkv_bias: [{ attn_qkv_bias: true }],
   attn_out_bias: [{ attn_out_bias: true }],
   attn_shared_kv: [{ attn_shared_kv: true }],

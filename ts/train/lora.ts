@@ -103,7 +103,7 @@ export class LoRA {
   /** The updates that a model has: of a checkpoint of the whole model, for example. */
   static of(model: Module): LoRA[] {
     if (!(model instanceof Module)) throw refuse('the model of LoRA.of()', 'a Module', model)
-    return model[LORA_LAYERS]().map((layers) => new LoRA(model, {}, layers))
+    return model[LORA_LAYERS]().map((layers) => make(model, {}, layers))
   }
 
   /**
@@ -125,7 +125,7 @@ export class LoRA {
     })
     try {
       const { modules, r, scale } = layersIn(tensors, metadata, { lora_alpha, use_rslora })
-      const lora = new LoRA(model, {
+      const lora = make(model, {
         target_modules: modules.map(literal),
         r,
         lora_alpha: scale * r,
@@ -267,6 +267,10 @@ export class LoRA {
     return this.toString()
   }
 }
+
+/** For static methods: a class that names itself within gets another name in bundles. */
+const make = (model: Module, options: LoRAOptions, existing?: LoraLayers): LoRA =>
+  existing === undefined ? new LoRA(model, options) : new LoRA(model, options, existing)
 
 /** The names of the linear layers of a model, each once. */
 const linearLayers = (model: Module): string[] =>
