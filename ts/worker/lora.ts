@@ -1,12 +1,11 @@
 import { BRAND, type Brand, brand } from '../brand.js'
-import { checkOptions, describeValue } from '../checks.js'
-import { XTransformersError } from '../errors.js'
-import type { Target } from '../io/sources.js'
+import { checkOptions } from '../checks.js'
 import type { LoraLayers } from '../module/submodule.js'
 import { checkLoRA, type LoRAOptions } from '../train/lora-options.js'
 import type { Connection } from './client.js'
-import { callRemote, RemoteObject, saveRemote } from './remote.js'
-import { RemoteModel } from './remote-model.js'
+import { RemoteCompanion } from './companion.js'
+import { callRemote } from './remote.js'
+import type { RemoteModel } from './remote-model.js'
 import { packSource, type WorkerSource } from './source.js'
 import { packArguments, REMOTE } from './values.js'
 
@@ -17,13 +16,10 @@ interface UpdatesFile {
 }
 
 /**
- * Low-rank updates of a model in a worker, as `LoRA` of the main library. The matrices are
- * parameters of the model; after `dispose()` they still are.
+ * Low-rank updates of a model in a worker, as `LoRA` of the main library: its file has the matrices
+ * alone. They are parameters of the model; after `dispose()` they still are.
  */
-export class RemoteLoRA extends RemoteObject {
-  /** Resolves to the updates once they are there. */
-  readonly ready: Promise<this>
-
+export class RemoteLoRA extends RemoteCompanion {
   /** @internal `file`: in place of options. */
   constructor(
     connection: Connection,
@@ -32,18 +28,9 @@ export class RemoteLoRA extends RemoteObject {
     file?: UpdatesFile,
   ) {
     const settings = file ? file.settings : checkLoRA(options)
-    if (!(model instanceof RemoteModel) || model[REMOTE].connection !== connection) {
-      const message = `the model of a LoRA must be one of this worker, got ${describeValue(model)}`
-      throw new XTransformersError('invalid_argument', message)
-    }
-    const id = connection.next()
-    super(connection, id, model)
-    const params = { object: id, model: model[REMOTE].id, options: settings }
-    const request = file
-      ? connection.request('lora', { ...params, source: file.source.value }, file.source)
-      : connection.request('lora', params)
-    this.ready = request.then(() => this)
-    this.ready.catch(() => {})
+    const { value, transfer } = file?.source ?? { value: undefined, transfer: [] }
+    const source = file ? { source: value } : {}
+    super(connection, model, ['lora', 'a LoRA'], { options: settings, ...source }, transfer)
   }
 
   /** The names of the layers, the rank and the factor of the updates. */
@@ -62,27 +49,6 @@ export class RemoteLoRA extends RemoteObject {
   /** Takes the updates away: the model computes what it did before them. */
   remove(): Promise<void> {
     return callRemote(this[REMOTE], 'remove', [])
-  }
-
-  /** The bytes of a safetensors file with the matrices alone. */
-  saveBytes(): Promise<Uint8Array> {
-    return callRemote(this[REMOTE], 'saveBytes', [])
-  }
-
-  /** Writes the matrices from the worker, as {@link saveBytes}. */
-  save(target: Target): Promise<void> {
-    return saveRemote(this[REMOTE], target)
-  }
-
-  /**
-   * Reads values into the matrices, of a file that `save` or `saveBytes` has made of these layers.
-   *
-   * @throws XTransformersError (`file`, `invalid_checkpoint`)
-   */
-  async load(source: WorkerSource): Promise<void> {
-    const { connection, id } = this[REMOTE]
-    const { value, transfer } = packSource(source, false)
-    await connection.request('call', { object: id, method: 'load', args: [value] }, { transfer })
   }
 
   /** @internal */

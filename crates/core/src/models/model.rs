@@ -91,8 +91,7 @@ impl Model {
     /// too large fails before its first computation.
     pub(crate) fn check_memory(&self) -> Result<()> {
         let (mut needed, mut most) = (BytesByDevice::default(), 0u64);
-        for entry in self.all_entries() {
-            let leaf = entry.param.leaf();
+        for leaf in self.leaves() {
             let bytes = leaf.pending_bytes();
             if bytes > 0 {
                 let device = leaf.device();
@@ -115,6 +114,14 @@ impl Model {
     /// the parameters of their layers.
     pub fn all_entries(&self) -> Vec<Entry> {
         with_low_rank(&self.entries)
+    }
+
+    /// The leaves of all entries, without their names.
+    fn leaves(&self) -> impl Iterator<Item = Arc<Leaf>> + '_ {
+        self.entries.iter().flat_map(|Entry { param, .. }| {
+            let updates = param.low_rank().map(|update| [update.a, update.b]);
+            [param.leaf().clone()].into_iter().chain(updates.into_iter().flatten())
+        })
     }
 
     /// The entry `name` of the state dict.
@@ -184,10 +191,7 @@ impl Model {
     /// The caching settings of a generation: whether keys and values are cached (`on`), and the
     /// weights on which the cache depends.
     pub(crate) fn caching(&self, on: bool) -> Caching {
-        Caching {
-            on,
-            weights: self.all_entries().iter().map(|entry| entry.param.leaf().clone()).collect(),
-        }
+        Caching { on, weights: self.leaves().collect() }
     }
 
     /// Frees the weights with these names permanently, even if optimizers or autograd graphs still
@@ -211,7 +215,7 @@ impl Model {
     ///
     /// If a quantized weight would have to move, or if memory is insufficient.
     pub fn move_to(&self, device: &Device) -> Result<()> {
-        self.move_leaves(self.all_entries().iter().map(|entry| entry.param.leaf()), device)
+        self.move_leaves(self.leaves().collect::<Vec<_>>().iter(), device)
     }
 
     fn move_leaves<'a>(

@@ -2,8 +2,8 @@
 //! formula, by single steps, and the fused kernel against explicit scores.
 
 use crate::common::{
-    build, close, float, forward, forward_with, gpt, layers, mask, normal, parameter, random, spec,
-    taken_gradients, tensor, tokens, values, with,
+    build, close, float, forward, forward_with, layers, mask, normal, random, spec,
+    taken_gradients, tensor, values, with,
 };
 use serde_json::{json, Value as Json};
 use xt_autograd::ops;
@@ -216,11 +216,19 @@ fn explicit_scores_give_what_the_fused_kernel_gives() {
 
 #[test]
 fn a_sink_alone_is_left_where_no_key_is_allowed() {
-    let model = build(&gpt(json!({ "attn_head_learned_sink": true }), json!({})));
-    let x = tokens(1, 4, 1);
-    let none = mask(&[0, 0, 0, 0], &[1, 4]);
-    let named = json!({ "mask": { "$tensor": 1 } });
-    let y = forward_with(&model, &[x, none], named).unwrap();
-    assert!(values(&tensor(y)).iter().all(|v| v.is_finite()));
-    assert_eq!(parameter(&model, "attn_layers.layers.0.1.attend.head_attn_sink"), [0.0; 2]);
+    let (x, context) = (normal(&[1, 4, 16], 1), normal(&[1, 3, 16], 2));
+    let output = |options: Json| {
+        let model = attention(with(options, json!({ "causal": false })));
+        let inputs = [x.clone(), context.clone(), mask(&[0; 3], &[1, 3])];
+        let named = json!({ "context": { "$tensor": 1 }, "context_mask": { "$tensor": 2 } });
+        match forward_with(&model, &inputs, named).unwrap() {
+            Value::List(mut all) => values(&tensor(all.swap_remove(0))),
+            _ => panic!("no list"),
+        }
+    };
+    // all keys have the same weight without a sink
+    assert!(output(json!({})).iter().all(|v| *v != 0.0));
+    for sink in ["head_learned_sink", "add_zero_kv"] {
+        assert_eq!(output(json!({ sink: true })), [0.0; 4 * 16], "{sink}");
+    }
 }
