@@ -1,6 +1,7 @@
 import { checkOptions, describeValue, isRecord, refuse } from '../checks.js'
 import type { ReadOptions } from '../control.js'
 import { XTransformersError } from '../errors.js'
+import { isMissing } from '../io/file-errors.js'
 import { inFolder, type Source } from '../io/sources.js'
 import { BPETokenizer } from './bpe/tokenizer.js'
 import { ByteTokenizer } from './bytes.js'
@@ -25,13 +26,6 @@ async function readJSON(source: Source, what: string, options: ReadOptions) {
   if (isRecord(json)) return json
   const message = `${what} must be an object, got ${describeValue(json)}`
   throw new XTransformersError('invalid_checkpoint', message)
-}
-
-/** Whether a file is not there, and nothing else has gone wrong. */
-function isMissing(error: unknown): boolean {
-  if (!(error instanceof XTransformersError) || error.code !== 'file') return false
-  const { code, name } = (error.cause ?? {}) as { code?: unknown; name?: unknown }
-  return code === 'ENOENT' || name === 'NotFoundError' || / with status 404\b/.test(error.message)
 }
 
 async function readConfig(source: Source, options: ReadOptions) {
