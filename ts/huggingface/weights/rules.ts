@@ -38,9 +38,9 @@ const numbered = (name: string, n: number) =>
 /** The rule, or both that one with `.*` stands for. */
 function* unfolded([theirs, ours, how = same]: Rule) {
   const [left, right] = [listed(theirs), listed(ours)]
-  const ends = right.some((name) => name.endsWith('.*')) ? ['.weight', '.bias'] : ['']
+  const ends = right.some((name) => name.endsWith('*')) ? ['weight', 'bias'] : ['']
   for (const end of ends) {
-    const ended = (name: string) => name.replace(/\.\*$/, end)
+    const ended = (name: string) => name.replace(/\*$/, end)
     yield { theirs: left.map(ended), ours: right.map(ended), how }
   }
 }
