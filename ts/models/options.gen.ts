@@ -48,6 +48,41 @@ export interface EncoderOptions {
    */
   use_rmsnorm?: boolean | undefined
   /**
+   * RMSNorm without learned scale instead of LayerNorm.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2307.14995
+   */
+  use_simple_rmsnorm?: boolean | undefined
+  /**
+   * Added to the variance (LayerNorm) or the mean square (RMSNorm) before the square root; with
+   * ScaleNorm the least divisor. Absent: LayerNorm adds 1e-5, RMSNorm divides by at least 1e-8.
+   * Holds for the LayerNorms of a wrapper around these layers too.
+   *
+   * @default null
+   */
+  norm_eps?: number | null | undefined
+  /**
+   * A bias in the LayerNorms, those of a wrapper around these layers too.
+   *
+   * @default true
+   */
+  norm_bias?: boolean | undefined
+  /**
+   * Learned weights in the norms, those of a wrapper around these layers too. False: neither
+   * weights nor biases, as in OLMo.
+   *
+   * @default true
+   * @see https://arxiv.org/abs/2402.00838
+   */
+  norm_elementwise_affine?: boolean | undefined
+  /**
+   * Stores the weights of the norms as the difference from 1, so that weight decay draws them to 1.
+   *
+   * @default false
+   */
+  norm_add_unit_offset?: boolean | undefined
+  /**
    * ALiBi: a penalty on the attention scores that grows linearly with the distance, with one slope
    * per head. Absolute position embeddings stay on unless `use_abs_pos_emb` is false.
    *
@@ -197,6 +232,63 @@ export interface EncoderOptions {
    * @see https://arxiv.org/abs/2002.04745
    */
   pre_norm?: boolean | undefined
+  /**
+   * The layers end with a norm of their own kind, in place of the LayerNorm of a wrapper around
+   * them. With post-norm it is the norm of the last sub-layer.
+   *
+   * @default false
+   */
+  pre_norm_has_final_norm?: boolean | undefined
+  /**
+   * A norm before each branch, and another after the residual connection.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2510.25741
+   */
+  pre_and_post_norm?: boolean | undefined
+  /**
+   * Where the norms of a sub-layer stand: `'pre'` before the branch, `'post'` after the residual
+   * connection, `'branch'` on the output of the branch alone, as in OLMo 2, `'sandwich'` before the
+   * branch and on its output. Absent: as `pre_norm` and `sandwich_norm` say.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2501.00656
+   */
+  norm_position?: 'pre' | 'post' | 'branch' | 'sandwich' | null | undefined
+  /**
+   * Attention and feed-forward of a block both start from the input of the block, and both are
+   * added to it, as in GPT-J.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2204.06745
+   */
+  parallel_block?: boolean | undefined
+  /**
+   * With `parallel_block`: one norm for attention and feed-forward, as in Phi.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2309.05463
+   */
+  parallel_block_shared_norm?: boolean | undefined
+  /**
+   * Factor of the output of each branch before it is added to the residual.
+   *
+   * @default 1
+   */
+  branch_scale?: number | undefined
+  /**
+   * LayerScale: a learned factor per feature of the output of each branch.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2103.17239
+   */
+  use_layerscale?: boolean | undefined
+  /**
+   * With `use_layerscale`: the initial value of the factors.
+   *
+   * @default 0
+   */
+  layerscale_init_value?: number | undefined
   /**
    * Gated residual connections: a GRU cell instead of the sum.
    *
@@ -587,6 +679,41 @@ export interface DecoderOptions {
    */
   use_rmsnorm?: boolean | undefined
   /**
+   * RMSNorm without learned scale instead of LayerNorm.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2307.14995
+   */
+  use_simple_rmsnorm?: boolean | undefined
+  /**
+   * Added to the variance (LayerNorm) or the mean square (RMSNorm) before the square root; with
+   * ScaleNorm the least divisor. Absent: LayerNorm adds 1e-5, RMSNorm divides by at least 1e-8.
+   * Holds for the LayerNorms of a wrapper around these layers too.
+   *
+   * @default null
+   */
+  norm_eps?: number | null | undefined
+  /**
+   * A bias in the LayerNorms, those of a wrapper around these layers too.
+   *
+   * @default true
+   */
+  norm_bias?: boolean | undefined
+  /**
+   * Learned weights in the norms, those of a wrapper around these layers too. False: neither
+   * weights nor biases, as in OLMo.
+   *
+   * @default true
+   * @see https://arxiv.org/abs/2402.00838
+   */
+  norm_elementwise_affine?: boolean | undefined
+  /**
+   * Stores the weights of the norms as the difference from 1, so that weight decay draws them to 1.
+   *
+   * @default false
+   */
+  norm_add_unit_offset?: boolean | undefined
+  /**
    * ALiBi: a penalty on the attention scores that grows linearly with the distance, with one slope
    * per head. Absolute position embeddings stay on unless `use_abs_pos_emb` is false.
    *
@@ -736,6 +863,63 @@ export interface DecoderOptions {
    * @see https://arxiv.org/abs/2002.04745
    */
   pre_norm?: boolean | undefined
+  /**
+   * The layers end with a norm of their own kind, in place of the LayerNorm of a wrapper around
+   * them. With post-norm it is the norm of the last sub-layer.
+   *
+   * @default false
+   */
+  pre_norm_has_final_norm?: boolean | undefined
+  /**
+   * A norm before each branch, and another after the residual connection.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2510.25741
+   */
+  pre_and_post_norm?: boolean | undefined
+  /**
+   * Where the norms of a sub-layer stand: `'pre'` before the branch, `'post'` after the residual
+   * connection, `'branch'` on the output of the branch alone, as in OLMo 2, `'sandwich'` before the
+   * branch and on its output. Absent: as `pre_norm` and `sandwich_norm` say.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2501.00656
+   */
+  norm_position?: 'pre' | 'post' | 'branch' | 'sandwich' | null | undefined
+  /**
+   * Attention and feed-forward of a block both start from the input of the block, and both are
+   * added to it, as in GPT-J.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2204.06745
+   */
+  parallel_block?: boolean | undefined
+  /**
+   * With `parallel_block`: one norm for attention and feed-forward, as in Phi.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2309.05463
+   */
+  parallel_block_shared_norm?: boolean | undefined
+  /**
+   * Factor of the output of each branch before it is added to the residual.
+   *
+   * @default 1
+   */
+  branch_scale?: number | undefined
+  /**
+   * LayerScale: a learned factor per feature of the output of each branch.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2103.17239
+   */
+  use_layerscale?: boolean | undefined
+  /**
+   * With `use_layerscale`: the initial value of the factors.
+   *
+   * @default 0
+   */
+  layerscale_init_value?: number | undefined
   /**
    * Gated residual connections: a GRU cell instead of the sum.
    *
@@ -1113,6 +1297,41 @@ export interface CrossAttenderOptions {
    */
   use_rmsnorm?: boolean | undefined
   /**
+   * RMSNorm without learned scale instead of LayerNorm.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2307.14995
+   */
+  use_simple_rmsnorm?: boolean | undefined
+  /**
+   * Added to the variance (LayerNorm) or the mean square (RMSNorm) before the square root; with
+   * ScaleNorm the least divisor. Absent: LayerNorm adds 1e-5, RMSNorm divides by at least 1e-8.
+   * Holds for the LayerNorms of a wrapper around these layers too.
+   *
+   * @default null
+   */
+  norm_eps?: number | null | undefined
+  /**
+   * A bias in the LayerNorms, those of a wrapper around these layers too.
+   *
+   * @default true
+   */
+  norm_bias?: boolean | undefined
+  /**
+   * Learned weights in the norms, those of a wrapper around these layers too. False: neither
+   * weights nor biases, as in OLMo.
+   *
+   * @default true
+   * @see https://arxiv.org/abs/2402.00838
+   */
+  norm_elementwise_affine?: boolean | undefined
+  /**
+   * Stores the weights of the norms as the difference from 1, so that weight decay draws them to 1.
+   *
+   * @default false
+   */
+  norm_add_unit_offset?: boolean | undefined
+  /**
    * ALiBi: a penalty on the attention scores that grows linearly with the distance, with one slope
    * per head. Absolute position embeddings stay on unless `use_abs_pos_emb` is false.
    *
@@ -1262,6 +1481,63 @@ export interface CrossAttenderOptions {
    * @see https://arxiv.org/abs/2002.04745
    */
   pre_norm?: boolean | undefined
+  /**
+   * The layers end with a norm of their own kind, in place of the LayerNorm of a wrapper around
+   * them. With post-norm it is the norm of the last sub-layer.
+   *
+   * @default false
+   */
+  pre_norm_has_final_norm?: boolean | undefined
+  /**
+   * A norm before each branch, and another after the residual connection.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2510.25741
+   */
+  pre_and_post_norm?: boolean | undefined
+  /**
+   * Where the norms of a sub-layer stand: `'pre'` before the branch, `'post'` after the residual
+   * connection, `'branch'` on the output of the branch alone, as in OLMo 2, `'sandwich'` before the
+   * branch and on its output. Absent: as `pre_norm` and `sandwich_norm` say.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2501.00656
+   */
+  norm_position?: 'pre' | 'post' | 'branch' | 'sandwich' | null | undefined
+  /**
+   * Attention and feed-forward of a block both start from the input of the block, and both are
+   * added to it, as in GPT-J.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2204.06745
+   */
+  parallel_block?: boolean | undefined
+  /**
+   * With `parallel_block`: one norm for attention and feed-forward, as in Phi.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2309.05463
+   */
+  parallel_block_shared_norm?: boolean | undefined
+  /**
+   * Factor of the output of each branch before it is added to the residual.
+   *
+   * @default 1
+   */
+  branch_scale?: number | undefined
+  /**
+   * LayerScale: a learned factor per feature of the output of each branch.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2103.17239
+   */
+  use_layerscale?: boolean | undefined
+  /**
+   * With `use_layerscale`: the initial value of the factors.
+   *
+   * @default 0
+   */
+  layerscale_init_value?: number | undefined
   /**
    * Gated residual connections: a GRU cell instead of the sum.
    *
@@ -2148,6 +2424,41 @@ export interface XTransformerOptions {
    */
   enc_use_rmsnorm?: boolean | undefined
   /**
+   * RMSNorm without learned scale instead of LayerNorm.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2307.14995
+   */
+  enc_use_simple_rmsnorm?: boolean | undefined
+  /**
+   * Added to the variance (LayerNorm) or the mean square (RMSNorm) before the square root; with
+   * ScaleNorm the least divisor. Absent: LayerNorm adds 1e-5, RMSNorm divides by at least 1e-8.
+   * Holds for the LayerNorms of a wrapper around these layers too.
+   *
+   * @default null
+   */
+  enc_norm_eps?: number | null | undefined
+  /**
+   * A bias in the LayerNorms, those of a wrapper around these layers too.
+   *
+   * @default true
+   */
+  enc_norm_bias?: boolean | undefined
+  /**
+   * Learned weights in the norms, those of a wrapper around these layers too. False: neither
+   * weights nor biases, as in OLMo.
+   *
+   * @default true
+   * @see https://arxiv.org/abs/2402.00838
+   */
+  enc_norm_elementwise_affine?: boolean | undefined
+  /**
+   * Stores the weights of the norms as the difference from 1, so that weight decay draws them to 1.
+   *
+   * @default false
+   */
+  enc_norm_add_unit_offset?: boolean | undefined
+  /**
    * ALiBi: a penalty on the attention scores that grows linearly with the distance, with one slope
    * per head. Absolute position embeddings stay on unless `enc_use_abs_pos_emb` is false.
    *
@@ -2298,6 +2609,63 @@ export interface XTransformerOptions {
    * @see https://arxiv.org/abs/2002.04745
    */
   enc_pre_norm?: boolean | undefined
+  /**
+   * The layers end with a norm of their own kind, in place of the LayerNorm of a wrapper around
+   * them. With post-norm it is the norm of the last sub-layer.
+   *
+   * @default false
+   */
+  enc_pre_norm_has_final_norm?: boolean | undefined
+  /**
+   * A norm before each branch, and another after the residual connection.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2510.25741
+   */
+  enc_pre_and_post_norm?: boolean | undefined
+  /**
+   * Where the norms of a sub-layer stand: `'pre'` before the branch, `'post'` after the residual
+   * connection, `'branch'` on the output of the branch alone, as in OLMo 2, `'sandwich'` before the
+   * branch and on its output. Absent: as `enc_pre_norm` and `enc_sandwich_norm` say.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2501.00656
+   */
+  enc_norm_position?: 'pre' | 'post' | 'branch' | 'sandwich' | null | undefined
+  /**
+   * Attention and feed-forward of a block both start from the input of the block, and both are
+   * added to it, as in GPT-J.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2204.06745
+   */
+  enc_parallel_block?: boolean | undefined
+  /**
+   * With `enc_parallel_block`: one norm for attention and feed-forward, as in Phi.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2309.05463
+   */
+  enc_parallel_block_shared_norm?: boolean | undefined
+  /**
+   * Factor of the output of each branch before it is added to the residual.
+   *
+   * @default 1
+   */
+  enc_branch_scale?: number | undefined
+  /**
+   * LayerScale: a learned factor per feature of the output of each branch.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2103.17239
+   */
+  enc_use_layerscale?: boolean | undefined
+  /**
+   * With `enc_use_layerscale`: the initial value of the factors.
+   *
+   * @default 0
+   */
+  enc_layerscale_init_value?: number | undefined
   /**
    * Gated residual connections: a GRU cell instead of the sum.
    *
@@ -2691,6 +3059,41 @@ export interface XTransformerOptions {
    */
   dec_use_rmsnorm?: boolean | undefined
   /**
+   * RMSNorm without learned scale instead of LayerNorm.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2307.14995
+   */
+  dec_use_simple_rmsnorm?: boolean | undefined
+  /**
+   * Added to the variance (LayerNorm) or the mean square (RMSNorm) before the square root; with
+   * ScaleNorm the least divisor. Absent: LayerNorm adds 1e-5, RMSNorm divides by at least 1e-8.
+   * Holds for the LayerNorms of a wrapper around these layers too.
+   *
+   * @default null
+   */
+  dec_norm_eps?: number | null | undefined
+  /**
+   * A bias in the LayerNorms, those of a wrapper around these layers too.
+   *
+   * @default true
+   */
+  dec_norm_bias?: boolean | undefined
+  /**
+   * Learned weights in the norms, those of a wrapper around these layers too. False: neither
+   * weights nor biases, as in OLMo.
+   *
+   * @default true
+   * @see https://arxiv.org/abs/2402.00838
+   */
+  dec_norm_elementwise_affine?: boolean | undefined
+  /**
+   * Stores the weights of the norms as the difference from 1, so that weight decay draws them to 1.
+   *
+   * @default false
+   */
+  dec_norm_add_unit_offset?: boolean | undefined
+  /**
    * ALiBi: a penalty on the attention scores that grows linearly with the distance, with one slope
    * per head. Absolute position embeddings stay on unless `dec_use_abs_pos_emb` is false.
    *
@@ -2841,6 +3244,63 @@ export interface XTransformerOptions {
    * @see https://arxiv.org/abs/2002.04745
    */
   dec_pre_norm?: boolean | undefined
+  /**
+   * The layers end with a norm of their own kind, in place of the LayerNorm of a wrapper around
+   * them. With post-norm it is the norm of the last sub-layer.
+   *
+   * @default false
+   */
+  dec_pre_norm_has_final_norm?: boolean | undefined
+  /**
+   * A norm before each branch, and another after the residual connection.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2510.25741
+   */
+  dec_pre_and_post_norm?: boolean | undefined
+  /**
+   * Where the norms of a sub-layer stand: `'pre'` before the branch, `'post'` after the residual
+   * connection, `'branch'` on the output of the branch alone, as in OLMo 2, `'sandwich'` before the
+   * branch and on its output. Absent: as `dec_pre_norm` and `dec_sandwich_norm` say.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2501.00656
+   */
+  dec_norm_position?: 'pre' | 'post' | 'branch' | 'sandwich' | null | undefined
+  /**
+   * Attention and feed-forward of a block both start from the input of the block, and both are
+   * added to it, as in GPT-J.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2204.06745
+   */
+  dec_parallel_block?: boolean | undefined
+  /**
+   * With `dec_parallel_block`: one norm for attention and feed-forward, as in Phi.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2309.05463
+   */
+  dec_parallel_block_shared_norm?: boolean | undefined
+  /**
+   * Factor of the output of each branch before it is added to the residual.
+   *
+   * @default 1
+   */
+  dec_branch_scale?: number | undefined
+  /**
+   * LayerScale: a learned factor per feature of the output of each branch.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2103.17239
+   */
+  dec_use_layerscale?: boolean | undefined
+  /**
+   * With `dec_use_layerscale`: the initial value of the factors.
+   *
+   * @default 0
+   */
+  dec_layerscale_init_value?: number | undefined
   /**
    * Gated residual connections: a GRU cell instead of the sum.
    *

@@ -42,6 +42,20 @@ choice! {
 }
 
 choice! {
+    /// Where the norms of a sub-layer stand.
+    NormPosition as Text {
+        /// Before the branch.
+        Pre = "pre",
+        /// After the residual connection.
+        Post = "post",
+        /// On the output of the branch.
+        Branch = "branch",
+        /// Before the branch and on its output.
+        Sandwich = "sandwich",
+    }
+}
+
+choice! {
     /// How the share of masked tokens decreases from 1 to 0 over the steps of a generation.
     Schedule as Text {
         /// `1 - t`.

@@ -75,17 +75,13 @@ const NEWER: &[&str] = &[
     "integrate_layers",
     "layer_integrate_use_softmax",
     "layers_execute_order",
-    "layerscale_init_value",
     "learned_reinject_input_gate",
     "mv_split_residual",
-    "norm_add_unit_offset",
     "num_residual_streams",
     "only_attn",
     "orthog_residual",
     "polar_bias_uniform_init",
     "polar_pos_emb",
-    "pre_and_post_norm",
-    "pre_norm_has_final_norm",
     "reinject_input",
     "rel_pos_kwargs",
     "residual_fn_kwargs",
@@ -101,8 +97,6 @@ const NEWER: &[&str] = &[
     "use_adaptive_rmsnorm",
     "use_derf",
     "use_dynamic_tanh",
-    "use_layerscale",
-    "use_simple_rmsnorm",
     "verbose",
     "weight_tie_layers",
     // wrappers
@@ -209,8 +203,6 @@ fn instead<'a>(plain: &str, names: &[&'a str]) -> Option<&'a str> {
     let here = match plain {
         "k_rmsnorm" => "qk_norm",
         "pre_talking_heads" | "post_talking_heads" => "talking_heads",
-        "use_simple_rmsnorm" => "use_rmsnorm",
-        "pre_and_post_norm" => "sandwich_norm",
         "prompt_lens" | "lens" => "mask",
         _ => return None,
     };
@@ -301,7 +293,7 @@ mod tests {
         assert!(explain("dec_attn_k_rmsnorm", &names)
             .unwrap()
             .ends_with("not in 1.9.2; `attn_qk_norm` is"));
-        assert!(explain("use_layerscale", &names).unwrap().ends_with("not in 1.9.2"));
+        assert!(explain("unet_skips", &names).unwrap().ends_with("not in 1.9.2"));
         assert!(explain("resi_dual", &names).unwrap().contains("later versions 1.x"));
         assert!(explain("max_new_tokens", &["temperature"])
             .unwrap()

@@ -5,7 +5,7 @@ use crate::attention::AttentionBlockOptions;
 use crate::context::StackContext;
 use crate::feedforward::FeedForwardOptions;
 use crate::types::size;
-use crate::{options, LayerKind, OneOrMany, Probability, Problems};
+use crate::{options, LayerKind, NonNegative, NormPosition, OneOrMany, Probability, Problems};
 use std::num::NonZeroUsize;
 
 options! {
@@ -22,6 +22,20 @@ options! {
         /// RMSNorm instead of LayerNorm: no mean, no bias. Takes precedence over `use_scalenorm`.
         /// <https://arxiv.org/abs/1910.07467>
         use_rmsnorm: bool = false,
+        /// RMSNorm without learned scale instead of LayerNorm. <https://arxiv.org/abs/2307.14995>
+        use_simple_rmsnorm: bool = false,
+        /// Added to the variance (LayerNorm) or the mean square (RMSNorm) before the square root;
+        /// with ScaleNorm the least divisor. Absent: LayerNorm adds 1e-5, RMSNorm divides by at
+        /// least 1e-8. Holds for the LayerNorms of a wrapper around these layers too.
+        norm_eps: Option<NonNegative> = None,
+        /// A bias in the LayerNorms, those of a wrapper around these layers too.
+        norm_bias: bool = true,
+        /// Learned weights in the norms, those of a wrapper around these layers too. False: neither
+        /// weights nor biases, as in OLMo. <https://arxiv.org/abs/2402.00838>
+        norm_elementwise_affine: bool = true,
+        /// Stores the weights of the norms as the difference from 1, so that weight decay draws
+        /// them to 1.
+        norm_add_unit_offset: bool = false,
         /// ALiBi: a penalty on the attention scores that grows linearly with the distance, with one
         /// slope per head. Absolute position embeddings stay on unless `use_abs_pos_emb` is false.
         /// <https://arxiv.org/abs/2108.12409>
@@ -83,6 +97,30 @@ options! {
         /// Pre-norm: normalises the input of each sub-layer. False: post-norm, after the residual
         /// connection. <https://arxiv.org/abs/2002.04745>
         pre_norm: bool = true,
+        /// The layers end with a norm of their own kind, in place of the LayerNorm of a wrapper
+        /// around them. With post-norm it is the norm of the last sub-layer.
+        pre_norm_has_final_norm: bool = false,
+        /// A norm before each branch, and another after the residual connection.
+        /// <https://arxiv.org/abs/2510.25741>
+        pre_and_post_norm: bool = false,
+        /// Where the norms of a sub-layer stand: `'pre'` before the branch, `'post'` after the
+        /// residual connection, `'branch'` on the output of the branch alone, as in OLMo 2
+        /// (<https://arxiv.org/abs/2501.00656>), `'sandwich'` before the branch and on its output.
+        /// Absent: as `pre_norm` and `sandwich_norm` say.
+        norm_position: Option<NormPosition> = None,
+        /// Attention and feed-forward of a block both start from the input of the block, and both
+        /// are added to it, as in GPT-J. <https://arxiv.org/abs/2204.06745>
+        parallel_block: bool = false,
+        /// With `parallel_block`: one norm for attention and feed-forward, as in Phi.
+        /// <https://arxiv.org/abs/2309.05463>
+        parallel_block_shared_norm: bool = false,
+        /// Factor of the output of each branch before it is added to the residual.
+        branch_scale: f64 = 1.0,
+        /// LayerScale: a learned factor per feature of the output of each branch.
+        /// <https://arxiv.org/abs/2103.17239>
+        use_layerscale: bool = false,
+        /// With `use_layerscale`: the initial value of the factors.
+        layerscale_init_value: f64 = 0.0,
         /// Gated residual connections: a GRU cell instead of the sum.
         /// <https://arxiv.org/abs/1910.06764>
         gate_residual: bool = false,

@@ -17,6 +17,7 @@ pub mod feedforward;
 pub mod generation;
 pub mod layers;
 pub mod modules;
+pub mod norms;
 pub mod optimizers;
 pub mod schedules;
 pub mod sets;
@@ -32,7 +33,7 @@ mod spec;
 mod tests;
 mod types;
 
-pub use choices::{AdjustLr, Filter, FilterChoice, LayerKind, Schedule};
+pub use choices::{AdjustLr, Filter, FilterChoice, LayerKind, NormPosition, Schedule};
 #[doc(hidden)]
 pub use parse::field;
 pub use parse::{parse, parse_and, Options};

@@ -94,11 +94,7 @@ impl StackOptions {
             "scale_residual_constant",
             format!("is set by `{prefix}deepnorm`; leave it at 1"),
         );
-        require(
-            !self.sandwich_norm || self.pre_norm || self.deepnorm,
-            "sandwich_norm",
-            format!("needs `{prefix}pre_norm`"),
-        );
+        self.check_norms(prefix, problems);
         self.attn.check_heads(self.heads, &path("attn_"), problems);
         let mut require = |holds: bool, name: &str, message: String| {
             problems.require(holds, &path(name), message)
@@ -139,6 +135,7 @@ impl StackOptions {
                 ),
             );
         }
+        self.check_parallel(context.cross_attend, prefix, problems);
         let several = kinds.iter().filter(|kind| **kind == CrossAttention).count() > 1;
         problems.require(
             !(several && self.cross_residual_attn && self.cross_attn_tokens_dropout.0 > 0.0),
@@ -175,7 +172,7 @@ impl StackOptions {
 
     fn check_feedforward(&self, dim: usize, prefix: &str, problems: &mut Problems) {
         // an output of width 1 is broadcast over the residual, as in Python
-        let spread = !self.sandwich_norm && !self.gate_residual;
+        let spread = !self.norm_places().branch && !self.gate_residual;
         let fits = |out: usize| out == dim || (out == 1 && spread);
         problems.require(
             self.ff.dim_out.is_none_or(|out| fits(out.get())),

@@ -19,8 +19,9 @@ pub use arithmetic::{
 pub use index::{argsort, embedding, gather, masked_fill, triangle, where_cond};
 pub use layers::{
     activation, attention, dropout, expand_distance_bias, feedforward, glu, gru_gates, l2_norm,
-    layer_norm, layer_norm_with_residual, linear, linear_all, masked_softmax, rms_norm, rotary,
-    scale_norm, scale_norm_with_residual, token_shift, AttentionSettings, Inner, Layer,
+    layer_norm, layer_norm_with_residual, linear, linear_all, masked_softmax, rms_norm,
+    rms_norm_with_residual, rotary, scale_norm, scale_norm_with_residual, token_shift,
+    AttentionSettings, Inner, Layer,
 };
 pub use losses::{cross_entropy, linear_cross_entropy, mse, CrossEntropy};
 pub use matmul::matmul;

@@ -6,7 +6,7 @@ use super::shift::ShiftTokens;
 use super::{FeedForward, Norm};
 use crate::attention::{Attention, AttentionInputs, AttentionMaps};
 use crate::needs::{Needs, Variant};
-use crate::{Ctx, Leaf, Params, Result, Tensor};
+use crate::{Ctx, Init, Leaf, Param, Params, Result, Tensor};
 use std::sync::Arc;
 use xt_autograd::ops;
 use xt_options::layers::StackOptions;
@@ -20,6 +20,26 @@ enum Block {
     FeedForward(FeedForward),
 }
 
+impl Block {
+    /// Registers the parameters of a block of width `dim`. `causal` is that of the stack.
+    fn new(
+        kind: LayerKind,
+        dim: usize,
+        causal: bool,
+        options: &StackOptions,
+        p: &mut Params,
+    ) -> Self {
+        let (mut attn, mut ff) = (options.attn.clone(), options.ff.clone());
+        attn.zero_init_output |= options.zero_init_branch_output;
+        ff.zero_init_output |= options.zero_init_branch_output;
+        if kind == LayerKind::FeedForward {
+            return Block::FeedForward(FeedForward::new(dim, &ff, p));
+        }
+        let causal = causal && kind == LayerKind::SelfAttention;
+        Block::Attention(Box::new(Attention::new(dim, options.heads.get(), causal, &attn, p)))
+    }
+}
+
 /// A block with its norms and its residual connection.
 pub struct SubLayer {
     /// Self attention, cross attention or feed-forward.
@@ -27,14 +47,19 @@ pub struct SubLayer {
     block: Block,
     /// Token shift of the block's input.
     shift: Option<ShiftTokens>,
-    /// A factor of the block's output: 0.5 for the feed-forwards of macaron layers, else 1.
+    /// The fixed factor of the block's output: [`StackOptions::branch_scale`], halved for the
+    /// feed-forwards of macaron layers.
     factor: f64,
+    /// The learned factors of the block's output, `(dim)`, with LayerScale.
+    layer_scale: Option<Param>,
     /// The norm before the block; absent with post-norm.
     pre: Option<Norm>,
-    /// The norm after the block, with sandwich norm.
-    sandwich: Option<Norm>,
+    /// The norm of the block's output, with sandwich norm.
+    on_branch: Option<Norm>,
     /// The norm after the residual, with post-norm; absent on the last sub-layer.
     post: Option<Norm>,
+    /// Whether the block takes the input of the sub-layer before, beside which it runs.
+    pub beside: bool,
     /// The residual connection.
     residual: Residual,
     /// The probability that this sub-layer is skipped in training (stochastic depth).
@@ -53,8 +78,8 @@ pub struct SubLayerConfig {
     pub dim: usize,
     /// Whether the stack is causal.
     pub causal: bool,
-    /// Norm before the block (`true`) or after the residual (`false`).
-    pub pre_norm: bool,
+    /// The norm of the attention beside which a feed-forward runs, if they share it.
+    pub shared_norm: Option<Norm>,
     /// The kind of residual connection.
     pub residual: ResidualKind,
 }
@@ -63,7 +88,7 @@ impl SubLayer {
     /// Registers the parameters of a sub-layer.
     pub fn new(
         kind: LayerKind,
-        config: &SubLayerConfig,
+        config: SubLayerConfig,
         options: &StackOptions,
         p: &mut Params,
     ) -> Self {
@@ -72,49 +97,44 @@ impl SubLayer {
             on.then(|| Norm::new(config.dim, options, &mut p.submodule("0").submodule(place)))
         };
         // the numbers are the indices in the Python package's module lists
-        let pre = norm("0", config.pre_norm);
-        let sandwich = norm("1", options.sandwich_norm && config.pre_norm);
-        let post = norm("2", !config.pre_norm && !config.last);
+        let places = options.norm_places();
+        let pre = config.shared_norm.or_else(|| norm("0", places.pre));
+        let on_branch = norm("1", places.branch);
+        let post = norm("2", places.post && !config.last);
         let shift =
             ShiftTokens::new(options.shift_tokens.at(config.index).unwrap_or(0), config.causal);
-        let factor = if options.macaron && kind == LayerKind::FeedForward { 0.5 } else { 1.0 };
+        let halved = options.macaron && kind == LayerKind::FeedForward;
         // the Python package wraps shifted and scaled blocks in modules, which add a level `fn`
-        // each
+        // each, LayerScale outside the others
+        let mut outer = p.submodule("1");
         let mut inner = p.submodule("1");
-        for _ in 0..usize::from(shift.is_some()) + usize::from(factor != 1.0) {
+        let levels = [options.use_layerscale, shift.is_some(), halved];
+        for _ in levels.into_iter().filter(|wrapped| *wrapped) {
             inner = inner.submodule("fn");
         }
-        let (mut attn, mut ff) = (options.attn.clone(), options.ff.clone());
-        attn.zero_init_output |= options.zero_init_branch_output;
-        ff.zero_init_output |= options.zero_init_branch_output;
-        let block = match kind {
-            LayerKind::FeedForward => {
-                Block::FeedForward(FeedForward::new(config.dim, &ff, &mut inner))
-            }
-            _ => {
-                let causal = config.causal && kind == LayerKind::SelfAttention;
-                Block::Attention(Box::new(Attention::new(
-                    config.dim,
-                    options.heads.get(),
-                    causal,
-                    &attn,
-                    &mut inner,
-                )))
-            }
-        };
+        let block = Block::new(kind, config.dim, config.causal, options, &mut inner);
+        let init = Init::Constant(options.layerscale_init_value);
+        let layer_scale = options.use_layerscale.then(|| outer.add("gamma", &[config.dim], init));
         let residual = Residual::new(config.dim, config.residual, &mut p.submodule("2"));
         Self {
             kind,
             block,
             shift,
-            factor,
+            factor: options.branch_scale * if halved { 0.5 } else { 1.0 },
+            layer_scale,
             pre,
-            sandwich,
+            on_branch,
             post,
+            beside: options.parallel_block && kind == LayerKind::FeedForward,
             residual,
             drop_prob: options.layer_dropout.at(config.index).map_or(0.0, |p| p.0),
             first_parameter: p.since(registered).first().map(|entry| entry.param.leaf().clone()),
         }
+    }
+
+    /// The norm before the block, if there is one.
+    pub fn pre(&self) -> Option<&Norm> {
+        self.pre.as_ref()
     }
 
     /// What its attention needs, if it is one; `cross_attend` as for [`Attention::needs`].
@@ -136,19 +156,35 @@ impl SubLayer {
     }
 
     /// Runs the sub-layer: `(batch, n, dim)` to `(batch, n, dim)`. Also returns the maps of an
-    /// attention if they are requested. With a cache, `x` contains only the new positions.
+    /// attention if they are requested. With a cache, `x` contains only the new positions. A block
+    /// that runs beside the one before takes `source`, the input of that one, `(batch, n, dim)`.
     pub fn forward(
         &self,
         x: &Tensor,
+        source: Option<&Tensor>,
+        with: &AttentionInputs,
+        cache: Option<&mut LayerCache>,
+        ctx: &Ctx,
+    ) -> Result<(Tensor, Option<AttentionMaps>)> {
+        // both (batch, n, dim)
+        let (input, stream) = match (&self.pre, source) {
+            (pre, Some(source)) => (apply_norm(pre, source)?, x.clone()),
+            (Some(norm), None) => norm.forward_with_residual(x)?,
+            (None, None) => (x.clone(), x.clone()),
+        };
+        let (branch, maps) = self.branch(input, with, cache, ctx)?;
+        Ok((apply_norm(&self.post, &self.residual.forward(&branch, &stream)?)?, maps))
+    }
+
+    /// The branch of the residual connection for its normalised `input`; both are
+    /// `(batch, n, dim)`.
+    fn branch(
+        &self,
+        mut input: Tensor,
         with: &AttentionInputs,
         mut cache: Option<&mut LayerCache>,
         ctx: &Ctx,
     ) -> Result<(Tensor, Option<AttentionMaps>)> {
-        // both (batch, n, dim)
-        let (mut input, stream) = match &self.pre {
-            Some(norm) => norm.forward_with_residual(x)?,
-            None => (x.clone(), x.clone()),
-        };
         if let Some(shift) = &self.shift {
             // the Python package passes masks to attentions only
             let mask = with.mask.filter(|_| self.kind != LayerKind::FeedForward);
@@ -167,8 +203,10 @@ impl SubLayer {
         if self.factor != 1.0 {
             branch = ops::affine(&branch, self.factor, 0.0)?;
         }
-        let branch = apply_norm(&self.sandwich, &branch)?;
-        Ok((apply_norm(&self.post, &self.residual.forward(&branch, &stream)?)?, maps))
+        if let Some(factors) = &self.layer_scale {
+            branch = ops::mul(&branch, &factors.tensor())?;
+        }
+        Ok((apply_norm(&self.on_branch, &branch)?, maps))
     }
 }
 

@@ -4,7 +4,9 @@
 //! <https://arxiv.org/abs/2205.01580>.
 
 use crate::ids::dtype_name;
-use crate::layers::{dropout, AttentionLayers, LayerNorm, LayerReturns, LayerTensors, Linear};
+use crate::layers::{
+    dropout, AttentionLayers, LastNorm, LayerNorm, LayerReturns, LayerTensors, Linear,
+};
 use crate::{Ctx, Entry, Error, Init, Mode, Param, Params, Result, Tensor};
 use std::sync::Arc;
 use xt_autograd::ops;
@@ -18,7 +20,7 @@ pub struct ViTransformerWrapper {
     patch_to_embedding: (LayerNorm, Linear, LayerNorm),
     post_emb_norm: Option<LayerNorm>,
     layers: Arc<AttentionLayers>,
-    norm: LayerNorm,
+    norm: LastNorm,
     /// The classification head; absent without classes.
     mlp_head: Option<Linear>,
     emb_dropout: f64,
@@ -53,9 +55,9 @@ impl ViTransformerWrapper {
         let post_emb_norm = options
             .norm
             .post_emb_norm
-            .then(|| LayerNorm::new(dim, &mut p.submodule("post_emb_norm")));
+            .then(|| layers.wrapper_norm(dim, &mut p.submodule("post_emb_norm")));
         p.submodule("attn_layers").include(entries);
-        let norm = LayerNorm::new(dim, &mut p.submodule("norm"));
+        let norm = layers.last_norm(&mut p.submodule("norm"));
         let mlp_head = options
             .num_classes
             .map(|n| Linear::new(dim, n.get(), true, &mut p.submodule("mlp_head")));

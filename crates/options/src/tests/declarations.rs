@@ -114,7 +114,12 @@ fn defaults_of_the_layers_are_those_of_python() {
         "attn_kv_heads": null, "attn_qk_rmsnorm": false, "attn_qk_rmsnorm_across_heads": false,
         "attn_qk_rmsnorm_eps": 1e-6, "attn_scale": null, "attn_softclamp_logits": false,
         "attn_logit_softclamp_value": 50, "attn_head_learned_sink": false, "attn_add_zero_kv": false,
-        "attn_qkv_bias": false, "attn_out_bias": false
+        "attn_qkv_bias": false, "attn_out_bias": false,
+        "use_simple_rmsnorm": false, "norm_eps": null, "norm_bias": true,
+        "norm_elementwise_affine": true, "norm_add_unit_offset": false,
+        "pre_norm_has_final_norm": false, "pre_and_post_norm": false, "norm_position": null,
+        "parallel_block": false, "parallel_block_shared_norm": false, "branch_scale": 1,
+        "use_layerscale": false, "layerscale_init_value": 0
     }"#;
     assert_defaults::<LayersOptions>(serde_json::from_str(layers).unwrap());
 }

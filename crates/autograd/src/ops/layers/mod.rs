@@ -10,7 +10,8 @@ pub use feedforward::{feedforward, Layer};
 pub(crate) use linear::{check_bias, check_linear};
 pub use linear::{linear, linear_all};
 pub use norm::{
-    l2_norm, layer_norm, layer_norm_with_residual, rms_norm, scale_norm, scale_norm_with_residual,
+    l2_norm, layer_norm, layer_norm_with_residual, rms_norm, rms_norm_with_residual, scale_norm,
+    scale_norm_with_residual,
 };
 
 use crate::error::invalid;

@@ -48,8 +48,12 @@ pub fn scale_norm_with_residual(
     scale: f64,
     eps: f64,
 ) -> Result<(Tensor, Tensor)> {
+    by_length(x, gain, Scale { scale, eps, added: false })
+}
+
+/// `x` (.., dim) over the divisor that `s` describes, times `gain` (dim), and `x` itself.
+fn by_length(x: &Tensor, gain: &Tensor, s: Scale) -> Result<(Tensor, Tensor)> {
     check_gain(x, gain)?;
-    let s = Scale { scale, eps, added: false };
     let (a, w) = (x.array()?, gain.array()?);
     let y = kernels::ops::scale_norm::forward(&a, Some(&w), s)?;
     Ok(Tensor::record_pair((y, x.array()?), &[x, gain], move |g, residual_grad| {
@@ -75,14 +79,13 @@ fn check_gain(x: &Tensor, gain: &Tensor) -> Result<()> {
 /// `x / sqrt(mean(x²) + eps) · gain` over the last axis, as PyTorch's RMSNorm: `x` (.., dim),
 /// `gain` (dim).
 pub fn rms_norm(x: &Tensor, gain: &Tensor, eps: f64) -> Result<Tensor> {
-    check_gain(x, gain)?;
-    let s = Scale { scale: (gain.elem_count() as f64).powf(-0.5), eps, added: true };
-    let (a, w) = (x.array()?, gain.array()?);
-    let y = kernels::ops::scale_norm::forward(&a, Some(&w), s)?;
-    Ok(Tensor::record(y, &[x, gain], move |g| {
-        let (dx, dgain) = kernels::ops::scale_norm::backward(&a, Some(&w), g, None, s)?;
-        Ok(vec![Some(dx), dgain])
-    }))
+    Ok(rms_norm_with_residual(x, gain, eps)?.0)
+}
+
+/// [`rms_norm`] and `x` itself, for a residual branch; see [`layer_norm_with_residual`].
+pub fn rms_norm_with_residual(x: &Tensor, gain: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
+    let scale = (gain.elem_count() as f64).powf(-0.5);
+    by_length(x, gain, Scale { scale, eps, added: true })
 }
 
 /// Divides by the Euclidean norm over the last axis, clamped to at least 1e-12, as in PyTorch's

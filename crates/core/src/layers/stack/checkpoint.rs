@@ -18,15 +18,18 @@ struct Kept {
     rotation: Option<Arc<Rotation>>,
     bias: Option<Arc<ScoreBias>>,
     bounds: Option<Arc<Bounds>>,
+    has_source: bool,
     has_context: bool,
     has_mem: bool,
 }
 
 impl Kept {
-    /// Runs the sub-layer on its input, followed by the context and the memories, if there are any.
+    /// Runs the sub-layer on its input, followed by the input of the block beside it, the context
+    /// and the memories, if there are any.
     fn run(&self, layer: &SubLayer, tensors: &[Tensor], ctx: &Ctx) -> Result<Tensor> {
         let mut tensors = tensors.iter();
         let x = tensors.next().ok_or_else(|| Error::Internal("no input".into()))?;
+        let source = if self.has_source { tensors.next() } else { None };
         // computed by each sub-layer for itself, so that its gradient flows
         let bias = self.bias.as_deref().map(ScoreBias::for_call);
         let inputs = AttentionInputs {
@@ -40,17 +43,19 @@ impl Kept {
             bounds: self.bounds.as_ref(),
             ..AttentionInputs::default()
         };
-        Ok(layer.forward(x, &inputs, None, ctx)?.0)
+        Ok(layer.forward(x, source, &inputs, None, ctx)?.0)
     }
 }
 
 impl AttentionLayers {
-    /// The output of a sub-layer, `(batch, n, dim)`, of whose graph only the inputs are kept.
+    /// The output of a sub-layer, `(batch, n, dim)`, of whose graph only the inputs are kept; see
+    /// [`SubLayer::forward`].
     /// `with` must ask for no maps, and have no previous scores and no past.
     pub(super) fn checkpointed(
         &self,
         layer: &Arc<SubLayer>,
         x: &Tensor,
+        source: Option<&Tensor>,
         with: &AttentionInputs,
         ctx: &Ctx,
     ) -> Result<Tensor> {
@@ -61,11 +66,12 @@ impl AttentionLayers {
             rotation: with.rotation.cloned(),
             bias: with.bias.and(self.bias.clone()),
             bounds: with.bounds.cloned(),
+            has_source: source.is_some(),
             has_context: with.context.is_some(),
             has_mem: with.mem.is_some(),
         };
         let inputs: Vec<&Tensor> =
-            [Some(x), with.context, with.mem].into_iter().flatten().collect();
+            [Some(x), source, with.context, with.mem].into_iter().flatten().collect();
         let (start, training, layer) = (ctx.rng.clone(), ctx.training, layer.clone());
         let draws = Arc::new(AtomicU32::new(start.draws()));
         let end = draws.clone();

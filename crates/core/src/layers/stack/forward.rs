@@ -95,10 +95,13 @@ impl AttentionLayers {
             cross_scores: None,
         };
         let mut mems = pass.mems.iter();
-        let mut x = x.clone();
+        let (mut x, mut block_input) = (x.clone(), x.clone());
         let mut intermediates = Intermediates::default();
         for (index, layer) in self.layers.iter().enumerate() {
             ctx.check()?;
+            if !layer.beside {
+                block_input = x.clone();
+            }
             if ctx.training && layer.drop_prob > 0.0 && ctx.rng.bernoulli(layer.drop_prob) {
                 continue;
             }
@@ -112,12 +115,13 @@ impl AttentionLayers {
             let mem = if is_self { mems.next() } else { None };
             let inputs = self.attention_inputs(layer.kind, mem, with, &pass, &carry, returns.maps);
             let layer_cache = cache.as_deref_mut().and_then(|cache| cache.layers.get_mut(index));
+            let source = layer.beside.then_some(&block_input);
             // y: (batch, n, dim); maps: (batch, heads, i, j)
             let (y, maps) = match layer_cache {
                 None if self.checkpointing && !inputs.maps && inputs.previous.is_none() => {
-                    (self.checkpointed(layer, &x, &inputs, ctx)?, None)
+                    (self.checkpointed(layer, &x, source, &inputs, ctx)?, None)
                 }
-                cache => layer.forward(&x, &inputs, cache, ctx)?,
+                cache => layer.forward(&x, source, &inputs, cache, ctx)?,
             };
             x = y;
             if let (Some(all), Some(first)) = (ctx.activations(), &layer.first_parameter) {
@@ -132,6 +136,9 @@ impl AttentionLayers {
         }
         if let Some(cache) = cache {
             cache.seen = pass.past + x.dim(1);
+        }
+        if let Some(norm) = &self.final_norm {
+            x = norm.forward(&x)?;
         }
         Ok(LayersOutput { x, intermediates })
     }

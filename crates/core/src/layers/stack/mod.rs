@@ -9,6 +9,7 @@ pub use tensors::{Intermediates, LayerReturns, LayerTensors, LayersOutput};
 
 use super::cache::LayersCache;
 use super::deepnorm;
+use super::norm::{LastNorm, LayerNorm, Norm, NormStyle};
 use super::residual::ResidualKind;
 use super::sublayer::{SubLayer, SubLayerConfig};
 use crate::position::{Rotary, ScoreBias};
@@ -22,6 +23,10 @@ use xt_options::{LayerKind, Problems};
 pub struct AttentionLayers {
     /// The sub-layers in order of execution.
     layers: Vec<Arc<SubLayer>>,
+    /// The norm behind the sub-layers.
+    final_norm: Option<Norm>,
+    /// The style of the norms, which those of a wrapper have too.
+    norm_style: NormStyle,
     /// Rotary positions of the self attentions.
     rotary: Option<Rotary>,
     /// The position bias of the self attentions.
@@ -71,28 +76,34 @@ impl AttentionLayers {
                 None => options.scale_residual_constant,
             },
         };
-        let layer = |(index, kind): (usize, &LayerKind)| {
+        let before = p.count();
+        let mut layers: Vec<Arc<SubLayer>> = Vec::with_capacity(kinds.len());
+        for (index, kind) in kinds.iter().enumerate() {
+            let beside = options.parallel_block_shared_norm && *kind == LayerKind::FeedForward;
             let config = SubLayerConfig {
                 index,
                 last: index + 1 == kinds.len(),
                 dim: context.dim,
                 causal,
-                pre_norm: options.pre_norm && !options.deepnorm,
+                shared_norm: layers.last().filter(|_| beside).and_then(|l| l.pre()).cloned(),
                 residual,
             };
             let mut p = p.submodule("layers").submodule(index);
-            Arc::new(SubLayer::new(*kind, &config, options, &mut p))
-        };
-        let before = p.count();
-        let layers: Vec<_> = kinds.iter().enumerate().map(layer).collect();
+            layers.push(Arc::new(SubLayer::new(*kind, config, options, &mut p)));
+        }
         let rotary =
             options.is_rotary().then(|| Rotary::new(options, &mut p.submodule("rotary_pos_emb")));
         let bias = ScoreBias::new(context.dim, causal, options, p).map(Arc::new);
         if options.deepnorm {
             deepnorm::initialise(&p.since(before), deepnorm::beta(depth));
         }
+        let final_norm = options
+            .pre_norm_has_final_norm
+            .then(|| Norm::new(context.dim, options, &mut p.submodule("final_norm")));
         Ok(Self {
             layers,
+            final_norm,
+            norm_style: NormStyle::from(options),
             rotary,
             bias,
             dim: context.dim,
@@ -109,6 +120,16 @@ impl AttentionLayers {
     /// The width of the model.
     pub fn dim(&self) -> usize {
         self.dim
+    }
+
+    /// A LayerNorm of width `dim` in the style of these layers, for a wrapper around them.
+    pub fn wrapper_norm(&self, dim: usize, p: &mut Params) -> LayerNorm {
+        LayerNorm::of_style(dim, self.norm_style, p)
+    }
+
+    /// The LayerNorm of a wrapper behind these layers; none if they end with a norm themselves.
+    pub fn last_norm(&self, p: &mut Params) -> LastNorm {
+        LastNorm(self.final_norm.is_none().then(|| self.wrapper_norm(self.dim, p)))
     }
 
     /// Training or evaluation mode.

@@ -9,8 +9,8 @@ pub use autoregressive::ContinuousAutoregressiveWrapper;
 use super::transformer::{prepended, refuse_front};
 use crate::ids::dtype_name;
 use crate::layers::{
-    dropout, last_columns, AttentionLayers, Intermediates, LayerNorm, LayerReturns, LayerTensors,
-    LayersCache, Linear,
+    dropout, last_columns, AttentionLayers, Intermediates, LastNorm, LayerNorm, LayerReturns,
+    LayerTensors, LayersCache, Linear,
 };
 use crate::position::PositionEmbedding;
 use crate::{Ctx, Entry, Error, Mode, Params, Result, Tensor};
@@ -25,7 +25,7 @@ pub struct ContinuousTransformerWrapper {
     pos_emb: PositionEmbedding,
     post_emb_norm: Option<LayerNorm>,
     layers: Arc<AttentionLayers>,
-    norm: LayerNorm,
+    norm: LastNorm,
     /// The projection to the output width.
     project_out: Option<Linear>,
     /// The width of the input.
@@ -61,11 +61,11 @@ impl ContinuousTransformerWrapper {
         let post_emb_norm = options
             .norm
             .post_emb_norm
-            .then(|| LayerNorm::new(dim, &mut p.submodule("post_emb_norm")));
+            .then(|| layers.wrapper_norm(dim, &mut p.submodule("post_emb_norm")));
         let linear = |name: &str, from, to| Linear::new(from, to, true, &mut p.submodule(name));
         let project_in = options.dim_in.map(|n| linear("project_in", n.get(), dim));
         p.submodule("attn_layers").include(entries);
-        let norm = LayerNorm::new(dim, &mut p.submodule("norm"));
+        let norm = layers.last_norm(&mut p.submodule("norm"));
         let project_out = options.dim_out.map(|n| linear("project_out", dim, n.get()));
         Self {
             project_in,

@@ -11,8 +11,8 @@ pub use tensors::{Returns, TokenTensors, TransformerOutput};
 
 use super::memory::{next_memories, MemoryTokens};
 use crate::layers::{
-    last_columns, AttentionLayers, Embedding, Intermediates, LayerNorm, LayerReturns, LayersCache,
-    Linear,
+    last_columns, AttentionLayers, Embedding, Intermediates, LastNorm, LayerNorm, LayerReturns,
+    LayersCache, Linear,
 };
 use crate::position::PositionEmbedding;
 use crate::{Ctx, Entry, Error, Init, Mode, Param, Params, Result, Tensor};
@@ -28,7 +28,7 @@ pub struct TransformerWrapper {
     project_emb: Option<Linear>,
     memory_tokens: Option<MemoryTokens>,
     layers: Arc<AttentionLayers>,
-    norm: LayerNorm,
+    norm: LastNorm,
     /// The head; absent if the token embedding serves as the head (tied weights).
     to_logits: Option<Linear>,
     /// The size of the vocabulary.
@@ -79,12 +79,12 @@ impl TransformerWrapper {
             PositionEmbedding::new(emb_dim, known, config.l2norm_embed, &config.sequence, p);
         let post_emb_norm = config
             .post_emb_norm
-            .then(|| LayerNorm::new(emb_dim, &mut p.submodule("post_emb_norm")));
+            .then(|| layers.wrapper_norm(emb_dim, &mut p.submodule("post_emb_norm")));
         let project_emb = (emb_dim != dim)
             .then(|| Linear::new(emb_dim, dim, true, &mut p.submodule("project_emb")));
         let memory_tokens = MemoryTokens::new(config.num_memory_tokens, dim, p);
         p.submodule("attn_layers").include(entries);
-        let norm = LayerNorm::new(dim, &mut p.submodule("norm"));
+        let norm = layers.last_norm(&mut p.submodule("norm"));
         let outputs = config.logits_dim.unwrap_or(num_tokens);
         let head = || Linear::new(dim, outputs, true, &mut p.submodule("to_logits"));
         Self {
