@@ -45,7 +45,7 @@ const APART = {
 const OPTIONAL = {
   name: 'optional',
   setup(build) {
-    build.onResolve({ filter: /^@huggingface\/tokenizers$/ }, ({ path }) => ({
+    build.onResolve({ filter: /^@huggingface\/(jinja|tokenizers)$/ }, ({ path }) => ({
       path,
       external: true,
     }))
