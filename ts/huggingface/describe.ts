@@ -62,7 +62,7 @@ function refuseQuantized(json: Json): void {
 export interface Told {
   /** Whether the files have what rules call so. */
   has(name: string): boolean
-  /** Whether the head over the vocabulary is the embedding; absent: what the configuration says. */
+  /** False where the head over the vocabulary is not the embedding, though it should be. */
   tied?: boolean
 }
 
@@ -88,7 +88,7 @@ export function describeConfig(
   const found: Found = {
     has: told.has,
     class: classIn(json, family),
-    tied: told.tied ?? family.ties?.(config as never) ?? false,
+    tied: (told.tied ?? true) && (family.ties?.(config as never) ?? false),
   }
   const plan = family.plan(config, problems, found)
   problems.throwIfAny()

@@ -1,17 +1,11 @@
 import { files as platform } from '#files'
 import { checkOptions, has, isRecord, refuse } from '../checks.js'
-import { XTransformersError } from '../errors.js'
 import type { FileHandle } from '../io/platform.js'
 import { saveTo, type Target } from '../io/sources.js'
 import { writeTensorBytes } from '../io/tensor-files.js'
-import type { Module } from '../module/module.js'
-import { LORA_LAYERS } from '../module/submodule.js'
-import { type Heads, type HuggingFaceModel, modulesOf } from './build.js'
+import type { HuggingFaceModel } from './build.js'
 import type { Json } from './config/read.js'
-import { describeConfig } from './describe.js'
-import { type Origin, originOf } from './origin.js'
-import { requireSamePlan } from './same-plan.js'
-import { placesOf } from './weights/places.js'
+import { originFor, placesFor } from './places.js'
 import { inParts, type Outgoing, outgoing, withTensors } from './weights/save.js'
 
 /** A folder of a browser: a `FileSystemDirectoryHandle`, as far as it is used here. */
@@ -129,38 +123,6 @@ function withType(config: Json, dtype: SavedType): Json {
   return { ...config, [key]: TYPES[dtype] }
 }
 
-/** What there is to write for a model. */
-function originFor(model: Module, config: Json | null): Pick<Origin, 'config'> & Partial<Origin> {
-  const known = originOf(model)
-  if (config !== null) return { ...known, config }
-  if (known) return known
-  throw new XTransformersError(
-    'invalid_argument',
-    'this model came neither from fromHuggingFace() nor from a preset: give { config }, the config.json that describes it',
-  )
-}
-
-function refuseLora(module: Module): void {
-  if (module[LORA_LAYERS]().length === 0) return
-  throw new XTransformersError(
-    'invalid_state',
-    'the model has low-rank updates, which these files cannot hold: merge() them first, or save them alone',
-  )
-}
-
-/** The tensors of the files, where the model is the one that the configuration describes. */
-function tensorsOf(model: HuggingFaceModel, origin: ReturnType<typeof originFor>): Outgoing[] {
-  const heads: Heads = origin.heads ?? {}
-  const names = new Set(origin.names?.keys())
-  const described = describeConfig(origin.config, origin.ignored, {
-    has: (name) => names.has(name),
-    tied: (model.options as { tie_embedding?: boolean }).tie_embedding ?? false,
-  })
-  requireSamePlan(described.plan, model)
-  for (const module of [model, ...modulesOf(heads)]) refuseLora(module)
-  return outgoing(placesOf(described, model, heads), origin.names ?? new Map())
-}
-
 /**
  * Writes a model as Python's `transformers` and {@link fromHuggingFace} read it: config.json, the
  * weights under the names of Hugging Face, and what came along: generation_config.json, the
@@ -184,7 +146,8 @@ export async function toHuggingFace(
 ): Promise<void> {
   const { config, dtype, bytes } = checkTo(options)
   const origin = originFor(model, config)
-  const parts = inParts(tensorsOf(model, origin), bytes, BYTES[dtype])
+  const all = outgoing(placesFor(model, origin), origin.names ?? new Map())
+  const parts = inParts(all, bytes, BYTES[dtype])
   const target = await openFolder(folder)
   await writeWeights(target, parts, dtype)
   for (const [name, content] of Object.entries(origin.tokenizer ?? {})) {
