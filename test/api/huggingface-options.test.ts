@@ -4,8 +4,6 @@ import { describeConfig } from '../../ts/huggingface/describe.js'
 import { FAMILIES } from '../../ts/huggingface/families/index.js'
 import { CASES, recordedCase } from './huggingface.js'
 
-const NONE: ReadonlySet<string> = new Set()
-
 describe('the recorded configurations', () => {
   it('are of every family', async () => {
     const all = await Promise.all(CASES.map(recordedCase))
