@@ -74,7 +74,6 @@ export const bert = family({
         attn_sublayer_dropout: c.hidden_dropout_prob,
         norm_eps: c.layer_norm_eps,
         norm_position: 'post',
-        pre_norm_has_final_norm: true,
         ff_activation: c.hidden_act,
         ff_inner_dim: c.intermediate_size,
         ff_sublayer_dropout: c.hidden_dropout_prob,
@@ -82,7 +81,7 @@ export const bert = family({
     }
   },
   prefix: 'bert.',
-  weights: () => [
+  weights: (c) => [
     ['bert.embeddings.word_embeddings.weight', 'token_emb.emb.weight'],
     ['bert.embeddings.position_embeddings.weight', 'pos_emb.emb.weight'],
     ['bert.embeddings.token_type_embeddings.weight', 'embeds.token_type_embed.weight'],
@@ -95,6 +94,8 @@ export const bert = family({
     ['bert.encoder.layer.{n}.intermediate.dense.*', `${FEED_FORWARD}.1.ff.0.0.*`],
     ['bert.encoder.layer.{n}.output.dense.*', `${FEED_FORWARD}.1.ff.3.*`],
     ['bert.encoder.layer.{n}.output.LayerNorm.*', `${FEED_FORWARD}.0.2.*`],
+    // behind the last block it is that of the model
+    [`bert.encoder.layer.${c.num_hidden_layers - 1}.output.LayerNorm.*`, 'norm.*'],
   ],
   renamed: [
     [/LayerNorm\.gamma$/, 'LayerNorm.weight'],
