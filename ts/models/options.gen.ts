@@ -123,6 +123,12 @@ export interface EncoderOptions {
    */
   rel_pos_max_distance?: number | undefined
   /**
+   * Factor of the biases of `rel_pos_bias`. Absent: the square root of `attn_dim_head`.
+   *
+   * @default null
+   */
+  rel_pos_scale?: number | null | undefined
+  /**
    * Dynamic position bias: a small MLP computes a bias on the attention scores from each distance.
    * Takes precedence over `alibi_pos_bias`. Absolute position embeddings stay on.
    *
@@ -177,6 +183,68 @@ export interface EncoderOptions {
    * @default 512
    */
   rotary_xpos_scale_base?: number | undefined
+  /**
+   * Base of the geometric series of the angles of rotary positions. An array sets the base for each
+   * self attention.
+   *
+   * @default 10000
+   */
+  rotary_base?: number | readonly number[] | undefined
+  /**
+   * Scales the angles of rotary positions for sequences longer than those in training, with the
+   * names that Hugging Face's files have. An array sets it, or null, for each self attention.
+   *
+   * @default null
+   */
+  rotary_scaling?: RotaryScaling | null | readonly (RotaryScaling | null)[] | undefined
+  /**
+   * Share of the features of a head that are rotated, in place of `rotary_emb_dim` and without its
+   * lower limit.
+   *
+   * @default null
+   */
+  rotary_partial_factor?: number | null | undefined
+  /**
+   * Rotates pairs of features that follow each other, as in GPT-J, rather than pairs of a feature
+   * of the first half and one of the second half.
+   *
+   * @default false
+   */
+  rotary_interleaved?: boolean | undefined
+  /**
+   * Rotates the values too, as the Python package does. False: queries and keys only, as most
+   * models do.
+   *
+   * @default true
+   */
+  rotary_values?: boolean | undefined
+  /**
+   * Which self attentions have rotary positions, if the layers have them.
+   *
+   * @default true
+   * @see https://arxiv.org/abs/2501.18795
+   */
+  rotary_layers?: boolean | readonly boolean[] | undefined
+  /**
+   * Number of heads, counted from the last, that are rotated. Absent: all heads.
+   *
+   * @default null
+   */
+  rotate_num_heads?: number | null | undefined
+  /**
+   * Divides the positions before rotation: linear interpolation for longer sequences, at least 1.
+   *
+   * @default 1
+   * @see https://arxiv.org/abs/2306.15595
+   */
+  rotary_interpolation_factor?: number | undefined
+  /**
+   * Multiplies the base of rotary positions by a power of this factor that stretches the slowest
+   * angle by the factor itself ("NTK-aware").
+   *
+   * @default 1
+   */
+  rotary_base_rescale_factor?: number | undefined
   /**
    * Explicit list of the sub-layers: `'a'` self attention, `'c'` cross attention, `'f'`
    * feed-forward. Takes precedence over `par_ratio` and `sandwich_coef`.
@@ -754,6 +822,12 @@ export interface DecoderOptions {
    */
   rel_pos_max_distance?: number | undefined
   /**
+   * Factor of the biases of `rel_pos_bias`. Absent: the square root of `attn_dim_head`.
+   *
+   * @default null
+   */
+  rel_pos_scale?: number | null | undefined
+  /**
    * Dynamic position bias: a small MLP computes a bias on the attention scores from each distance.
    * Takes precedence over `alibi_pos_bias`. Absolute position embeddings stay on.
    *
@@ -808,6 +882,68 @@ export interface DecoderOptions {
    * @default 512
    */
   rotary_xpos_scale_base?: number | undefined
+  /**
+   * Base of the geometric series of the angles of rotary positions. An array sets the base for each
+   * self attention.
+   *
+   * @default 10000
+   */
+  rotary_base?: number | readonly number[] | undefined
+  /**
+   * Scales the angles of rotary positions for sequences longer than those in training, with the
+   * names that Hugging Face's files have. An array sets it, or null, for each self attention.
+   *
+   * @default null
+   */
+  rotary_scaling?: RotaryScaling | null | readonly (RotaryScaling | null)[] | undefined
+  /**
+   * Share of the features of a head that are rotated, in place of `rotary_emb_dim` and without its
+   * lower limit.
+   *
+   * @default null
+   */
+  rotary_partial_factor?: number | null | undefined
+  /**
+   * Rotates pairs of features that follow each other, as in GPT-J, rather than pairs of a feature
+   * of the first half and one of the second half.
+   *
+   * @default false
+   */
+  rotary_interleaved?: boolean | undefined
+  /**
+   * Rotates the values too, as the Python package does. False: queries and keys only, as most
+   * models do.
+   *
+   * @default true
+   */
+  rotary_values?: boolean | undefined
+  /**
+   * Which self attentions have rotary positions, if the layers have them.
+   *
+   * @default true
+   * @see https://arxiv.org/abs/2501.18795
+   */
+  rotary_layers?: boolean | readonly boolean[] | undefined
+  /**
+   * Number of heads, counted from the last, that are rotated. Absent: all heads.
+   *
+   * @default null
+   */
+  rotate_num_heads?: number | null | undefined
+  /**
+   * Divides the positions before rotation: linear interpolation for longer sequences, at least 1.
+   *
+   * @default 1
+   * @see https://arxiv.org/abs/2306.15595
+   */
+  rotary_interpolation_factor?: number | undefined
+  /**
+   * Multiplies the base of rotary positions by a power of this factor that stretches the slowest
+   * angle by the factor itself ("NTK-aware").
+   *
+   * @default 1
+   */
+  rotary_base_rescale_factor?: number | undefined
   /**
    * Explicit list of the sub-layers: `'a'` self attention, `'c'` cross attention, `'f'`
    * feed-forward. Takes precedence over `par_ratio` and `sandwich_coef`.
@@ -1372,6 +1508,12 @@ export interface CrossAttenderOptions {
    */
   rel_pos_max_distance?: number | undefined
   /**
+   * Factor of the biases of `rel_pos_bias`. Absent: the square root of `attn_dim_head`.
+   *
+   * @default null
+   */
+  rel_pos_scale?: number | null | undefined
+  /**
    * Dynamic position bias: a small MLP computes a bias on the attention scores from each distance.
    * Takes precedence over `alibi_pos_bias`. Absolute position embeddings stay on.
    *
@@ -1426,6 +1568,68 @@ export interface CrossAttenderOptions {
    * @default 512
    */
   rotary_xpos_scale_base?: number | undefined
+  /**
+   * Base of the geometric series of the angles of rotary positions. An array sets the base for each
+   * self attention.
+   *
+   * @default 10000
+   */
+  rotary_base?: number | readonly number[] | undefined
+  /**
+   * Scales the angles of rotary positions for sequences longer than those in training, with the
+   * names that Hugging Face's files have. An array sets it, or null, for each self attention.
+   *
+   * @default null
+   */
+  rotary_scaling?: RotaryScaling | null | readonly (RotaryScaling | null)[] | undefined
+  /**
+   * Share of the features of a head that are rotated, in place of `rotary_emb_dim` and without its
+   * lower limit.
+   *
+   * @default null
+   */
+  rotary_partial_factor?: number | null | undefined
+  /**
+   * Rotates pairs of features that follow each other, as in GPT-J, rather than pairs of a feature
+   * of the first half and one of the second half.
+   *
+   * @default false
+   */
+  rotary_interleaved?: boolean | undefined
+  /**
+   * Rotates the values too, as the Python package does. False: queries and keys only, as most
+   * models do.
+   *
+   * @default true
+   */
+  rotary_values?: boolean | undefined
+  /**
+   * Which self attentions have rotary positions, if the layers have them.
+   *
+   * @default true
+   * @see https://arxiv.org/abs/2501.18795
+   */
+  rotary_layers?: boolean | readonly boolean[] | undefined
+  /**
+   * Number of heads, counted from the last, that are rotated. Absent: all heads.
+   *
+   * @default null
+   */
+  rotate_num_heads?: number | null | undefined
+  /**
+   * Divides the positions before rotation: linear interpolation for longer sequences, at least 1.
+   *
+   * @default 1
+   * @see https://arxiv.org/abs/2306.15595
+   */
+  rotary_interpolation_factor?: number | undefined
+  /**
+   * Multiplies the base of rotary positions by a power of this factor that stretches the slowest
+   * angle by the factor itself ("NTK-aware").
+   *
+   * @default 1
+   */
+  rotary_base_rescale_factor?: number | undefined
   /**
    * Explicit list of the sub-layers: `'a'` self attention, `'c'` cross attention, `'f'`
    * feed-forward. Takes precedence over `par_ratio` and `sandwich_coef`.
@@ -1882,6 +2086,99 @@ export interface CrossAttenderOptions {
    * @default false
    */
   ff_zero_init_output?: boolean | undefined
+}
+
+/**
+ * How the angles of rotary positions are scaled for sequences longer than those in training. The
+ * names are those of Hugging Face's files.
+ */
+export interface RotaryScaling {
+  /**
+   * `'linear'` divides all angles by `factor`; `'dynamic'` raises the base with the length of the
+   * sequence; `'llama3'` and `'yarn'` divide those that turn slowly; `'longrope'` has factors for
+   * each; `'proportional'` takes the rotated share of `rotary_partial_factor` as pairs over the
+   * whole head.
+   *
+   * @see https://arxiv.org/abs/2306.15595
+   * @see https://arxiv.org/abs/2407.21783
+   * @see https://arxiv.org/abs/2309.00071
+   * @see https://arxiv.org/abs/2402.13753
+   */
+  rope_type: 'linear' | 'dynamic' | 'llama3' | 'yarn' | 'longrope' | 'proportional'
+  /**
+   * How many times longer sequences may be. `'longrope'` uses it for `attention_factor` alone.
+   *
+   * @default null
+   */
+  factor?: number | null | undefined
+  /**
+   * The length of the sequences in training, which all but `'linear'` and `'proportional'` need.
+   *
+   * @default null
+   */
+  original_max_position_embeddings?: number | null | undefined
+  /**
+   * `'yarn'`, `'longrope'`: factor of the rotated queries and keys. Absent: computed from the other
+   * options.
+   *
+   * @default null
+   */
+  attention_factor?: number | null | undefined
+  /**
+   * `'llama3'`: angles with fewer turns over the length in training than this are divided by
+   * `factor`.
+   *
+   * @default null
+   */
+  low_freq_factor?: number | null | undefined
+  /**
+   * `'llama3'`: angles with more turns than this stay as they are.
+   *
+   * @default null
+   */
+  high_freq_factor?: number | null | undefined
+  /**
+   * `'yarn'`: angles with more turns than this stay as they are.
+   *
+   * @default 32
+   */
+  beta_fast?: number | undefined
+  /**
+   * `'yarn'`: angles with fewer turns than this are divided by `factor`.
+   *
+   * @default 1
+   */
+  beta_slow?: number | undefined
+  /**
+   * `'yarn'`: with `mscale_all_dim`, sets `attention_factor`.
+   *
+   * @default null
+   */
+  mscale?: number | null | undefined
+  /**
+   * `'yarn'`: with `mscale`, sets `attention_factor`.
+   *
+   * @default null
+   */
+  mscale_all_dim?: number | null | undefined
+  /**
+   * `'yarn'`: the transition begins and ends at whole features.
+   *
+   * @default true
+   */
+  truncate?: boolean | undefined
+  /**
+   * `'longrope'`: divisors of the angles of sequences up to the length in training.
+   *
+   * @default null
+   */
+  short_factor?: readonly number[] | null | undefined
+  /**
+   * `'longrope'`: divisors of the angles of longer sequences.
+   *
+   * @default null
+   */
+  long_factor?: readonly number[] | null | undefined
 }
 
 /** Options of a multi-head attention layer, without norm and residual. */
@@ -2499,6 +2796,12 @@ export interface XTransformerOptions {
    */
   enc_rel_pos_max_distance?: number | undefined
   /**
+   * Factor of the biases of `enc_rel_pos_bias`. Absent: the square root of `enc_attn_dim_head`.
+   *
+   * @default null
+   */
+  enc_rel_pos_scale?: number | null | undefined
+  /**
    * Dynamic position bias: a small MLP computes a bias on the attention scores from each distance.
    * Takes precedence over `enc_alibi_pos_bias`. Absolute position embeddings stay on.
    *
@@ -2554,6 +2857,68 @@ export interface XTransformerOptions {
    * @default 512
    */
   enc_rotary_xpos_scale_base?: number | undefined
+  /**
+   * Base of the geometric series of the angles of rotary positions. An array sets the base for each
+   * self attention.
+   *
+   * @default 10000
+   */
+  enc_rotary_base?: number | readonly number[] | undefined
+  /**
+   * Scales the angles of rotary positions for sequences longer than those in training, with the
+   * names that Hugging Face's files have. An array sets it, or null, for each self attention.
+   *
+   * @default null
+   */
+  enc_rotary_scaling?: RotaryScaling | null | readonly (RotaryScaling | null)[] | undefined
+  /**
+   * Share of the features of a head that are rotated, in place of `enc_rotary_emb_dim` and without
+   * its lower limit.
+   *
+   * @default null
+   */
+  enc_rotary_partial_factor?: number | null | undefined
+  /**
+   * Rotates pairs of features that follow each other, as in GPT-J, rather than pairs of a feature
+   * of the first half and one of the second half.
+   *
+   * @default false
+   */
+  enc_rotary_interleaved?: boolean | undefined
+  /**
+   * Rotates the values too, as the Python package does. False: queries and keys only, as most
+   * models do.
+   *
+   * @default true
+   */
+  enc_rotary_values?: boolean | undefined
+  /**
+   * Which self attentions have rotary positions, if the layers have them.
+   *
+   * @default true
+   * @see https://arxiv.org/abs/2501.18795
+   */
+  enc_rotary_layers?: boolean | readonly boolean[] | undefined
+  /**
+   * Number of heads, counted from the last, that are rotated. Absent: all heads.
+   *
+   * @default null
+   */
+  enc_rotate_num_heads?: number | null | undefined
+  /**
+   * Divides the positions before rotation: linear interpolation for longer sequences, at least 1.
+   *
+   * @default 1
+   * @see https://arxiv.org/abs/2306.15595
+   */
+  enc_rotary_interpolation_factor?: number | undefined
+  /**
+   * Multiplies the base of rotary positions by a power of this factor that stretches the slowest
+   * angle by the factor itself ("NTK-aware").
+   *
+   * @default 1
+   */
+  enc_rotary_base_rescale_factor?: number | undefined
   /**
    * Explicit list of the sub-layers: `'a'` self attention, `'c'` cross attention, `'f'`
    * feed-forward. Takes precedence over `enc_par_ratio` and `enc_sandwich_coef`.
@@ -3134,6 +3499,12 @@ export interface XTransformerOptions {
    */
   dec_rel_pos_max_distance?: number | undefined
   /**
+   * Factor of the biases of `dec_rel_pos_bias`. Absent: the square root of `dec_attn_dim_head`.
+   *
+   * @default null
+   */
+  dec_rel_pos_scale?: number | null | undefined
+  /**
    * Dynamic position bias: a small MLP computes a bias on the attention scores from each distance.
    * Takes precedence over `dec_alibi_pos_bias`. Absolute position embeddings stay on.
    *
@@ -3189,6 +3560,68 @@ export interface XTransformerOptions {
    * @default 512
    */
   dec_rotary_xpos_scale_base?: number | undefined
+  /**
+   * Base of the geometric series of the angles of rotary positions. An array sets the base for each
+   * self attention.
+   *
+   * @default 10000
+   */
+  dec_rotary_base?: number | readonly number[] | undefined
+  /**
+   * Scales the angles of rotary positions for sequences longer than those in training, with the
+   * names that Hugging Face's files have. An array sets it, or null, for each self attention.
+   *
+   * @default null
+   */
+  dec_rotary_scaling?: RotaryScaling | null | readonly (RotaryScaling | null)[] | undefined
+  /**
+   * Share of the features of a head that are rotated, in place of `dec_rotary_emb_dim` and without
+   * its lower limit.
+   *
+   * @default null
+   */
+  dec_rotary_partial_factor?: number | null | undefined
+  /**
+   * Rotates pairs of features that follow each other, as in GPT-J, rather than pairs of a feature
+   * of the first half and one of the second half.
+   *
+   * @default false
+   */
+  dec_rotary_interleaved?: boolean | undefined
+  /**
+   * Rotates the values too, as the Python package does. False: queries and keys only, as most
+   * models do.
+   *
+   * @default true
+   */
+  dec_rotary_values?: boolean | undefined
+  /**
+   * Which self attentions have rotary positions, if the layers have them.
+   *
+   * @default true
+   * @see https://arxiv.org/abs/2501.18795
+   */
+  dec_rotary_layers?: boolean | readonly boolean[] | undefined
+  /**
+   * Number of heads, counted from the last, that are rotated. Absent: all heads.
+   *
+   * @default null
+   */
+  dec_rotate_num_heads?: number | null | undefined
+  /**
+   * Divides the positions before rotation: linear interpolation for longer sequences, at least 1.
+   *
+   * @default 1
+   * @see https://arxiv.org/abs/2306.15595
+   */
+  dec_rotary_interpolation_factor?: number | undefined
+  /**
+   * Multiplies the base of rotary positions by a power of this factor that stretches the slowest
+   * angle by the factor itself ("NTK-aware").
+   *
+   * @default 1
+   */
+  dec_rotary_base_rescale_factor?: number | undefined
   /**
    * Explicit list of the sub-layers: `'a'` self attention, `'c'` cross attention, `'f'`
    * feed-forward. Takes precedence over `dec_par_ratio` and `dec_sandwich_coef`.

@@ -5,7 +5,7 @@ use criterion::Criterion;
 use xt_kernels::ops::activation::{self as act, Activation};
 use xt_kernels::ops::cumsum::cumsum;
 use xt_kernels::ops::extremes::{self, Extreme};
-use xt_kernels::ops::rotary::{rotate, Direction};
+use xt_kernels::ops::rotary::{rotate, Direction, Pairs};
 use xt_kernels::ops::scale_norm::{self as scaled, Scale};
 use xt_kernels::ops::softmax::{self as soft, Mask};
 use xt_kernels::ops::sort::argsort;
@@ -161,7 +161,9 @@ pub fn rotary(c: &mut Criterion) {
     let (cos, sin) = (normal(&[LENGTH, half], 2), normal(&[LENGTH, half], 3));
     for (name, direction) in [("forward", Direction::Forward), ("backward", Direction::Transposed)]
     {
-        group.memory(name, 2 * x.elem_count(), || rotate(&x, &cos, &sin, direction));
+        group.memory(name, 2 * x.elem_count(), || {
+            rotate(&x, (&cos, &sin), Pairs::Halves, direction)
+        });
     }
     group.finish();
 }

@@ -56,6 +56,24 @@ choice! {
 }
 
 choice! {
+    /// How the angles of rotary positions are scaled for sequences longer than those in training.
+    RopeType as Text {
+        /// All angles are divided by a factor.
+        Linear = "linear",
+        /// The base grows with the length of the sequence.
+        Dynamic = "dynamic",
+        /// Angles that turn slowly are divided by a factor, as in Llama 3.
+        Llama3 = "llama3",
+        /// YaRN: as `llama3`, with another transition, and larger scores.
+        Yarn = "yarn",
+        /// LongRoPE: each angle has its own factors, for short and for long sequences.
+        Longrope = "longrope",
+        /// The share of the features that rotate is counted in pairs over the whole head.
+        Proportional = "proportional",
+    }
+}
+
+choice! {
     /// How the share of masked tokens decreases from 1 to 0 over the steps of a generation.
     Schedule as Text {
         /// `1 - t`.

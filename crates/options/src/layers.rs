@@ -4,6 +4,7 @@
 use crate::attention::AttentionBlockOptions;
 use crate::context::StackContext;
 use crate::feedforward::FeedForwardOptions;
+use crate::rotary::RotaryScaling;
 use crate::types::size;
 use crate::{options, LayerKind, NonNegative, NormPosition, OneOrMany, Probability, Problems};
 use std::num::NonZeroUsize;
@@ -51,6 +52,8 @@ options! {
         rel_pos_num_buckets: NonZeroUsize = size(32),
         /// Distances from this value on share the last bucket of `rel_pos_bias`.
         rel_pos_max_distance: NonZeroUsize = size(128),
+        /// Factor of the biases of `rel_pos_bias`. Absent: the square root of `attn_dim_head`.
+        rel_pos_scale: Option<f64> = None,
         /// Dynamic position bias: a small MLP computes a bias on the attention scores from each
         /// distance. Takes precedence over `alibi_pos_bias`. Absolute position embeddings stay on.
         /// <https://arxiv.org/abs/2111.09883>
@@ -75,6 +78,33 @@ options! {
         /// Length scale of the decay of `rotary_xpos`, in positions; larger values mean a slower
         /// decay.
         rotary_xpos_scale_base: f64 = 512.0,
+        /// Base of the geometric series of the angles of rotary positions. An array sets the base
+        /// for each self attention.
+        rotary_base: OneOrMany<f64> = OneOrMany::One(10_000.0),
+        /// Scales the angles of rotary positions for sequences longer than those in training, with
+        /// the names that Hugging Face's files have. An array sets it, or null, for each self
+        /// attention.
+        rotary_scaling: OneOrMany<Option<RotaryScaling>> = OneOrMany::One(None),
+        /// Share of the features of a head that are rotated, in place of `rotary_emb_dim` and
+        /// without its lower limit.
+        rotary_partial_factor: Option<Probability> = None,
+        /// Rotates pairs of features that follow each other, as in GPT-J, rather than pairs of a
+        /// feature of the first half and one of the second half.
+        rotary_interleaved: bool = false,
+        /// Rotates the values too, as the Python package does. False: queries and keys only, as
+        /// most models do.
+        rotary_values: bool = true,
+        /// Which self attentions have rotary positions, if the layers have them.
+        /// <https://arxiv.org/abs/2501.18795>
+        rotary_layers: OneOrMany<bool> = OneOrMany::One(true),
+        /// Number of heads, counted from the last, that are rotated. Absent: all heads.
+        rotate_num_heads: Option<NonZeroUsize> = None,
+        /// Divides the positions before rotation: linear interpolation for longer sequences, at
+        /// least 1. <https://arxiv.org/abs/2306.15595>
+        rotary_interpolation_factor: f64 = 1.0,
+        /// Multiplies the base of rotary positions by a power of this factor that stretches the
+        /// slowest angle by the factor itself ("NTK-aware").
+        rotary_base_rescale_factor: f64 = 1.0,
         /// Explicit list of the sub-layers: `'a'` self attention, `'c'` cross attention, `'f'`
         /// feed-forward. Takes precedence over `par_ratio` and `sandwich_coef`.
         custom_layers: Option<Vec<LayerKind>> = None,

@@ -19,6 +19,7 @@ pub mod layers;
 pub mod modules;
 pub mod norms;
 pub mod optimizers;
+pub mod rotary;
 pub mod schedules;
 pub mod sets;
 pub mod stack;
@@ -33,7 +34,7 @@ mod spec;
 mod tests;
 mod types;
 
-pub use choices::{AdjustLr, Filter, FilterChoice, LayerKind, NormPosition, Schedule};
+pub use choices::{AdjustLr, Filter, FilterChoice, LayerKind, NormPosition, RopeType, Schedule};
 #[doc(hidden)]
 pub use parse::field;
 pub use parse::{parse, parse_and, Options};

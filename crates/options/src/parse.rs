@@ -90,14 +90,22 @@ pub fn field<T: OptionType>(
         return Some(read);
     }
     if value.is_some() || default.is_none() {
-        problems.0.push(unread(path, value, T::KIND));
+        problems.0.push(unread(path, value, (T::KIND, value.and_then(T::problem_in))));
     }
     default
 }
 
-/// A required option that is absent, or a value that is not of the option's type. It is not generic
+/// A required option that is absent, or a value that is not of the option's type, with what is wrong
+/// `within` it. It is not generic
 /// as `field` is: one copy of it for all types.
-fn unread(path: &str, value: Option<&Value>, kind: ValueKind) -> Problem {
+fn unread(
+    path: &str,
+    value: Option<&Value>,
+    (kind, within): (ValueKind, Option<String>),
+) -> Problem {
+    if let Some(message) = within {
+        return Problem { path: path.to_string(), message, ..Problem::default() };
+    }
     let elsewhere = value.and_then(|value| elsewhere::allowed(path, value));
     Problem {
         path: path.to_string(),

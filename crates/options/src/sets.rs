@@ -151,6 +151,7 @@ fn classes() -> Vec<OptionSet> {
         OptionSet::of::<CrossAttenderOptions>("CrossAttenderOptions")
             .table("CrossAttender")
             .of_class(&[]),
+        OptionSet::of::<crate::rotary::RotaryScaling>("RotaryScaling").table("rotary_scaling"),
         OptionSet::of::<attention::AttentionOptions>("AttentionOptions")
             .table("Attention")
             .of_class(&[]),

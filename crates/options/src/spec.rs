@@ -61,6 +61,8 @@ pub enum ValueKind {
     Tensor(Elements),
     /// A model of one of these classes.
     Module(&'static [&'static str]),
+    /// An object of the options of this TypeScript interface.
+    Record(&'static str),
     /// The name of a logit filter; in TypeScript also a function.
     Filter(&'static [&'static str]),
 }
@@ -95,6 +97,7 @@ impl ValueKind {
             ValueKind::Tensor(Elements::Ids) => "a tensor, or whole numbers as an array".into(),
             ValueKind::Tensor(Elements::Truths) => "a tensor, or booleans as an array".into(),
             ValueKind::Module(classes) => classes.join(" or "),
+            ValueKind::Record(interface) => format!("an object of the options {interface}"),
         }
     }
 }

@@ -21,13 +21,6 @@ impl StackOptions {
         self.rel_pos_bias || self.is_rotary()
     }
 
-    /// The number of features per head that are rotated: by default half of the head, at least 32,
-    /// at most the whole head.
-    pub fn rotary_dim(&self) -> usize {
-        let dim_head = self.attn.dim_head.get();
-        self.rotary_emb_dim.map_or(dim_head / 2, |dim| dim.get()).max(32).min(dim_head)
-    }
-
     /// The sub-layers in order, or the problem with the option that is out of range.
     pub fn layer_kinds(&self, context: StackContext) -> Result<Vec<LayerKind>, Problem> {
         if let Some(layers) = &self.custom_layers {
@@ -84,11 +77,10 @@ impl StackOptions {
             "alibi_num_heads",
             format!("is more than `{prefix}heads` ({})", self.heads),
         );
-        require(
-            self.rotary_xpos_scale_base > 0.0,
-            "rotary_xpos_scale_base",
-            "must be greater than 0".into(),
-        );
+        self.check_rotary(prefix, problems);
+        let mut require = |holds: bool, name: &str, message: String| {
+            problems.require(holds, &path(name), message)
+        };
         require(
             !self.deepnorm || self.scale_residual_constant == 1.0,
             "scale_residual_constant",
@@ -124,6 +116,8 @@ impl StackOptions {
             ("shift_tokens", self.shift_tokens.len()),
             ("layer_dropout", self.layer_dropout.len()),
         ];
+        let attentions = kinds.iter().filter(|kind| **kind == SelfAttention).count();
+        self.check_rotary_lengths(attentions, prefix, problems);
         for (name, length) in lengths {
             problems.require(
                 length.is_none_or(|n| n == kinds.len()),
@@ -156,7 +150,7 @@ impl StackOptions {
     fn check_positions(&self, dim: usize, prefix: &str, problems: &mut Problems) {
         let (rotated, values) = (self.rotary_dim(), self.attn.value_dim());
         problems.require(
-            !self.is_rotary() || values >= rotated,
+            !self.is_rotary() || !self.rotary_values || values >= rotated,
             &format!("{prefix}attn_value_dim_head"),
             format!("{values} is less than the {rotated} features that rotary positions rotate"),
         );
@@ -249,14 +243,14 @@ fn par_layers(block: &[LayerKind], total: usize, ratio: usize) -> Result<Vec<Lay
 
 impl<T> OneOrMany<T> {
     /// The length of a list; `None` for a single value.
-    fn len(&self) -> Option<usize> {
+    pub(crate) fn len(&self) -> Option<usize> {
         match self {
             OneOrMany::One(_) => None,
             OneOrMany::Many(list) => Some(list.len()),
         }
     }
 
-    fn values(&self) -> &[T] {
+    pub(crate) fn values(&self) -> &[T] {
         match self {
             OneOrMany::One(value) => std::slice::from_ref(value),
             OneOrMany::Many(list) => list,

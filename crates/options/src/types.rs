@@ -10,6 +10,10 @@ pub trait OptionType: Sized {
     const KIND: ValueKind;
     /// Reads a value; `None` if it is not of this type.
     fn read(value: &Value) -> Option<Self>;
+    /// What is wrong within a value that `read` refuses; `None` where the type says it all.
+    fn problem_in(_value: &Value) -> Option<String> {
+        None
+    }
     /// The value as JSON.
     fn write(&self) -> Value;
 }
@@ -133,6 +137,9 @@ impl<T: OptionType> OptionType for Option<T> {
         }
         T::read(value).map(Some)
     }
+    fn problem_in(value: &Value) -> Option<String> {
+        T::problem_in(value)
+    }
     fn write(&self) -> Value {
         self.as_ref().map_or(Value::Null, T::write)
     }
@@ -157,12 +164,12 @@ pub enum OneOrMany<T> {
     Many(Vec<T>),
 }
 
-impl<T: Copy> OneOrMany<T> {
+impl<T: Clone> OneOrMany<T> {
     /// The value at `index`; `None` past the end of a list.
     pub fn at(&self, index: usize) -> Option<T> {
         match self {
-            OneOrMany::One(x) => Some(*x),
-            OneOrMany::Many(list) => list.get(index).copied(),
+            OneOrMany::One(x) => Some(x.clone()),
+            OneOrMany::Many(list) => list.get(index).cloned(),
         }
     }
 }
@@ -173,6 +180,12 @@ impl<T: OptionType> OptionType for OneOrMany<T> {
         match value {
             Value::Array(_) => Vec::read(value).map(OneOrMany::Many),
             _ => T::read(value).map(OneOrMany::One),
+        }
+    }
+    fn problem_in(value: &Value) -> Option<String> {
+        match value {
+            Value::Array(list) => list.iter().find_map(T::problem_in),
+            _ => T::problem_in(value),
         }
     }
     fn write(&self) -> Value {
@@ -253,3 +266,24 @@ impl<C: Classes> OptionType for ModuleRef<C> {
         json!({ "$module": self.index })
     }
 }
+
+/// Implements [`OptionType`] for options that are the value of another option: an object.
+macro_rules! record {
+    ($Name:ident as $interface:literal) => {
+        impl $crate::OptionType for $Name {
+            const KIND: $crate::ValueKind = $crate::ValueKind::Record($interface);
+            fn read(value: &serde_json::Value) -> Option<Self> {
+                $crate::parse(value).ok()
+            }
+            fn problem_in(value: &serde_json::Value) -> Option<String> {
+                value.as_object()?;
+                Some($crate::parse::<Self>(value).err()?.0.first()?.to_string())
+            }
+            fn write(&self) -> serde_json::Value {
+                $crate::Options::to_json(self)
+            }
+        }
+    };
+}
+
+pub(crate) use record;

@@ -133,6 +133,7 @@ pub fn type_of(kind: &ValueKind) -> String {
         ValueKind::Tensor(Elements::Ids) => "Ids".into(),
         ValueKind::Tensor(Elements::Truths) => "Mask".into(),
         ValueKind::Module(classes) => classes.join(" | "),
+        ValueKind::Record(interface) => interface.to_string(),
         ValueKind::Filter(names) => format!("{} | ((logits: Tensor) => Tensor)", quoted(names)),
     }
 }

@@ -7,7 +7,7 @@ use xt_kernels::ops::cumsum::cumsum;
 use xt_kernels::ops::extremes::{extreme, position, Extreme};
 use xt_kernels::ops::layer_norm as layer;
 use xt_kernels::ops::reduce;
-use xt_kernels::ops::rotary::{rotate, Direction};
+use xt_kernels::ops::rotary::{rotate, Direction, Pairs};
 use xt_kernels::ops::scale_norm::{self as scaled, Scale};
 use xt_kernels::ops::softmax::{self as soft, Mask};
 use xt_kernels::ops::sort::argsort;
@@ -121,8 +121,9 @@ pub fn rotary(of: &Inputs) -> Result<Vec<Array>> {
     let x = of.normal(&[3, n, 5, dim], 1)?;
     let (cos, sin) = (of.normal(&[n, half], 2)?, of.normal(&[n, half], 3)?);
     Ok(vec![
-        rotate(&x, &cos, &sin, Direction::Forward)?,
-        rotate(&x, &cos, &sin, Direction::Transposed)?,
+        rotate(&x, (&cos, &sin), Pairs::Halves, Direction::Forward)?,
+        rotate(&x, (&cos, &sin), Pairs::Halves, Direction::Transposed)?,
+        rotate(&x, (&cos, &sin), Pairs::Neighbours, Direction::Forward)?,
     ])
 }
 

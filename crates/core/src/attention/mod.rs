@@ -273,7 +273,7 @@ impl Attention {
             k = norm.key(&k)?;
         }
         if let Some(rotation) = with.rotation {
-            (k, v) = (rotation.key(&k)?, rotation.key(&v)?);
+            (k, v) = (rotation.key(&k)?, rotation.value(&v)?);
         }
         Ok((by_head(&k)?, by_head(&v)?))
     }

@@ -44,6 +44,8 @@ impl Block {
 pub struct SubLayer {
     /// Self attention, cross attention or feed-forward.
     pub kind: LayerKind,
+    /// Its number among the sub-layers of its kind.
+    pub number: usize,
     block: Block,
     /// Token shift of the block's input.
     shift: Option<ShiftTokens>,
@@ -72,6 +74,8 @@ pub struct SubLayer {
 pub struct SubLayerConfig {
     /// The index of the sub-layer in the stack.
     pub index: usize,
+    /// Its number among the sub-layers of its kind.
+    pub number: usize,
     /// Whether this is the last sub-layer.
     pub last: bool,
     /// The width of the model.
@@ -118,6 +122,7 @@ impl SubLayer {
         let residual = Residual::new(config.dim, config.residual, &mut p.submodule("2"));
         Self {
             kind,
+            number: config.number,
             block,
             shift,
             factor: options.branch_scale * if halved { 0.5 } else { 1.0 },

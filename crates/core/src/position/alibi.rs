@@ -37,7 +37,7 @@ impl Alibi {
 
     /// The bias by distance, `(heads, i + j - 1)`, in the order of [`Span::distances`].
     pub fn forward(&self, span: Span, dtype: DType, device: &Device) -> Result<Tensor> {
-        let kind = Kind { dtype, device: device.clone(), version: 0 };
+        let kind = Kind { dtype, device: device.clone(), version: 0, variant: 0 };
         let distances = self.distances.rows(span.distances(), 1, &kind, &|distance, row| {
             row.push(-(distance.unsigned_abs() as f64));
         })?;

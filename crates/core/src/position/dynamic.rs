@@ -47,7 +47,7 @@ impl DynamicBias {
     /// The bias by distance, `(heads, i + j - 1)`, in the order of [`Span::distances`].
     pub fn forward(&self, span: Span, dtype: DType, device: &Device) -> Result<Tensor> {
         // the network takes query minus key, the opposite sign of the span's distances
-        let kind = Kind { dtype, device: device.clone(), version: 0 };
+        let kind = Kind { dtype, device: device.clone(), version: 0, variant: 0 };
         let input = |distance: i64, row: &mut Vec<f64>| row.push(self.input(-distance));
         // (i + j - 1, 1)
         let x = self.distances.rows(span.distances(), 1, &kind, &input)?;

@@ -14,6 +14,6 @@ mod table;
 pub use absolute::AbsolutePositions;
 pub use bias::{PositionBias, ScoreBias};
 pub use embedding::PositionEmbedding;
-pub use rotary::{Rotary, Rotation};
+pub use rotary::{RotaryLayers, Rotation, Rotations};
 pub use sinusoidal::SinusoidalPositions;
 pub use span::Span;

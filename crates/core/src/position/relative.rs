@@ -1,5 +1,5 @@
-//! T5's relative position bias: a learned bias for each head and each bucket of distances, scaled
-//! by the square root of the head dimension.
+//! T5's relative position bias: a learned bias for each head and each bucket of distances, by
+//! default scaled by the square root of the head dimension, as in the Python package.
 //!
 //! Source: Exploring the Limits of Transfer Learning, <https://arxiv.org/abs/1910.10683>.
 
@@ -37,14 +37,14 @@ impl RelativeBias {
             buckets,
             max_distance: options.rel_pos_max_distance.get(),
             causal,
-            scale: (options.attn.dim_head.get() as f64).sqrt(),
+            scale: options.rel_pos_scale.unwrap_or((options.attn.dim_head.get() as f64).sqrt()),
             by_distance: PositionTable::default(),
         }
     }
 
     /// The bias by distance, `(heads, i + j - 1)`, in the order of [`Span::distances`].
     pub fn forward(&self, span: Span, device: &Device) -> Result<Tensor> {
-        let kind = Kind { dtype: DType::I64, device: device.clone(), version: 0 };
+        let kind = Kind { dtype: DType::I64, device: device.clone(), version: 0, variant: 0 };
         let bucket = |distance: i64, row: &mut Vec<f64>| row.push(self.bucket(distance) as f64);
         let ids = self.by_distance.rows(span.distances(), 1, &kind, &bucket)?.squeeze(1)?;
         let bias = self.table.forward(&Tensor::constant(ids))?; // (i + j - 1, heads)

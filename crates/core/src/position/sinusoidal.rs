@@ -34,7 +34,7 @@ impl SinusoidalPositions {
             row.extend(angles.clone().map(f64::sin).chain(angles.map(f64::cos)));
         };
         let scale = self.scale.tensor();
-        let kind = Kind { dtype: scale.dtype(), device: scale.device(), version: 0 };
+        let kind = Kind { dtype: scale.dtype(), device: scale.device(), version: 0, variant: 0 };
         let table = match pos {
             None => {
                 let rows = positions.start as i64..positions.end as i64;

@@ -19,6 +19,8 @@ pub struct Kind {
     pub device: Device,
     /// The version of the numbers from which the rows are computed.
     pub version: u64,
+    /// What else distinguishes the rows from others of this version.
+    pub variant: usize,
 }
 
 struct Kept {
@@ -66,6 +68,7 @@ impl Kind {
     fn is_same(&self, other: &Self) -> bool {
         self.dtype == other.dtype
             && self.version == other.version
+            && self.variant == other.variant
             && self.device.same_device(&other.device)
     }
 }
@@ -96,7 +99,7 @@ mod tests {
     fn rows_are_made_once_and_the_table_grows() {
         let (table, made) = (PositionTable::default(), Cell::new(0));
         let rows = |range: Range<i64>, version| {
-            let kind = Kind { dtype: DType::F64, device: Device::Cpu, version };
+            let kind = Kind { dtype: DType::F64, device: Device::Cpu, version, variant: 0 };
             let rows = table.rows(range.clone(), 2, &kind, &|row, values| {
                 made.set(made.get() + 1);
                 values.extend([row as f64, (row * row) as f64]);

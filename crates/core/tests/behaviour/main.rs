@@ -26,6 +26,7 @@ mod masked_generation;
 mod masked_losses;
 mod modern_attention;
 mod modern_layers;
+mod modern_rotary;
 mod modes;
 mod muon;
 mod names;

@@ -101,6 +101,16 @@ pub fn stack() -> Vec<Choice> {
         "deepnorm": [true],
         "shift_tokens": [1, 2, [0, 1, 0, 2]],
         "sandwich_norm": [true],
+        "zero_init_branch_output": [true],
+        "layer_dropout": [0.3, [0.0, 0.5, 0.0, 0.5]],
+        "cross_attn_tokens_dropout": [0.3],
+    }));
+    [own, newer(), prefixed("attn_", attention()), prefixed("ff_", feedforward())].concat()
+}
+
+/// Options of every stack that the Python package does not have.
+fn newer() -> Vec<Choice> {
+    named(json!({
         "use_simple_rmsnorm": [true],
         "norm_eps": [1e-3],
         "norm_bias": [false],
@@ -114,11 +124,20 @@ pub fn stack() -> Vec<Choice> {
         "branch_scale": [0.5],
         "use_layerscale": [true],
         "layerscale_init_value": [0.5],
-        "zero_init_branch_output": [true],
-        "layer_dropout": [0.3, [0.0, 0.5, 0.0, 0.5]],
-        "cross_attn_tokens_dropout": [0.3],
-    }));
-    [own, prefixed("attn_", attention()), prefixed("ff_", feedforward())].concat()
+        "rotary_base": [100.0, [50.0, 500.0]],
+        "rotary_scaling": [
+            { "rope_type": "linear", "factor": 2.0 },
+            { "rope_type": "dynamic", "factor": 2.0, "original_max_position_embeddings": 4 },
+        ],
+        "rotary_partial_factor": [0.5],
+        "rotary_interleaved": [true],
+        "rotary_values": [false],
+        "rotary_layers": [[true, false]],
+        "rotate_num_heads": [1],
+        "rotary_interpolation_factor": [2.0],
+        "rotary_base_rescale_factor": [3.0],
+        "rel_pos_scale": [1.0],
+    }))
 }
 
 /// Options of a stack that may attend to a context.

@@ -256,6 +256,9 @@ fn layer_options() -> Vec<Json> {
         json!({ "attn_max_attend_past": 3 }),
         json!({ "attn_value_dim_head": 4 }),
         json!({ "sandwich_coef": 1 }),
+        json!({ "rotary_pos_emb": true, "rotary_interleaved": true, "rotary_values": false }),
+        json!({ "rotary_pos_emb": true, "rotate_num_heads": 1 }),
+        json!({ "rel_pos_bias": true, "rel_pos_scale": 1.0 }),
         json!({ "par_ratio": 2 }),
     ]);
     all

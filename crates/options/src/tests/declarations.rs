@@ -54,7 +54,7 @@ fn every_default_is_read_back_as_it_is_written() {
                 value.as_array().is_some_and(|list| list.iter().all(|v| fits(inner, v)))
             }
             ValueKind::OneOrMany(inner) => fits(inner, value),
-            ValueKind::Tensor(_) | ValueKind::Module(_) => false,
+            ValueKind::Tensor(_) | ValueKind::Module(_) | ValueKind::Record(_) => false,
         }
     }
     for named in specs().iter().flat_map(Spec::flatten) {
@@ -119,7 +119,11 @@ fn defaults_of_the_layers_are_those_of_python() {
         "norm_elementwise_affine": true, "norm_add_unit_offset": false,
         "pre_norm_has_final_norm": false, "pre_and_post_norm": false, "norm_position": null,
         "parallel_block": false, "parallel_block_shared_norm": false, "branch_scale": 1,
-        "use_layerscale": false, "layerscale_init_value": 0
+        "use_layerscale": false, "layerscale_init_value": 0,
+        "rotary_base": 10000, "rotary_scaling": null, "rotary_partial_factor": null,
+        "rotary_interleaved": false, "rotary_values": true, "rotary_layers": true,
+        "rotate_num_heads": null, "rotary_interpolation_factor": 1,
+        "rotary_base_rescale_factor": 1, "rel_pos_scale": null
     }"#;
     assert_defaults::<LayersOptions>(serde_json::from_str(layers).unwrap());
 }

@@ -2,7 +2,7 @@
 
 use crate::{Result, Tensor};
 use xt_kernels::ops::dropout::Dropout;
-use xt_kernels::ops::rotary::Direction;
+use xt_kernels::ops::rotary::{Direction, Pairs};
 use xt_kernels::ops::softmax::Mask;
 use xt_kernels::{self as kernels, Array};
 
@@ -78,10 +78,11 @@ pub fn expand_distance_bias(bias: &Tensor, i: usize, j: usize) -> Result<Tensor>
 
 /// Rotary embedding: rotates pairs of features by the angles of their position. `x` is (batch, n,
 /// heads, dim), `cos` and `sin` are (n, half).
-pub fn rotary(x: &Tensor, cos: &Array, sin: &Array) -> Result<Tensor> {
-    let y = kernels::ops::rotary::rotate(&x.array()?, cos, sin, Direction::Forward)?;
+pub fn rotary(x: &Tensor, (cos, sin): (&Array, &Array), pairs: Pairs) -> Result<Tensor> {
+    let y = kernels::ops::rotary::rotate(&x.array()?, (cos, sin), pairs, Direction::Forward)?;
     let (cos, sin) = (cos.clone(), sin.clone());
     Ok(Tensor::record(y, &[x], move |g| {
-        Ok(vec![Some(kernels::ops::rotary::rotate(g, &cos, &sin, Direction::Transposed)?)])
+        let back = kernels::ops::rotary::rotate(g, (&cos, &sin), pairs, Direction::Transposed);
+        Ok(vec![Some(back?)])
     }))
 }

@@ -5,8 +5,9 @@ use super::AttentionLayers;
 use crate::attention::{AttentionInputs, AttentionMaps};
 use crate::ids::{dtype_name, require_type};
 use crate::layers::cache::{last_columns, LayersCache};
+use crate::layers::sublayer::SubLayer;
 use crate::layers::token_dropout::drop_tokens;
-use crate::position::{PositionBias, Rotation, ScoreBias};
+use crate::position::{PositionBias, Rotations, ScoreBias};
 use crate::segments::{Bounds, Segments};
 use crate::{Ctx, DType, Error, Result, Tensor};
 use std::ops::Range;
@@ -23,8 +24,8 @@ struct Pass<'a> {
     rows: Option<Tensor>,
     /// The mask of all positions, cached ones included, if it differs from `rows`.
     keys: Option<Tensor>,
-    /// The rotary tables for the positions of memories and input.
-    rotation: Option<Arc<Rotation>>,
+    /// The rotary tables for the positions of memories and input, by self attention.
+    rotations: Rotations<'a>,
     /// The position bias of self attention.
     bias: Option<PositionBias<'a>>,
     /// The documents of packed rows.
@@ -113,7 +114,7 @@ impl AttentionLayers {
                 self.drop_context(&mut carry, ctx)?;
             }
             let mem = if is_self { mems.next() } else { None };
-            let inputs = self.attention_inputs(layer.kind, mem, with, &pass, &carry, returns.maps);
+            let inputs = self.attention_inputs(layer, mem, with, &pass, &carry, returns.maps);
             let layer_cache = cache.as_deref_mut().and_then(|cache| cache.layers.get_mut(index));
             let source = layer.beside.then_some(&block_input);
             // y: (batch, n, dim); maps: (batch, heads, i, j)
@@ -160,21 +161,21 @@ impl AttentionLayers {
     /// `maps` tells whether the caller wants the attention maps.
     fn attention_inputs<'a>(
         &self,
-        kind: LayerKind,
+        layer: &SubLayer,
         mem: Option<&'a Tensor>,
         with: &'a LayerTensors,
         pass: &'a Pass<'a>,
         carry: &'a Carry,
         maps: bool,
     ) -> AttentionInputs<'a> {
-        match kind {
+        match layer.kind {
             LayerKind::SelfAttention => AttentionInputs {
                 context: None,
                 mem,
                 mask: pass.rows.as_ref(),
                 context_mask: with.self_attn_context_mask.as_ref().or(pass.keys.as_ref()),
                 attn_mask: with.attn_mask.as_ref(),
-                rotation: pass.rotation.as_ref(),
+                rotation: pass.rotations.of(layer.number),
                 bias: pass.bias.as_ref(),
                 previous: carry.self_scores.as_ref(),
                 past: pass.past,
@@ -221,12 +222,10 @@ impl AttentionLayers {
                 mems: with.mems.clone(),
                 rows: with.mask.clone(),
                 keys: None,
-                rotation: match &with.segments {
-                    None => self.rotation(0..memories + x.dim(1), x.dtype())?,
+                rotations: match &with.segments {
+                    None => self.rotations(0..memories + x.dim(1), x.dtype())?,
                     Some(segments) => {
-                        let rotary = self.rotary.as_ref();
-                        let tables = rotary.map(|r| r.of_segments(segments, x.dtype()));
-                        tables.transpose()?.map(Arc::new)
+                        self.rotary.each(|rotary| rotary.of_segments(segments, x.dtype()))?
                     }
                 },
                 bias: self.bias.as_deref().map(ScoreBias::for_call),
@@ -244,16 +243,15 @@ impl AttentionLayers {
             mems: if first { with.mems.clone() } else { Vec::new() },
             rows: with.mask.as_ref().map(|mask| last_columns(mask, x.dim(1))).transpose()?,
             keys: if first { None } else { with.mask.clone() },
-            rotation: self.rotation(start..end, x.dtype())?,
+            rotations: self.rotations(start..end, x.dtype())?,
             bias: self.bias.as_deref().map(ScoreBias::for_call),
             bounds: None,
         })
     }
 
-    /// The rotary tables for `positions`, if the stack has rotary positions.
-    fn rotation(&self, positions: Range<usize>, dtype: DType) -> Result<Option<Arc<Rotation>>> {
-        let tables = self.rotary.as_ref().map(|rotary| rotary.tables(positions, dtype));
-        Ok(tables.transpose()?.map(Arc::new))
+    /// The rotary tables for `positions`.
+    fn rotations(&self, positions: Range<usize>, dtype: DType) -> Result<Rotations<'_>> {
+        self.rotary.each(|rotary| rotary.tables(positions.clone(), dtype))
     }
 
     /// Checks the shapes and types of the input, the memories and the context.

@@ -12,7 +12,7 @@ use super::deepnorm;
 use super::norm::{LastNorm, LayerNorm, Norm, NormStyle};
 use super::residual::ResidualKind;
 use super::sublayer::{SubLayer, SubLayerConfig};
-use crate::position::{Rotary, ScoreBias};
+use crate::position::{RotaryLayers, ScoreBias};
 use crate::{Error, Mode, Params, Result};
 use std::sync::Arc;
 use xt_options::context::StackContext;
@@ -28,7 +28,7 @@ pub struct AttentionLayers {
     /// The style of the norms, which those of a wrapper have too.
     norm_style: NormStyle,
     /// Rotary positions of the self attentions.
-    rotary: Option<Rotary>,
+    rotary: RotaryLayers,
     /// The position bias of the self attentions.
     bias: Option<Arc<ScoreBias>>,
     /// The width of the model.
@@ -82,6 +82,7 @@ impl AttentionLayers {
             let beside = options.parallel_block_shared_norm && *kind == LayerKind::FeedForward;
             let config = SubLayerConfig {
                 index,
+                number: kinds[..index].iter().filter(|other| *other == kind).count(),
                 last: index + 1 == kinds.len(),
                 dim: context.dim,
                 causal,
@@ -91,8 +92,8 @@ impl AttentionLayers {
             let mut p = p.submodule("layers").submodule(index);
             layers.push(Arc::new(SubLayer::new(*kind, config, options, &mut p)));
         }
-        let rotary =
-            options.is_rotary().then(|| Rotary::new(options, &mut p.submodule("rotary_pos_emb")));
+        let attentions = kinds.iter().filter(|kind| **kind == LayerKind::SelfAttention).count();
+        let rotary = RotaryLayers::new(options, attentions, p);
         let bias = ScoreBias::new(context.dim, causal, options, p).map(Arc::new);
         if options.deepnorm {
             deepnorm::initialise(&p.since(before), deepnorm::beta(depth));

@@ -8,15 +8,17 @@ use std::sync::Arc;
 kernel_args! {
     RotateArgs {
         y: u64, x: u64, cos: u64, sin: u64,
-        count: u64, n: u64, heads: u64, dim: u64, half: u64, sign: f64,
+        count: u64, n: u64, heads: u64, dim: u64, half: u64,
+        neighbours: u64, sign: f64,
     }
 }
 
-/// `sign` is -1 for the transposed rotation, otherwise 1.
+/// `sign` is -1 for the transposed rotation, otherwise 1; `neighbours` tells whether features that
+/// follow each other form the pairs.
 pub(super) fn rotate(
     x: &Array,
     [cos, sin]: [&Array; 2],
-    sign: f64,
+    (neighbours, sign): (bool, f64),
     gpu: &Arc<Gpu>,
 ) -> Result<Array> {
     let x = contiguous(x)?;
@@ -33,6 +35,7 @@ pub(super) fn rotate(
         heads: heads as u64,
         dim: dim as u64,
         half: half as u64,
+        neighbours: neighbours.into(),
         sign,
     };
     let name = Name { module: "rotary", kernel: "rotary", dtype: x.dtype() };

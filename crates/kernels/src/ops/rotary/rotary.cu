@@ -9,6 +9,7 @@ struct RotateArgs {
   const void* sin;
   u64 count;  // of x
   u64 n, heads, dim, half;
+  u64 neighbours;  // 1: features 2 f and 2 f + 1 form a pair; 0: f and f + half
   double sign;  // -1: the transposed rotation
 };
 
@@ -23,9 +24,10 @@ DEVICE void rotate(const RotateArgs& args) {
     u64 feature = i % args.dim, position = i / args.dim / args.heads % args.n;
     C y = N::load(x[i]);
     if (feature < 2 * args.half) {
-      bool second = feature >= args.half;
-      u64 pair = second ? feature - args.half : feature;
-      C other = N::load(x[second ? i - args.half : i + args.half]);
+      bool second = args.neighbours ? feature % 2 : feature >= args.half;
+      u64 apart = args.neighbours ? 1 : args.half;
+      u64 pair = args.neighbours ? feature / 2 : second ? feature - args.half : feature;
+      C other = N::load(x[second ? i - apart : i + apart]);
       C cosine = N::load(cosines[position * args.half + pair]);
       C sine = N::load(sines[position * args.half + pair]) * C(args.sign);
       y = second ? y * cosine + other * sine : y * cosine - other * sine;

@@ -1,0 +1,66 @@
+//! The rotary positions of a stack, whose self attentions may have different ones.
+
+use super::{Rotary, Rotation};
+use crate::needs::{Needs, Variant};
+use crate::{Params, Result};
+use std::sync::Arc;
+use xt_options::layers::StackOptions;
+use xt_options::rotary::RotaryAngles;
+
+/// The rotary positions of a stack: those of each self attention.
+#[derive(Default)]
+pub struct RotaryLayers {
+    /// The different kinds.
+    kinds: Vec<Rotary>,
+    /// The kind of each self attention; absent: no rotary positions.
+    of_attention: Vec<Option<usize>>,
+}
+
+/// The tables of one call, one for each kind of [`RotaryLayers`].
+#[derive(Default)]
+pub struct Rotations<'a> {
+    all: Vec<Arc<Rotation>>,
+    of_attention: &'a [Option<usize>],
+}
+
+impl Rotations<'_> {
+    /// The tables of the self attention number `index`; none if it has no rotary positions.
+    pub fn of(&self, index: usize) -> Option<&Arc<Rotation>> {
+        self.all.get((*self.of_attention.get(index)?)?)
+    }
+}
+
+impl RotaryLayers {
+    /// Registers the frequencies for this number of self attentions: those of the first kind as
+    /// `rotary_pos_emb`, those of others with a number behind.
+    pub fn new(options: &StackOptions, attentions: usize, p: &mut Params) -> Self {
+        let mut known: Vec<RotaryAngles> = Vec::new();
+        let mut all = Self::default();
+        for index in 0..attentions {
+            let kind = options.rotary_angles(index).map(|angles| {
+                known.iter().position(|other| *other == angles).unwrap_or_else(|| {
+                    let place = known.len();
+                    let more = if place == 0 { String::new() } else { format!("_{place}") };
+                    let mut p = p.submodule(format!("rotary_pos_emb{more}"));
+                    all.kinds.push(Rotary::new(options, &angles, &mut p));
+                    known.push(angles);
+                    place
+                })
+            });
+            all.of_attention.push(kind);
+        }
+        all
+    }
+
+    /// The tables of `make` for all kinds.
+    pub fn each(&self, make: impl Fn(&Rotary) -> Result<Rotation>) -> Result<Rotations<'_>> {
+        let all = self.kinds.iter().map(|kind| Ok(make(kind)?.into()));
+        Ok(Rotations { all: all.collect::<Result<_>>()?, of_attention: &self.of_attention })
+    }
+}
+
+impl Variant for RotaryLayers {
+    fn needs(&self) -> Needs {
+        self.kinds.iter().map(Variant::needs).fold(Needs::NONE, Needs::and)
+    }
+}
