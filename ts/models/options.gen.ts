@@ -487,6 +487,12 @@ export interface EncoderOptions {
    */
   ff_mult?: number | undefined
   /**
+   * Width of the hidden layer. Absent: from `ff_mult`.
+   *
+   * @default null
+   */
+  ff_inner_dim?: number | null | undefined
+  /**
    * Width of the output. Absent: the width of the input, which the residual connection needs.
    *
    * @default null
@@ -515,6 +521,30 @@ export interface EncoderOptions {
    */
   ff_relu_squared?: boolean | undefined
   /**
+   * Activation by name, instead of `ff_swish` and `ff_relu_squared`; with `ff_glu` that of the
+   * gate. `'gelu'` is the exact one, `'gelu_tanh'` and `'quick_gelu'` are its approximations by a
+   * hyperbolic tangent and by `x * sigmoid(1.702 * x)`. Absent: from these options, or else GELU.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1606.08415
+   */
+  ff_activation?:
+    | 'gelu'
+    | 'gelu_tanh'
+    | 'silu'
+    | 'relu'
+    | 'relu_squared'
+    | 'quick_gelu'
+    | 'sigmoid'
+    | null
+    | undefined
+  /**
+   * With `ff_glu`: a bias in the gated projection, which `ff_no_bias` does not remove.
+   *
+   * @default true
+   */
+  ff_glu_bias?: boolean | undefined
+  /**
    * LayerNorm after the activation, as in NormFormer.
    *
    * @default false
@@ -528,7 +558,8 @@ export interface EncoderOptions {
    */
   ff_dropout?: number | undefined
   /**
-   * Linear layers without bias, as in PaLM. With `ff_glu`, the gated projection keeps its bias.
+   * Linear layers without bias, as in PaLM. With `ff_glu`, the gated projection keeps its bias
+   * unless `ff_glu_bias` is false.
    *
    * @default false
    * @see https://arxiv.org/abs/2204.02311
@@ -1026,6 +1057,12 @@ export interface DecoderOptions {
    */
   ff_mult?: number | undefined
   /**
+   * Width of the hidden layer. Absent: from `ff_mult`.
+   *
+   * @default null
+   */
+  ff_inner_dim?: number | null | undefined
+  /**
    * Width of the output. Absent: the width of the input, which the residual connection needs.
    *
    * @default null
@@ -1054,6 +1091,30 @@ export interface DecoderOptions {
    */
   ff_relu_squared?: boolean | undefined
   /**
+   * Activation by name, instead of `ff_swish` and `ff_relu_squared`; with `ff_glu` that of the
+   * gate. `'gelu'` is the exact one, `'gelu_tanh'` and `'quick_gelu'` are its approximations by a
+   * hyperbolic tangent and by `x * sigmoid(1.702 * x)`. Absent: from these options, or else GELU.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1606.08415
+   */
+  ff_activation?:
+    | 'gelu'
+    | 'gelu_tanh'
+    | 'silu'
+    | 'relu'
+    | 'relu_squared'
+    | 'quick_gelu'
+    | 'sigmoid'
+    | null
+    | undefined
+  /**
+   * With `ff_glu`: a bias in the gated projection, which `ff_no_bias` does not remove.
+   *
+   * @default true
+   */
+  ff_glu_bias?: boolean | undefined
+  /**
    * LayerNorm after the activation, as in NormFormer.
    *
    * @default false
@@ -1067,7 +1128,8 @@ export interface DecoderOptions {
    */
   ff_dropout?: number | undefined
   /**
-   * Linear layers without bias, as in PaLM. With `ff_glu`, the gated projection keeps its bias.
+   * Linear layers without bias, as in PaLM. With `ff_glu`, the gated projection keeps its bias
+   * unless `ff_glu_bias` is false.
    *
    * @default false
    * @see https://arxiv.org/abs/2204.02311
@@ -1552,6 +1614,12 @@ export interface CrossAttenderOptions {
    */
   ff_mult?: number | undefined
   /**
+   * Width of the hidden layer. Absent: from `ff_mult`.
+   *
+   * @default null
+   */
+  ff_inner_dim?: number | null | undefined
+  /**
    * Width of the output. Absent: the width of the input, which the residual connection needs.
    *
    * @default null
@@ -1580,6 +1648,30 @@ export interface CrossAttenderOptions {
    */
   ff_relu_squared?: boolean | undefined
   /**
+   * Activation by name, instead of `ff_swish` and `ff_relu_squared`; with `ff_glu` that of the
+   * gate. `'gelu'` is the exact one, `'gelu_tanh'` and `'quick_gelu'` are its approximations by a
+   * hyperbolic tangent and by `x * sigmoid(1.702 * x)`. Absent: from these options, or else GELU.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1606.08415
+   */
+  ff_activation?:
+    | 'gelu'
+    | 'gelu_tanh'
+    | 'silu'
+    | 'relu'
+    | 'relu_squared'
+    | 'quick_gelu'
+    | 'sigmoid'
+    | null
+    | undefined
+  /**
+   * With `ff_glu`: a bias in the gated projection, which `ff_no_bias` does not remove.
+   *
+   * @default true
+   */
+  ff_glu_bias?: boolean | undefined
+  /**
    * LayerNorm after the activation, as in NormFormer.
    *
    * @default false
@@ -1593,7 +1685,8 @@ export interface CrossAttenderOptions {
    */
   ff_dropout?: number | undefined
   /**
-   * Linear layers without bias, as in PaLM. With `ff_glu`, the gated projection keeps its bias.
+   * Linear layers without bias, as in PaLM. With `ff_glu`, the gated projection keeps its bias
+   * unless `ff_glu_bias` is false.
    *
    * @default false
    * @see https://arxiv.org/abs/2204.02311
@@ -2588,6 +2681,12 @@ export interface XTransformerOptions {
    */
   enc_ff_mult?: number | undefined
   /**
+   * Width of the hidden layer. Absent: from `enc_ff_mult`.
+   *
+   * @default null
+   */
+  enc_ff_inner_dim?: number | null | undefined
+  /**
    * Width of the output. Absent: the width of the input, which the residual connection needs.
    *
    * @default null
@@ -2616,6 +2715,31 @@ export interface XTransformerOptions {
    */
   enc_ff_relu_squared?: boolean | undefined
   /**
+   * Activation by name, instead of `enc_ff_swish` and `enc_ff_relu_squared`; with `enc_ff_glu` that
+   * of the gate. `'gelu'` is the exact one, `'gelu_tanh'` and `'quick_gelu'` are its approximations
+   * by a hyperbolic tangent and by `x * sigmoid(1.702 * x)`. Absent: from these options, or else
+   * GELU.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1606.08415
+   */
+  enc_ff_activation?:
+    | 'gelu'
+    | 'gelu_tanh'
+    | 'silu'
+    | 'relu'
+    | 'relu_squared'
+    | 'quick_gelu'
+    | 'sigmoid'
+    | null
+    | undefined
+  /**
+   * With `enc_ff_glu`: a bias in the gated projection, which `enc_ff_no_bias` does not remove.
+   *
+   * @default true
+   */
+  enc_ff_glu_bias?: boolean | undefined
+  /**
    * LayerNorm after the activation, as in NormFormer.
    *
    * @default false
@@ -2629,7 +2753,8 @@ export interface XTransformerOptions {
    */
   enc_ff_dropout?: number | undefined
   /**
-   * Linear layers without bias, as in PaLM. With `enc_ff_glu`, the gated projection keeps its bias.
+   * Linear layers without bias, as in PaLM. With `enc_ff_glu`, the gated projection keeps its bias
+   * unless `enc_ff_glu_bias` is false.
    *
    * @default false
    * @see https://arxiv.org/abs/2204.02311
@@ -3131,6 +3256,12 @@ export interface XTransformerOptions {
    */
   dec_ff_mult?: number | undefined
   /**
+   * Width of the hidden layer. Absent: from `dec_ff_mult`.
+   *
+   * @default null
+   */
+  dec_ff_inner_dim?: number | null | undefined
+  /**
    * Width of the output. Absent: the width of the input, which the residual connection needs.
    *
    * @default null
@@ -3159,6 +3290,31 @@ export interface XTransformerOptions {
    */
   dec_ff_relu_squared?: boolean | undefined
   /**
+   * Activation by name, instead of `dec_ff_swish` and `dec_ff_relu_squared`; with `dec_ff_glu` that
+   * of the gate. `'gelu'` is the exact one, `'gelu_tanh'` and `'quick_gelu'` are its approximations
+   * by a hyperbolic tangent and by `x * sigmoid(1.702 * x)`. Absent: from these options, or else
+   * GELU.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1606.08415
+   */
+  dec_ff_activation?:
+    | 'gelu'
+    | 'gelu_tanh'
+    | 'silu'
+    | 'relu'
+    | 'relu_squared'
+    | 'quick_gelu'
+    | 'sigmoid'
+    | null
+    | undefined
+  /**
+   * With `dec_ff_glu`: a bias in the gated projection, which `dec_ff_no_bias` does not remove.
+   *
+   * @default true
+   */
+  dec_ff_glu_bias?: boolean | undefined
+  /**
    * LayerNorm after the activation, as in NormFormer.
    *
    * @default false
@@ -3172,7 +3328,8 @@ export interface XTransformerOptions {
    */
   dec_ff_dropout?: number | undefined
   /**
-   * Linear layers without bias, as in PaLM. With `dec_ff_glu`, the gated projection keeps its bias.
+   * Linear layers without bias, as in PaLM. With `dec_ff_glu`, the gated projection keeps its bias
+   * unless `dec_ff_glu_bias` is false.
    *
    * @default false
    * @see https://arxiv.org/abs/2204.02311
@@ -3412,6 +3569,12 @@ export interface FeedForwardOptions {
    */
   mult?: number | undefined
   /**
+   * Width of the hidden layer. Absent: from `mult`.
+   *
+   * @default null
+   */
+  inner_dim?: number | null | undefined
+  /**
    * Width of the output. Absent: the width of the input, which the residual connection needs.
    *
    * @default null
@@ -3440,6 +3603,30 @@ export interface FeedForwardOptions {
    */
   relu_squared?: boolean | undefined
   /**
+   * Activation by name, instead of `swish` and `relu_squared`; with `glu` that of the gate.
+   * `'gelu'` is the exact one, `'gelu_tanh'` and `'quick_gelu'` are its approximations by a
+   * hyperbolic tangent and by `x * sigmoid(1.702 * x)`. Absent: from these options, or else GELU.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1606.08415
+   */
+  activation?:
+    | 'gelu'
+    | 'gelu_tanh'
+    | 'silu'
+    | 'relu'
+    | 'relu_squared'
+    | 'quick_gelu'
+    | 'sigmoid'
+    | null
+    | undefined
+  /**
+   * With `glu`: a bias in the gated projection, which `no_bias` does not remove.
+   *
+   * @default true
+   */
+  glu_bias?: boolean | undefined
+  /**
    * LayerNorm after the activation, as in NormFormer.
    *
    * @default false
@@ -3453,7 +3640,8 @@ export interface FeedForwardOptions {
    */
   dropout?: number | undefined
   /**
-   * Linear layers without bias, as in PaLM. With `glu`, the gated projection keeps its bias.
+   * Linear layers without bias, as in PaLM. With `glu`, the gated projection keeps its bias unless
+   * `glu_bias` is false.
    *
    * @default false
    * @see https://arxiv.org/abs/2204.02311

@@ -32,7 +32,7 @@ mod spec;
 mod tests;
 mod types;
 
-pub use choices::{AdjustLr, Filter, FilterChoice, LayerKind, Schedule};
+pub use choices::{AdjustLr, FfActivation, Filter, FilterChoice, LayerKind, Schedule};
 #[doc(hidden)]
 pub use parse::field;
 pub use parse::{parse, parse_and, Options};

@@ -80,12 +80,14 @@ fn member(option: &Named, names: &[&str]) -> String {
     // `exactOptionalPropertyTypes` takes `?` at its word: a program may give undefined all the same
     let (mark, absent) =
         if option.field.default.is_some() { ("?", " | undefined") } else { ("", "") };
-    format!(
-        "{}  {}{mark}: {}{absent}\n",
-        comment("  ", &text, &tags),
-        option.name,
-        type_of(&option.field.kind)
-    )
+    let kind = type_of(&option.field.kind) + absent;
+    let mut line = format!("  {}{mark}: {kind}\n", option.name);
+    if line.chars().count() > WIDTH {
+        // each alternative on a line of its own, as Biome writes it
+        let alternatives: String = kind.split(" | ").map(|one| format!("    | {one}\n")).collect();
+        line = format!("  {}{mark}:\n{alternatives}", option.name);
+    }
+    comment("  ", &text, &tags) + &line
 }
 
 /// A JSDoc comment, its lines filled up to the line width.

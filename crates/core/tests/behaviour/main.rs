@@ -25,6 +25,7 @@ mod label_smoothing;
 mod masked_generation;
 mod masked_losses;
 mod modern_attention;
+mod modern_feedforward;
 mod modes;
 mod muon;
 mod names;

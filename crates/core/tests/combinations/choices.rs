@@ -56,6 +56,9 @@ pub fn attention() -> Vec<Choice> {
 fn feedforward() -> Vec<Choice> {
     named(json!({
         "mult": [1.5],
+        "inner_dim": [7],
+        "activation": ["gelu_tanh", "quick_gelu", "relu", "sigmoid"],
+        "glu_bias": [false],
         "dim_out": [1, 16],
         "glu": [true],
         "swish": [true],

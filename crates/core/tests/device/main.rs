@@ -238,6 +238,8 @@ fn layer_options() -> Vec<Json> {
         json!({ "alibi_pos_bias": true, "alibi_learned": true }),
         json!({ "attn_qk_norm": true, "attn_qk_norm_groups": 2, "attn_qk_norm_dim_scale": true }),
         json!({ "ff_glu": true, "ff_swish": true, "ff_mult": 2 }),
+        json!({ "ff_inner_dim": 10, "ff_activation": "gelu_tanh" }),
+        json!({ "ff_glu": true, "ff_glu_bias": false, "ff_activation": "quick_gelu" }),
         json!({ "attn_num_mem_kv": 2 }),
         json!({ "attn_kv_heads": 1 }),
         json!({ "attn_qk_rmsnorm": true, "attn_qk_rmsnorm_across_heads": true }),

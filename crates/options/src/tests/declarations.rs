@@ -114,7 +114,8 @@ fn defaults_of_the_layers_are_those_of_python() {
         "attn_kv_heads": null, "attn_qk_rmsnorm": false, "attn_qk_rmsnorm_across_heads": false,
         "attn_qk_rmsnorm_eps": 1e-6, "attn_scale": null, "attn_softclamp_logits": false,
         "attn_logit_softclamp_value": 50, "attn_head_learned_sink": false, "attn_add_zero_kv": false,
-        "attn_qkv_bias": false, "attn_out_bias": false
+        "attn_qkv_bias": false, "attn_out_bias": false,
+        "ff_inner_dim": null, "ff_activation": null, "ff_glu_bias": true
     }"#;
     assert_defaults::<LayersOptions>(serde_json::from_str(layers).unwrap());
 }
