@@ -1959,13 +1959,6 @@ export interface TransformerWrapperOptions {
    */
   shift_mem_down?: number | undefined
   /**
-   * Ties the weights of the output head to the token embedding.
-   *
-   * @default false
-   * @see https://arxiv.org/abs/1608.05859
-   */
-  tie_embedding?: boolean | undefined
-  /**
    * Output width of the head. Absent: `num_tokens`.
    *
    * @default null
@@ -1985,6 +1978,14 @@ export interface TransformerWrapperOptions {
    * @see https://arxiv.org/abs/2105.13290
    */
   emb_frac_gradient?: number | undefined
+  /**
+   * Factor of the token embeddings, before positions are added, such as the square root of the
+   * width in the original transformer and in Gemma.
+   *
+   * @default 1
+   * @see https://arxiv.org/abs/1706.03762
+   */
+  emb_scale?: number | undefined
   /**
    * Dropout probability for the embeddings in training.
    *
@@ -2021,6 +2022,41 @@ export interface TransformerWrapperOptions {
    * @see https://arxiv.org/abs/2211.05100
    */
   post_emb_norm?: boolean | undefined
+  /**
+   * Ties the weights of the output head to the token embedding.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/1608.05859
+   */
+  tie_embedding?: boolean | undefined
+  /**
+   * With `tie_embedding`: factor of the logits. T5, and x-transformers 2.x unless told otherwise,
+   * take 1 / sqrt(width).
+   *
+   * @default 1
+   * @see https://arxiv.org/abs/1910.10683
+   */
+  tie_embedding_scale?: number | undefined
+  /**
+   * Factor of the logits, that of `tie_embedding_scale` besides.
+   *
+   * @default 1
+   */
+  logits_scale?: number | undefined
+  /**
+   * A learned bias in the head. With `tie_embedding` there is none.
+   *
+   * @default true
+   */
+  logits_bias?: boolean | undefined
+  /**
+   * Limits the logits to this number `c`, as `c * tanh(logits / c)`, after all factors, as in Gemma
+   * 2. Absent: no limit.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2408.00118
+   */
+  logit_softclamp_value?: number | null | undefined
 }
 
 /** Options of a transformer over continuous values. */
@@ -2190,6 +2226,14 @@ export interface XTransformerOptions {
    * @default 0
    */
   pad_value?: number | undefined
+  /**
+   * Factor of the token embeddings, before positions are added, such as the square root of the
+   * width in the original transformer and in Gemma.
+   *
+   * @default 1
+   * @see https://arxiv.org/abs/1706.03762
+   */
+  enc_emb_scale?: number | undefined
   /**
    * Dropout probability for the embeddings in training.
    *
@@ -2774,6 +2818,14 @@ export interface XTransformerOptions {
    */
   dec_only_cross?: boolean | undefined
   /**
+   * Factor of the token embeddings, before positions are added, such as the square root of the
+   * width in the original transformer and in Gemma.
+   *
+   * @default 1
+   * @see https://arxiv.org/abs/1706.03762
+   */
+  dec_emb_scale?: number | undefined
+  /**
    * Dropout probability for the embeddings in training.
    *
    * @default 0
@@ -2794,6 +2846,41 @@ export interface XTransformerOptions {
    * @see https://arxiv.org/abs/2202.10447
    */
   dec_scaled_sinu_pos_emb?: boolean | undefined
+  /**
+   * Ties the weights of the output head to the token embedding.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/1608.05859
+   */
+  dec_tie_embedding?: boolean | undefined
+  /**
+   * With `dec_tie_embedding`: factor of the logits. T5, and x-transformers 2.x unless told
+   * otherwise, take 1 / sqrt(width).
+   *
+   * @default 1
+   * @see https://arxiv.org/abs/1910.10683
+   */
+  dec_tie_embedding_scale?: number | undefined
+  /**
+   * Factor of the logits, that of `dec_tie_embedding_scale` besides.
+   *
+   * @default 1
+   */
+  dec_logits_scale?: number | undefined
+  /**
+   * A learned bias in the head. With `dec_tie_embedding` there is none.
+   *
+   * @default true
+   */
+  dec_logits_bias?: boolean | undefined
+  /**
+   * Limits the logits to this number `c`, as `c * tanh(logits / c)`, after all factors, as in Gemma
+   * 2. Absent: no limit.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2408.00118
+   */
+  dec_logit_softclamp_value?: number | null | undefined
   /**
    * Number of attention heads.
    *

@@ -132,7 +132,6 @@ const NEWER: &[&str] = &[
     "rollout_steps",
     "sigsoftmax_logits",
     "squeeze_out_last_dim",
-    "tie_embedding_scale",
     "token_emb",
     "train_max_recycle_steps",
     "use_cls_token",

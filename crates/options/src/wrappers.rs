@@ -27,8 +27,42 @@ options! {
     pub struct TokenOptions {
         /// Size of the vocabulary. Token ids are from 0 to `num_tokens` - 1.
         num_tokens: NonZeroUsize,
+        /// Factor of the token embeddings, before positions are added, such as the square root of
+        /// the width in the original transformer and in Gemma. <https://arxiv.org/abs/1706.03762>
+        emb_scale: f64 = 1.0,
     }
     groups {}
+}
+
+options! {
+    /// The head that gives logits.
+    pub struct HeadOptions {
+        /// Ties the weights of the output head to the token embedding.
+        /// <https://arxiv.org/abs/1608.05859>
+        tie_embedding: bool = false,
+        /// With `tie_embedding`: factor of the logits. T5, and x-transformers 2.x unless told
+        /// otherwise, take 1 / sqrt(width). <https://arxiv.org/abs/1910.10683>
+        tie_embedding_scale: f64 = 1.0,
+        /// Factor of the logits, that of `tie_embedding_scale` besides.
+        logits_scale: f64 = 1.0,
+        /// A learned bias in the head. With `tie_embedding` there is none.
+        logits_bias: bool = true,
+        /// Limits the logits to this number `c`, as `c * tanh(logits / c)`, after all factors, as
+        /// in Gemma 2. Absent: no limit. <https://arxiv.org/abs/2408.00118>
+        logit_softclamp_value: Option<f64> = None,
+    }
+    groups {}
+    checks conflicts
+}
+
+impl HeadOptions {
+    fn conflicts(&self, prefix: &str, problems: &mut Problems) {
+        problems.require(
+            self.logit_softclamp_value.is_none_or(|limit| limit > 0.0),
+            &format!("{prefix}logit_softclamp_value"),
+            "must be greater than 0",
+        );
+    }
 }
 
 options! {
@@ -105,9 +139,6 @@ options! {
         /// Number of layers by which memories move down in the next segment. Those of the lowest
         /// layers move to the top. <https://arxiv.org/abs/2012.15688>
         shift_mem_down: usize = 0,
-        /// Ties the weights of the output head to the token embedding.
-        /// <https://arxiv.org/abs/1608.05859>
-        tie_embedding: bool = false,
         /// Output width of the head. Absent: `num_tokens`.
         logits_dim: Option<NonZeroUsize> = None,
         /// L2-normalises token and position embeddings, and gives them small initial values.
@@ -122,6 +153,7 @@ options! {
         "" sequence: SequenceOptions,
         "" memory: MemoryTokenOptions,
         "" norm: EmbeddingNormOptions,
+        "" head: HeadOptions,
     }
     checks conflicts
 }
@@ -208,6 +240,7 @@ options! {
     groups {
         "" tokens: TokenOptions,
         "" sequence: SequenceOptions,
+        "" head: HeadOptions,
         "" stack: StackOptions,
     }
 }

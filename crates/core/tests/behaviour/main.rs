@@ -26,6 +26,7 @@ mod masked_generation;
 mod masked_losses;
 mod modern_attention;
 mod modern_feedforward;
+mod modern_heads;
 mod modes;
 mod muon;
 mod names;

@@ -130,6 +130,11 @@ pub fn transformer() -> Vec<Choice> {
         "max_mem_len": [0, 4],
         "shift_mem_down": [1],
         "tie_embedding": [true],
+        "tie_embedding_scale": [0.3],
+        "logits_scale": [0.5],
+        "logits_bias": [false],
+        "logit_softclamp_value": [0.7],
+        "emb_scale": [2.5],
         "l2norm_embed": [true],
         "emb_frac_gradient": [0.3],
         "num_memory_tokens": [2],
@@ -159,6 +164,13 @@ pub fn x_transformer() -> Vec<Choice> {
         "pad_value": [1],
         "enc_num_memory_tokens": [2],
         "dec_only_cross": [true],
+        "enc_emb_scale": [2.5],
+        "dec_emb_scale": [0.4],
+        "dec_tie_embedding": [true],
+        "dec_tie_embedding_scale": [0.3],
+        "dec_logits_scale": [0.5],
+        "dec_logits_bias": [false],
+        "dec_logit_softclamp_value": [0.7],
     }));
     let half = [stack(), sequence()].concat();
     [own, prefixed("enc_", half.clone()), prefixed("dec_", half)].concat()

@@ -128,6 +128,8 @@ fn defaults_of_the_wrappers_are_those_of_python() {
         "max_mem_len": null, "shift_mem_down": 0, "emb_dropout": 0, "post_emb_norm": false,
         "num_memory_tokens": null, "tie_embedding": false, "logits_dim": null, "use_abs_pos_emb": true,
         "scaled_sinu_pos_emb": false, "l2norm_embed": false, "emb_frac_gradient": 1,
+        "emb_scale": 1, "tie_embedding_scale": 1, "logits_scale": 1, "logits_bias": true,
+        "logit_softclamp_value": null,
     }));
     assert_defaults::<ContinuousTransformerWrapperOptions>(json!({
         "max_seq_len": "required", "attn_layers": "required", "dim_in": null, "dim_out": null, "emb_dim": null,
@@ -204,6 +206,9 @@ fn the_halves_of_an_x_transformer_take_what_python_does_not_drop() {
         "dec_cross_residual_attn",
         "dec_emb_dropout",
         "dec_only_cross",
+        "enc_emb_scale",
+        "dec_tie_embedding",
+        "dec_logits_scale",
     ] {
         assert!(names.contains(name), "{name}");
     }
@@ -214,6 +219,8 @@ fn the_halves_of_an_x_transformer_take_what_python_does_not_drop() {
         "enc_l2norm_embed",
         "enc_emb_dim",
         "dec_post_emb_norm",
+        "enc_tie_embedding",
+        "enc_logits_scale",
     ] {
         assert!(!names.contains(name), "{name}");
     }

@@ -34,12 +34,12 @@ fn check_transformer(
     let emb_dim = o.emb_dim.map_or(layers.dim(), |n| n.get());
     o.sequence.check_width(emb_dim, layers.has_pos_emb(), "", problems);
     problems.require(
-        !o.tie_embedding || emb_dim == layers.dim(),
+        !o.head.tie_embedding || emb_dim == layers.dim(),
         "tie_embedding",
         format!("needs embeddings as wide as the layers ({}), not {emb_dim}", layers.dim()),
     );
     problems.require(
-        !o.tie_embedding || o.logits_dim.is_none_or(|n| n == o.tokens.num_tokens),
+        !o.head.tie_embedding || o.logits_dim.is_none_or(|n| n == o.tokens.num_tokens),
         "logits_dim",
         "does not go with `tie_embedding`, whose head gives one logit for each token",
     );

@@ -2,7 +2,7 @@
 
 use super::{TokenTensors, TransformerWrapper};
 use crate::ids::{out_of_vocabulary, wrong_ids};
-use crate::layers::{dropout, LayerTensors};
+use crate::layers::{dropout, scaled, LayerTensors};
 use crate::models::memory::{shift_down, MemoryTokens};
 use crate::{Ctx, DType, Error, Result, Tensor};
 use xt_autograd::ops;
@@ -46,8 +46,9 @@ impl TransformerWrapper {
             segments.check([x.dim(0), x.dim(1)])?;
         }
         let found = self.token_emb.forward(x); // (batch, n, emb_dim)
-        let mut y =
+        let found =
             found.map_err(|error| out_of_vocabulary(x, self.num_tokens, None).unwrap_or(error))?;
+        let mut y = scaled(&found, self.emb_scale)?;
         let pos = self.pos_emb.of_segments(with.pos.as_ref(), with.layers.segments.as_deref())?;
         if let Some(positions) = self.pos_emb.forward_after(past, x.dim(1), pos.as_ref())? {
             y = ops::add(&y, &positions)?;

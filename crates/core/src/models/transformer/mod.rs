@@ -3,10 +3,12 @@
 
 mod config;
 mod embed;
+mod head;
 mod tensors;
 
 pub use config::TransformerConfig;
 pub(super) use embed::{prepended, refuse_front};
+pub use head::HeadConfig;
 pub use tensors::{Returns, TokenTensors, TransformerOutput};
 
 use super::memory::{next_memories, MemoryTokens};
@@ -16,6 +18,7 @@ use crate::layers::{
 };
 use crate::position::PositionEmbedding;
 use crate::{Ctx, Entry, Error, Init, Mode, Param, Params, Result, Tensor};
+use head::Head;
 use std::sync::Arc;
 use xt_autograd::ops::{self, CrossEntropy};
 
@@ -29,14 +32,15 @@ pub struct TransformerWrapper {
     memory_tokens: Option<MemoryTokens>,
     layers: Arc<AttentionLayers>,
     norm: LayerNorm,
-    /// The head; absent if the token embedding serves as the head (tied weights).
-    to_logits: Option<Linear>,
+    head: Head,
     /// The size of the vocabulary.
     num_tokens: usize,
     /// The width of the head.
     outputs: usize,
     /// The width of the token embeddings.
     emb_dim: usize,
+    /// The factor of the token embeddings.
+    emb_scale: f64,
     emb_dropout: f64,
     /// The share of the gradient that reaches the embeddings.
     emb_frac_gradient: f64,
@@ -86,7 +90,7 @@ impl TransformerWrapper {
         p.submodule("attn_layers").include(entries);
         let norm = LayerNorm::new(dim, &mut p.submodule("norm"));
         let outputs = config.logits_dim.unwrap_or(num_tokens);
-        let head = || Linear::new(dim, outputs, true, &mut p.submodule("to_logits"));
+        let head = Head::new(dim, outputs, &config.head, p);
         Self {
             token_emb,
             pos_emb,
@@ -94,11 +98,12 @@ impl TransformerWrapper {
             project_emb,
             memory_tokens,
             norm,
-            to_logits: (!config.tie_embedding).then(head),
+            head,
             layers,
             num_tokens,
             outputs,
             emb_dim,
+            emb_scale: config.emb_scale,
             emb_dropout: config.sequence.emb_dropout.0,
             emb_frac_gradient: config.emb_frac_gradient,
             max_seq_len: config.sequence.max_seq_len.get(),
@@ -169,10 +174,7 @@ impl TransformerWrapper {
         ctx: &Ctx,
     ) -> Result<Tensor> {
         let x = self.embeddings(x, with, ctx)?;
-        match &self.to_logits {
-            Some(linear) => linear.cross_entropy(&x, targets, of),
-            None => self.token_emb.cross_entropy(&x, targets, of),
-        }
+        self.head.cross_entropy(&x, &self.token_emb, targets, of)
     }
 
     /// The output of the final norm, `(batch, n, dim)`, for token ids, i64 `(batch, n)`.
@@ -209,7 +211,7 @@ impl TransformerWrapper {
         let mems =
             returns.mems.then(|| self.memories(&inputs.mems, &out.intermediates)).transpose()?;
         Ok(TransformerOutput {
-            logits: returns.logits.then(|| self.head(&x)).transpose()?,
+            logits: returns.logits.then(|| self.head.forward(&x, &self.token_emb)).transpose()?,
             embeddings: returns.embeddings.then_some(x),
             intermediates: out.intermediates,
             mems,
@@ -233,7 +235,8 @@ impl TransformerWrapper {
             Some(cache) => self.layers.forward_cached(&embedded, &inputs, cache, ctx)?,
             None => self.layers.forward(&embedded, &inputs, LayerReturns::default(), ctx)?.x,
         };
-        let logits = self.head(&self.norm.forward(&last_columns(&y, 1)?)?)?;
+        let last = self.norm.forward(&last_columns(&y, 1)?)?;
+        let logits = self.head.forward(&last, &self.token_emb)?;
         Ok(ops::reshape(&logits, &[x.dim(0), self.outputs])?)
     }
 
@@ -246,14 +249,6 @@ impl TransformerWrapper {
     /// step.
     pub fn cache(&self, expected: usize) -> LayersCache {
         self.layers.cache(expected)
-    }
-
-    /// `(batch, n, dim)` to logits `(batch, n, width of the head)`.
-    fn head(&self, x: &Tensor) -> Result<Tensor> {
-        match &self.to_logits {
-            Some(linear) => linear.forward(x),
-            None => self.token_emb.logits(x),
-        }
     }
 
     /// The memories for the next segment.
