@@ -109,9 +109,18 @@ export const FEATURES: Record<Exclude<keyof LayerOptions, 'dim' | 'cross_attend'
   ff_zero_init_output: [{ ff_zero_init_output: true }],
 }
 
+/** With these, a model gives no row of logits for each token, or takes further ids. */
+type NotByToken =
+  | 'use_cls_token'
+  | 'num_cls_tokens'
+  | 'average_pool_embed'
+  | 'num_output_heads'
+  | 'squeeze_out_last_dim'
+  | 'embed_num_tokens'
+
 /** The same for options outside of the layers. */
 export const EMBEDDINGS: Record<
-  Exclude<keyof TransformerWrapperOptions, 'attn_layers' | 'num_tokens'>,
+  Exclude<keyof TransformerWrapperOptions, 'attn_layers' | 'num_tokens' | NotByToken>,
   Net[]
 > = {
   max_seq_len: [{ max_seq_len: 6 }],
@@ -189,5 +198,17 @@ export const ALONG: Record<keyof Inputs, Along[]> = {
   })),
   pos: [{ tokens: 1, inputs: () => ({ pos: tensor([3, 2, 1, 0], { dtype: 'i64' }) }) }],
   prepend_embeds: [{ inputs: () => ({ prepend_embeds: waves([2, 2, DIM], 5) }) }],
+  prepend_mask: [
+    {
+      inputs: () => ({ prepend_embeds: waves([2, 2, DIM], 5), prepend_mask: bits('01 11') }),
+    },
+  ],
+  embed_ids: [
+    {
+      net: { embed_num_tokens: { kind: 3 } },
+      tokens: 1,
+      inputs: () => ({ embed_ids: { kind: tensor([2, 0, 1, 0], { dtype: 'i64' }) } }),
+    },
+  ],
   sum_embeds: [{ tokens: 1, inputs: () => ({ sum_embeds: waves([2, 4, DIM], 6) }) }],
 }

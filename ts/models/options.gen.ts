@@ -2057,6 +2057,48 @@ export interface TransformerWrapperOptions {
    * @see https://arxiv.org/abs/2408.00118
    */
   logit_softclamp_value?: number | null | undefined
+  /**
+   * Class tokens, as in BERT: `num_cls_tokens` learned vectors precede the sequence, and the head
+   * reads their outputs in place of those of the sequence. With one class token there is no axis of
+   * the length.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/1810.04805
+   */
+  use_cls_token?: boolean | undefined
+  /**
+   * Number of class tokens with `use_cls_token`.
+   *
+   * @default 1
+   */
+  num_cls_tokens?: number | undefined
+  /**
+   * The head reads the mean over the positions, without those that `mask` hides, in place of each
+   * position.
+   *
+   * @default false
+   */
+  average_pool_embed?: boolean | undefined
+  /**
+   * Number of heads. With several, the logits are an array with those of each head.
+   *
+   * @default 1
+   */
+  num_output_heads?: number | undefined
+  /**
+   * Removes the last axis of the logits of `forward` where the head has a width of 1.
+   *
+   * @default false
+   */
+  squeeze_out_last_dim?: boolean | undefined
+  /**
+   * Further embeddings that are added to those of the tokens, such as the segments of BERT: by each
+   * name the number of ids. `embed_ids` of a call gives the ids.
+   *
+   * @default {}
+   * @see https://arxiv.org/abs/1810.04805
+   */
+  embed_num_tokens?: Readonly<Record<string, number>> | undefined
 }
 
 /** Options of a transformer over continuous values. */
@@ -3874,6 +3916,12 @@ export interface TransformerCall {
    */
   return_attn?: boolean | undefined
   /**
+   * Leaves out the positions of `prepend_embeds` in logits and embeddings.
+   *
+   * @default false
+   */
+  excise_prepend_embeds?: boolean | undefined
+  /**
    * Input of the cross attentions, (batch, length, width). Required if the layers have cross
    * attention, not allowed otherwise.
    *
@@ -3933,18 +3981,32 @@ export interface TransformerCall {
   pos?: Ids | null | undefined
   /**
    * Embeddings to prepend to the sequence, (batch, count, width), such as image embeddings in PaLI.
-   * A `mask` covers them too.
+   * A `mask` has columns for them too, in front, or for the tokens alone.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
   prepend_embeds?: Tensor | null | undefined
   /**
+   * True for real ones of `prepend_embeds`, false for padding, (batch, count). A `mask` is then of
+   * the tokens alone. Absent: those that `mask` says, or all.
+   *
+   * @default null
+   */
+  prepend_mask?: Mask | null | undefined
+  /**
    * Embeddings to add to the token embeddings.
    *
    * @default null
    */
   sum_embeds?: Tensor | null | undefined
+  /**
+   * Ids for the embeddings of the option `embed_num_tokens`, by each of its names a tensor,
+   * (length) or (batch, length).
+   *
+   * @default null
+   */
+  embed_ids?: Readonly<Record<string, Ids>> | null | undefined
 }
 
 /** Arguments of `forward` of a `ContinuousTransformerWrapper`. */
@@ -4147,18 +4209,32 @@ export interface AutoregressiveCall {
   pos?: Ids | null | undefined
   /**
    * Embeddings to prepend to the sequence, (batch, count, width), such as image embeddings in PaLI.
-   * A `mask` covers them too.
+   * A `mask` has columns for them too, in front, or for the tokens alone.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
   prepend_embeds?: Tensor | null | undefined
   /**
+   * True for real ones of `prepend_embeds`, false for padding, (batch, count). A `mask` is then of
+   * the tokens alone. Absent: those that `mask` says, or all.
+   *
+   * @default null
+   */
+  prepend_mask?: Mask | null | undefined
+  /**
    * Embeddings to add to the token embeddings.
    *
    * @default null
    */
   sum_embeds?: Tensor | null | undefined
+  /**
+   * Ids for the embeddings of the option `embed_num_tokens`, by each of its names a tensor,
+   * (length) or (batch, length).
+   *
+   * @default null
+   */
+  embed_ids?: Readonly<Record<string, Ids>> | null | undefined
 }
 
 /** Which tokens count in a score. */
@@ -4231,18 +4307,32 @@ export interface ScoreOptions {
   pos?: Ids | null | undefined
   /**
    * Embeddings to prepend to the sequence, (batch, count, width), such as image embeddings in PaLI.
-   * A `mask` covers them too.
+   * A `mask` has columns for them too, in front, or for the tokens alone.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
   prepend_embeds?: Tensor | null | undefined
   /**
+   * True for real ones of `prepend_embeds`, false for padding, (batch, count). A `mask` is then of
+   * the tokens alone. Absent: those that `mask` says, or all.
+   *
+   * @default null
+   */
+  prepend_mask?: Mask | null | undefined
+  /**
    * Embeddings to add to the token embeddings.
    *
    * @default null
    */
   sum_embeds?: Tensor | null | undefined
+  /**
+   * Ids for the embeddings of the option `embed_num_tokens`, by each of its names a tensor,
+   * (length) or (batch, length).
+   *
+   * @default null
+   */
+  embed_ids?: Readonly<Record<string, Ids>> | null | undefined
 }
 
 /** Arguments of `score` of an `XTransformer`. The tensors belong to the source, as for the loss. */
@@ -4419,18 +4509,32 @@ export interface NonAutoregressiveCall {
   pos?: Ids | null | undefined
   /**
    * Embeddings to prepend to the sequence, (batch, count, width), such as image embeddings in PaLI.
-   * A `mask` covers them too.
+   * A `mask` has columns for them too, in front, or for the tokens alone.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
   prepend_embeds?: Tensor | null | undefined
   /**
+   * True for real ones of `prepend_embeds`, false for padding, (batch, count). A `mask` is then of
+   * the tokens alone. Absent: those that `mask` says, or all.
+   *
+   * @default null
+   */
+  prepend_mask?: Mask | null | undefined
+  /**
    * Embeddings to add to the token embeddings.
    *
    * @default null
    */
   sum_embeds?: Tensor | null | undefined
+  /**
+   * Ids for the embeddings of the option `embed_num_tokens`, by each of its names a tensor,
+   * (length) or (batch, length).
+   *
+   * @default null
+   */
+  embed_ids?: Readonly<Record<string, Ids>> | null | undefined
 }
 
 /**
@@ -4735,18 +4839,32 @@ export interface GenerateOptions {
   pos?: Ids | null | undefined
   /**
    * Embeddings to prepend to the sequence, (batch, count, width), such as image embeddings in PaLI.
-   * A `mask` covers them too.
+   * A `mask` has columns for them too, in front, or for the tokens alone.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
   prepend_embeds?: Tensor | null | undefined
   /**
+   * True for real ones of `prepend_embeds`, false for padding, (batch, count). A `mask` is then of
+   * the tokens alone. Absent: those that `mask` says, or all.
+   *
+   * @default null
+   */
+  prepend_mask?: Mask | null | undefined
+  /**
    * Embeddings to add to the token embeddings.
    *
    * @default null
    */
   sum_embeds?: Tensor | null | undefined
+  /**
+   * Ids for the embeddings of the option `embed_num_tokens`, by each of its names a tensor,
+   * (length) or (batch, length).
+   *
+   * @default null
+   */
+  embed_ids?: Readonly<Record<string, Ids>> | null | undefined
 }
 
 /**
@@ -4905,18 +5023,32 @@ export interface StreamOptions {
   pos?: Ids | null | undefined
   /**
    * Embeddings to prepend to the sequence, (batch, count, width), such as image embeddings in PaLI.
-   * A `mask` covers them too.
+   * A `mask` has columns for them too, in front, or for the tokens alone.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
   prepend_embeds?: Tensor | null | undefined
   /**
+   * True for real ones of `prepend_embeds`, false for padding, (batch, count). A `mask` is then of
+   * the tokens alone. Absent: those that `mask` says, or all.
+   *
+   * @default null
+   */
+  prepend_mask?: Mask | null | undefined
+  /**
    * Embeddings to add to the token embeddings.
    *
    * @default null
    */
   sum_embeds?: Tensor | null | undefined
+  /**
+   * Ids for the embeddings of the option `embed_num_tokens`, by each of its names a tensor,
+   * (length) or (batch, length).
+   *
+   * @default null
+   */
+  embed_ids?: Readonly<Record<string, Ids>> | null | undefined
 }
 
 /** Arguments of `generate` of an `XTransformer`. */
@@ -5058,18 +5190,32 @@ export interface XTransformerGenerate {
   pos?: Ids | null | undefined
   /**
    * Embeddings to prepend to the sequence, (batch, count, width), such as image embeddings in PaLI.
-   * A `mask` covers them too.
+   * A `mask` has columns for them too, in front, or for the tokens alone.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
   prepend_embeds?: Tensor | null | undefined
   /**
+   * True for real ones of `prepend_embeds`, false for padding, (batch, count). A `mask` is then of
+   * the tokens alone. Absent: those that `mask` says, or all.
+   *
+   * @default null
+   */
+  prepend_mask?: Mask | null | undefined
+  /**
    * Embeddings to add to the token embeddings.
    *
    * @default null
    */
   sum_embeds?: Tensor | null | undefined
+  /**
+   * Ids for the embeddings of the option `embed_num_tokens`, by each of its names a tensor,
+   * (length) or (batch, length).
+   *
+   * @default null
+   */
+  embed_ids?: Readonly<Record<string, Ids>> | null | undefined
 }
 
 /** Arguments of `stream` of an `XTransformer`, which generates token by token. */
@@ -5197,18 +5343,32 @@ export interface XTransformerStream {
   pos?: Ids | null | undefined
   /**
    * Embeddings to prepend to the sequence, (batch, count, width), such as image embeddings in PaLI.
-   * A `mask` covers them too.
+   * A `mask` has columns for them too, in front, or for the tokens alone.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
   prepend_embeds?: Tensor | null | undefined
   /**
+   * True for real ones of `prepend_embeds`, false for padding, (batch, count). A `mask` is then of
+   * the tokens alone. Absent: those that `mask` says, or all.
+   *
+   * @default null
+   */
+  prepend_mask?: Mask | null | undefined
+  /**
    * Embeddings to add to the token embeddings.
    *
    * @default null
    */
   sum_embeds?: Tensor | null | undefined
+  /**
+   * Ids for the embeddings of the option `embed_num_tokens`, by each of its names a tensor,
+   * (length) or (batch, length).
+   *
+   * @default null
+   */
+  embed_ids?: Readonly<Record<string, Ids>> | null | undefined
 }
 
 /**
@@ -5358,18 +5518,32 @@ export interface NonAutoregressiveGenerate {
   pos?: Ids | null | undefined
   /**
    * Embeddings to prepend to the sequence, (batch, count, width), such as image embeddings in PaLI.
-   * A `mask` covers them too.
+   * A `mask` has columns for them too, in front, or for the tokens alone.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
   prepend_embeds?: Tensor | null | undefined
   /**
+   * True for real ones of `prepend_embeds`, false for padding, (batch, count). A `mask` is then of
+   * the tokens alone. Absent: those that `mask` says, or all.
+   *
+   * @default null
+   */
+  prepend_mask?: Mask | null | undefined
+  /**
    * Embeddings to add to the token embeddings.
    *
    * @default null
    */
   sum_embeds?: Tensor | null | undefined
+  /**
+   * Ids for the embeddings of the option `embed_num_tokens`, by each of its names a tensor,
+   * (length) or (batch, length).
+   *
+   * @default null
+   */
+  embed_ids?: Readonly<Record<string, Ids>> | null | undefined
 }
 
 /** Options of `top_k` and `top_p`. */

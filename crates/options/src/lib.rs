@@ -15,6 +15,7 @@ pub mod calls;
 pub mod context;
 pub mod feedforward;
 pub mod generation;
+pub mod heads;
 pub mod layers;
 pub mod modules;
 pub mod optimizers;
@@ -39,6 +40,6 @@ pub use parse::{parse, parse_and, Options};
 pub use problem::{nearest, Problem, Problems};
 pub use spec::{split_links, Elements, Field, Group, Named, Spec, ValueKind};
 pub use types::{
-    Classes, IdsRef, MaskRef, ModuleRef, NonNegative, OneOrMany, OptionType, Probability, Seed,
-    TensorRef,
+    ByName, Classes, IdsRef, MaskRef, ModuleRef, NonNegative, OneOrMany, OptionType, Probability,
+    Seed, TensorRef,
 };

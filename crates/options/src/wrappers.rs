@@ -1,6 +1,7 @@
 //! Options of the wrappers that add embeddings and a head to a stack of layers.
 
 use crate::context::StackContext;
+use crate::heads::{HeadOptions, KindOptions, PoolOptions};
 use crate::layers::StackOptions;
 use crate::types::size;
 use crate::{options, Classes, ModuleRef, Probability, Problems};
@@ -32,37 +33,6 @@ options! {
         emb_scale: f64 = 1.0,
     }
     groups {}
-}
-
-options! {
-    /// The head that gives logits.
-    pub struct HeadOptions {
-        /// Ties the weights of the output head to the token embedding.
-        /// <https://arxiv.org/abs/1608.05859>
-        tie_embedding: bool = false,
-        /// With `tie_embedding`: factor of the logits. T5, and x-transformers 2.x unless told
-        /// otherwise, take 1 / sqrt(width). <https://arxiv.org/abs/1910.10683>
-        tie_embedding_scale: f64 = 1.0,
-        /// Factor of the logits, that of `tie_embedding_scale` besides.
-        logits_scale: f64 = 1.0,
-        /// A learned bias in the head. With `tie_embedding` there is none.
-        logits_bias: bool = true,
-        /// Limits the logits to this number `c`, as `c * tanh(logits / c)`, after all factors, as
-        /// in Gemma 2. Absent: no limit. <https://arxiv.org/abs/2408.00118>
-        logit_softclamp_value: Option<f64> = None,
-    }
-    groups {}
-    checks conflicts
-}
-
-impl HeadOptions {
-    fn conflicts(&self, prefix: &str, problems: &mut Problems) {
-        problems.require(
-            self.logit_softclamp_value.is_none_or(|limit| limit > 0.0),
-            &format!("{prefix}logit_softclamp_value"),
-            "must be greater than 0",
-        );
-    }
 }
 
 options! {
@@ -154,12 +124,19 @@ options! {
         "" memory: MemoryTokenOptions,
         "" norm: EmbeddingNormOptions,
         "" head: HeadOptions,
+        "" pool: PoolOptions,
+        "" kinds: KindOptions,
     }
     checks conflicts
 }
 
 impl TransformerWrapperOptions {
     fn conflicts(&self, prefix: &str, problems: &mut Problems) {
+        problems.require(
+            self.pool.num_output_heads.get() == 1 || !self.head.tie_embedding,
+            &format!("{prefix}num_output_heads"),
+            format!("does not go with `{prefix}tie_embedding`, whose head is the one embedding"),
+        );
         let path = format!("{prefix}emb_frac_gradient");
         problems.require(self.emb_frac_gradient > 0.0, &path, "must be greater than 0");
     }

@@ -27,6 +27,7 @@ mod masked_losses;
 mod modern_attention;
 mod modern_feedforward;
 mod modern_heads;
+mod modern_pools;
 mod modes;
 mod muon;
 mod names;

@@ -143,6 +143,20 @@ pub fn transformer() -> Vec<Choice> {
     [own, sequence()].concat()
 }
 
+/// Options of a transformer over tokens that change which logits there are, or which inputs; not
+/// for wrappers around it.
+pub fn pools() -> Vec<Choice> {
+    named(json!({
+        "use_cls_token": [true],
+        "num_cls_tokens": [2],
+        "average_pool_embed": [true],
+        "num_output_heads": [2],
+        "squeeze_out_last_dim": [true],
+        "logits_dim": [1],
+        "embed_num_tokens": [{ "kind": 3 }],
+    }))
+}
+
 pub fn continuous() -> Vec<Choice> {
     let own =
         named(json!({ "dim_in": [3], "dim_out": [4], "emb_dim": [10], "post_emb_norm": [true] }));

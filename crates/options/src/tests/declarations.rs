@@ -54,6 +54,9 @@ fn every_default_is_read_back_as_it_is_written() {
                 value.as_array().is_some_and(|list| list.iter().all(|v| fits(inner, v)))
             }
             ValueKind::OneOrMany(inner) => fits(inner, value),
+            ValueKind::ByName(inner) => {
+                value.as_object().is_some_and(|all| all.values().all(|v| fits(inner, v)))
+            }
             ValueKind::Tensor(_) | ValueKind::Module(_) => false,
         }
     }
@@ -129,7 +132,9 @@ fn defaults_of_the_wrappers_are_those_of_python() {
         "num_memory_tokens": null, "tie_embedding": false, "logits_dim": null, "use_abs_pos_emb": true,
         "scaled_sinu_pos_emb": false, "l2norm_embed": false, "emb_frac_gradient": 1,
         "emb_scale": 1, "tie_embedding_scale": 1, "logits_scale": 1, "logits_bias": true,
-        "logit_softclamp_value": null,
+        "logit_softclamp_value": null, "use_cls_token": false, "num_cls_tokens": 1,
+        "average_pool_embed": false, "num_output_heads": 1, "squeeze_out_last_dim": false,
+        "embed_num_tokens": {},
     }));
     assert_defaults::<ContinuousTransformerWrapperOptions>(json!({
         "max_seq_len": "required", "attn_layers": "required", "dim_in": null, "dim_out": null, "emb_dim": null,

@@ -1,6 +1,8 @@
 //! The configuration of a transformer over tokens.
 
 use super::head::HeadConfig;
+use std::num::NonZeroUsize;
+use xt_options::heads::PoolOptions;
 use xt_options::wrappers::{SequenceOptions, TokenOptions, TransformerWrapperOptions};
 
 /// The configuration of a transformer over tokens, without its layers.
@@ -24,6 +26,10 @@ pub struct TransformerConfig {
     pub l2norm_embed: bool,
     /// The head that gives logits.
     pub head: HeadConfig,
+    /// What the head reads; absent: each position.
+    pub pool: Option<PoolOptions>,
+    /// The number of ids of each kind of further embeddings, by name.
+    pub kinds: Vec<(String, NonZeroUsize)>,
     /// The share of the gradient that reaches the embeddings.
     pub emb_frac_gradient: f64,
     /// The length of the returned memories, 0 for all; absent: memories cannot be returned.
@@ -49,6 +55,8 @@ impl TransformerConfig {
             post_emb_norm: false,
             l2norm_embed: false,
             head: HeadConfig::default(),
+            pool: None,
+            kinds: Vec::new(),
             emb_frac_gradient: 1.0,
             max_mem_len: None,
             shift_mem_down: 0,
@@ -63,7 +71,9 @@ impl From<&TransformerWrapperOptions> for TransformerConfig {
             logits_dim: o.logits_dim.map(|n| n.get()),
             post_emb_norm: o.norm.post_emb_norm,
             l2norm_embed: o.l2norm_embed,
-            head: HeadConfig::from(&o.head),
+            head: HeadConfig { count: o.pool.num_output_heads.get(), ..HeadConfig::from(&o.head) },
+            pool: Some(o.pool.clone()),
+            kinds: o.kinds.embed_num_tokens.0.clone(),
             emb_frac_gradient: o.emb_frac_gradient,
             max_mem_len: o.max_mem_len,
             shift_mem_down: o.shift_mem_down,

@@ -3,11 +3,13 @@
 use crate::layers::{scaled, Embedding, Linear};
 use crate::{Params, Result, Tensor};
 use xt_autograd::ops::{self, CrossEntropy};
-use xt_options::wrappers::HeadOptions;
+use xt_options::heads::HeadOptions;
 
 /// The configuration of a head.
 #[derive(Clone, Copy)]
 pub struct HeadConfig {
+    /// The number of heads.
+    pub count: usize,
     /// Use the token embedding as the weight, without a bias.
     pub tied: bool,
     /// A bias in a head of its own.
@@ -20,7 +22,7 @@ pub struct HeadConfig {
 
 impl Default for HeadConfig {
     fn default() -> Self {
-        Self { tied: false, bias: true, scale: 1.0, softclamp: None }
+        Self { count: 1, tied: false, bias: true, scale: 1.0, softclamp: None }
     }
 }
 
@@ -28,6 +30,7 @@ impl From<&HeadOptions> for HeadConfig {
     fn from(o: &HeadOptions) -> Self {
         let tied = if o.tie_embedding { o.tie_embedding_scale } else { 1.0 };
         Self {
+            count: 1,
             tied: o.tie_embedding,
             bias: o.logits_bias,
             scale: o.logits_scale * tied,
@@ -36,10 +39,10 @@ impl From<&HeadOptions> for HeadConfig {
     }
 }
 
-/// The head that gives logits.
+/// The head that gives logits, or several.
 pub struct Head {
-    /// The layer; absent if the token embedding serves as its weight (tied weights).
-    own: Option<Linear>,
+    /// A layer for each; none if the token embedding serves as its weight (tied weights).
+    own: Vec<Linear>,
     scale: f64,
     softclamp: Option<f64>,
 }
@@ -47,18 +50,40 @@ pub struct Head {
 impl Head {
     /// Registers the parameters of a head from `dim` to `outputs`.
     pub fn new(dim: usize, outputs: usize, config: &HeadConfig, p: &mut Params) -> Self {
-        let own = (!config.tied)
-            .then(|| Linear::new(dim, outputs, config.bias, &mut p.submodule("to_logits")));
+        let layer = |name: String| Linear::new(dim, outputs, config.bias, &mut p.submodule(name));
+        let own = match config.count {
+            _ if config.tied => Vec::new(),
+            1 => vec![layer("to_logits".into())],
+            count => (0..count).map(|i| layer(format!("to_logits.{i}"))).collect(),
+        };
         Self { own, scale: config.scale, softclamp: config.softclamp }
     }
 
-    /// `(.., dim)` to logits `(.., outputs)`. `table` is the token embedding.
+    /// The number of heads.
+    pub fn count(&self) -> usize {
+        self.own.len().max(1)
+    }
+
+    /// `(.., dim)` to the logits `(.., outputs)` of the only or first head. `table` is the token
+    /// embedding.
     pub fn forward(&self, x: &Tensor, table: &Embedding) -> Result<Tensor> {
-        let logits = match &self.own {
-            Some(linear) => linear.forward(x)?,
-            None => table.logits(x)?,
-        };
-        let logits = scaled(&logits, self.scale)?;
+        match self.own.first() {
+            Some(linear) => self.finished(&linear.forward(x)?),
+            None => self.finished(&table.logits(x)?),
+        }
+    }
+
+    /// `(.., dim)` to the logits `(.., outputs)` of each head.
+    pub fn all(&self, x: &Tensor, table: &Embedding) -> Result<Vec<Tensor>> {
+        if self.own.is_empty() {
+            return Ok(vec![self.forward(x, table)?]);
+        }
+        self.own.iter().map(|linear| self.finished(&linear.forward(x)?)).collect()
+    }
+
+    /// `logits` with the factor and the limit.
+    fn finished(&self, logits: &Tensor) -> Result<Tensor> {
+        let logits = scaled(logits, self.scale)?;
         match self.softclamp {
             Some(limit) => softclamp(&logits, limit),
             None => Ok(logits),
@@ -78,7 +103,7 @@ impl Head {
         if self.softclamp.is_some() {
             return Ok(ops::cross_entropy(&self.forward(x, table)?, targets, of)?);
         }
-        match &self.own {
+        match self.own.first() {
             Some(linear) => linear.cross_entropy(x, self.scale, targets, of),
             None => table.cross_entropy(x, self.scale, targets, of),
         }
