@@ -91,6 +91,14 @@ export const FEATURES: Record<Exclude<keyof LayerOptions, 'dim' | 'cross_attend'
   attn_value_dim_head: [{ attn_value_dim_head: 6 }],
   attn_tensor_product: [{ attn_tensor_product: true }],
   ff_mult: [{ ff_mult: 1.5 }],
+  ff_inner_dim: [{ ff_inner_dim: 10 }],
+  ff_activation: [
+    { ff_activation: 'gelu_tanh' },
+    { ff_activation: 'quick_gelu', ff_glu: true },
+    { ff_activation: 'relu' },
+    { ff_activation: 'sigmoid' },
+  ],
+  ff_glu_bias: [{ ff_glu: true, ff_glu_bias: false }],
   ff_dim_out: [{ ff_dim_out: DIM }],
   ff_glu: [{ ff_glu: true }],
   ff_swish: [{ ff_swish: true }],
@@ -101,9 +109,18 @@ export const FEATURES: Record<Exclude<keyof LayerOptions, 'dim' | 'cross_attend'
   ff_zero_init_output: [{ ff_zero_init_output: true }],
 }
 
+/** With these, a model gives no row of logits for each token, or takes further ids. */
+type NotByToken =
+  | 'use_cls_token'
+  | 'num_cls_tokens'
+  | 'average_pool_embed'
+  | 'num_output_heads'
+  | 'squeeze_out_last_dim'
+  | 'embed_num_tokens'
+
 /** The same for options outside of the layers. */
 export const EMBEDDINGS: Record<
-  Exclude<keyof TransformerWrapperOptions, 'attn_layers' | 'num_tokens'>,
+  Exclude<keyof TransformerWrapperOptions, 'attn_layers' | 'num_tokens' | NotByToken>,
   Net[]
 > = {
   max_seq_len: [{ max_seq_len: 6 }],
@@ -111,6 +128,11 @@ export const EMBEDDINGS: Record<
   max_mem_len: [{ max_mem_len: 4 }],
   shift_mem_down: [{ max_mem_len: 4, shift_mem_down: 1 }],
   tie_embedding: [{ tie_embedding: true }],
+  tie_embedding_scale: [{ tie_embedding: true, tie_embedding_scale: 0.3 }],
+  emb_scale: [{ emb_scale: 2.5 }],
+  logits_scale: [{ logits_scale: 0.5 }],
+  logits_bias: [{ logits_bias: false }],
+  logit_softclamp_value: [{ logit_softclamp_value: 0.7 }],
   logits_dim: [{ logits_dim: 9 }],
   emb_frac_gradient: [{ emb_frac_gradient: 0.5 }],
   emb_dropout: [{ emb_dropout: 0.5 }],
@@ -176,5 +198,17 @@ export const ALONG: Record<keyof Inputs, Along[]> = {
   })),
   pos: [{ tokens: 1, inputs: () => ({ pos: tensor([3, 2, 1, 0], { dtype: 'i64' }) }) }],
   prepend_embeds: [{ inputs: () => ({ prepend_embeds: waves([2, 2, DIM], 5) }) }],
+  prepend_mask: [
+    {
+      inputs: () => ({ prepend_embeds: waves([2, 2, DIM], 5), prepend_mask: bits('01 11') }),
+    },
+  ],
+  embed_ids: [
+    {
+      net: { embed_num_tokens: { kind: 3 } },
+      tokens: 1,
+      inputs: () => ({ embed_ids: { kind: tensor([2, 0, 1, 0], { dtype: 'i64' }) } }),
+    },
+  ],
   sum_embeds: [{ tokens: 1, inputs: () => ({ sum_embeds: waves([2, 4, DIM], 6) }) }],
 }

@@ -18,7 +18,7 @@ import type { TensorHandle } from '../tensor/handle.js'
 import type { NoGradScope } from '../tensor/no-grad-scope.js'
 import type { Gates } from '../tensor/schedule.js'
 import { fromArgument, Tensor, wrap } from '../tensor/tensor.js'
-import { TENSOR_OPTIONS } from './tensor-options.gen.js'
+import { NAMED_TENSORS, TENSOR_OPTIONS } from './tensor-options.gen.js'
 
 /** Arguments as JSON, and what stands in it as `{"$tensor": i}` and `{"$module": i}`. */
 export interface Encoded {
@@ -129,10 +129,19 @@ export function encodeCall(
     const first = positional.map((value, i) =>
       converted(value, tensors[i]?.[0] ?? '', tensors[i]?.[1]),
     )
-    const named = Object.entries(options).map(([name, value]) => [
-      name,
-      converted(value, name, TENSOR_OPTIONS[name]),
-    ])
+    const all = (values: object, path: string, kind: ArgumentKind) =>
+      Object.fromEntries(
+        Object.entries(readRecord(values)).map(([name, value]) => [
+          name,
+          converted(value, `${path}.${name}`, kind),
+        ]),
+      )
+    const named = Object.entries(options).map(([name, value]) => {
+      const inner = NAMED_TENSORS[name]
+      return inner !== undefined && isRecord(value)
+        ? [name, all(value, name, inner)]
+        : [name, converted(value, name, TENSOR_OPTIONS[name])]
+    })
     return { ...encode([...first, Object.fromEntries(named)], 'arguments'), free }
   } catch (error) {
     free()

@@ -647,6 +647,12 @@ export interface EncoderOptions {
    */
   ff_mult?: number | undefined
   /**
+   * Width of the hidden layer. Absent: from `ff_mult`.
+   *
+   * @default null
+   */
+  ff_inner_dim?: number | null | undefined
+  /**
    * Width of the output. Absent: the width of the input, which the residual connection needs.
    *
    * @default null
@@ -675,6 +681,30 @@ export interface EncoderOptions {
    */
   ff_relu_squared?: boolean | undefined
   /**
+   * Activation by name, instead of `ff_swish` and `ff_relu_squared`; with `ff_glu` that of the
+   * gate. `'gelu'` is the exact one, `'gelu_tanh'` and `'quick_gelu'` are its approximations by a
+   * hyperbolic tangent and by `x * sigmoid(1.702 * x)`. Absent: from these options, or else GELU.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1606.08415
+   */
+  ff_activation?:
+    | 'gelu'
+    | 'gelu_tanh'
+    | 'silu'
+    | 'relu'
+    | 'relu_squared'
+    | 'quick_gelu'
+    | 'sigmoid'
+    | null
+    | undefined
+  /**
+   * With `ff_glu`: a bias in the gated projection, which `ff_no_bias` does not remove.
+   *
+   * @default true
+   */
+  ff_glu_bias?: boolean | undefined
+  /**
    * LayerNorm after the activation, as in NormFormer.
    *
    * @default false
@@ -688,7 +718,8 @@ export interface EncoderOptions {
    */
   ff_dropout?: number | undefined
   /**
-   * Linear layers without bias, as in PaLM. With `ff_glu`, the gated projection keeps its bias.
+   * Linear layers without bias, as in PaLM. With `ff_glu`, the gated projection keeps its bias
+   * unless `ff_glu_bias` is false.
    *
    * @default false
    * @see https://arxiv.org/abs/2204.02311
@@ -1346,6 +1377,12 @@ export interface DecoderOptions {
    */
   ff_mult?: number | undefined
   /**
+   * Width of the hidden layer. Absent: from `ff_mult`.
+   *
+   * @default null
+   */
+  ff_inner_dim?: number | null | undefined
+  /**
    * Width of the output. Absent: the width of the input, which the residual connection needs.
    *
    * @default null
@@ -1374,6 +1411,30 @@ export interface DecoderOptions {
    */
   ff_relu_squared?: boolean | undefined
   /**
+   * Activation by name, instead of `ff_swish` and `ff_relu_squared`; with `ff_glu` that of the
+   * gate. `'gelu'` is the exact one, `'gelu_tanh'` and `'quick_gelu'` are its approximations by a
+   * hyperbolic tangent and by `x * sigmoid(1.702 * x)`. Absent: from these options, or else GELU.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1606.08415
+   */
+  ff_activation?:
+    | 'gelu'
+    | 'gelu_tanh'
+    | 'silu'
+    | 'relu'
+    | 'relu_squared'
+    | 'quick_gelu'
+    | 'sigmoid'
+    | null
+    | undefined
+  /**
+   * With `ff_glu`: a bias in the gated projection, which `ff_no_bias` does not remove.
+   *
+   * @default true
+   */
+  ff_glu_bias?: boolean | undefined
+  /**
    * LayerNorm after the activation, as in NormFormer.
    *
    * @default false
@@ -1387,7 +1448,8 @@ export interface DecoderOptions {
    */
   ff_dropout?: number | undefined
   /**
-   * Linear layers without bias, as in PaLM. With `ff_glu`, the gated projection keeps its bias.
+   * Linear layers without bias, as in PaLM. With `ff_glu`, the gated projection keeps its bias
+   * unless `ff_glu_bias` is false.
    *
    * @default false
    * @see https://arxiv.org/abs/2204.02311
@@ -2032,6 +2094,12 @@ export interface CrossAttenderOptions {
    */
   ff_mult?: number | undefined
   /**
+   * Width of the hidden layer. Absent: from `ff_mult`.
+   *
+   * @default null
+   */
+  ff_inner_dim?: number | null | undefined
+  /**
    * Width of the output. Absent: the width of the input, which the residual connection needs.
    *
    * @default null
@@ -2060,6 +2128,30 @@ export interface CrossAttenderOptions {
    */
   ff_relu_squared?: boolean | undefined
   /**
+   * Activation by name, instead of `ff_swish` and `ff_relu_squared`; with `ff_glu` that of the
+   * gate. `'gelu'` is the exact one, `'gelu_tanh'` and `'quick_gelu'` are its approximations by a
+   * hyperbolic tangent and by `x * sigmoid(1.702 * x)`. Absent: from these options, or else GELU.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1606.08415
+   */
+  ff_activation?:
+    | 'gelu'
+    | 'gelu_tanh'
+    | 'silu'
+    | 'relu'
+    | 'relu_squared'
+    | 'quick_gelu'
+    | 'sigmoid'
+    | null
+    | undefined
+  /**
+   * With `ff_glu`: a bias in the gated projection, which `ff_no_bias` does not remove.
+   *
+   * @default true
+   */
+  ff_glu_bias?: boolean | undefined
+  /**
    * LayerNorm after the activation, as in NormFormer.
    *
    * @default false
@@ -2073,7 +2165,8 @@ export interface CrossAttenderOptions {
    */
   ff_dropout?: number | undefined
   /**
-   * Linear layers without bias, as in PaLM. With `ff_glu`, the gated projection keeps its bias.
+   * Linear layers without bias, as in PaLM. With `ff_glu`, the gated projection keeps its bias
+   * unless `ff_glu_bias` is false.
    *
    * @default false
    * @see https://arxiv.org/abs/2204.02311
@@ -2439,13 +2532,6 @@ export interface TransformerWrapperOptions {
    */
   shift_mem_down?: number | undefined
   /**
-   * Ties the weights of the output head to the token embedding.
-   *
-   * @default false
-   * @see https://arxiv.org/abs/1608.05859
-   */
-  tie_embedding?: boolean | undefined
-  /**
    * Output width of the head. Absent: `num_tokens`.
    *
    * @default null
@@ -2465,6 +2551,14 @@ export interface TransformerWrapperOptions {
    * @see https://arxiv.org/abs/2105.13290
    */
   emb_frac_gradient?: number | undefined
+  /**
+   * Factor of the token embeddings, before positions are added, such as the square root of the
+   * width in the original transformer and in Gemma.
+   *
+   * @default 1
+   * @see https://arxiv.org/abs/1706.03762
+   */
+  emb_scale?: number | undefined
   /**
    * Dropout probability for the embeddings in training.
    *
@@ -2501,6 +2595,83 @@ export interface TransformerWrapperOptions {
    * @see https://arxiv.org/abs/2211.05100
    */
   post_emb_norm?: boolean | undefined
+  /**
+   * Ties the weights of the output head to the token embedding.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/1608.05859
+   */
+  tie_embedding?: boolean | undefined
+  /**
+   * With `tie_embedding`: factor of the logits. T5, and x-transformers 2.x unless told otherwise,
+   * take 1 / sqrt(width).
+   *
+   * @default 1
+   * @see https://arxiv.org/abs/1910.10683
+   */
+  tie_embedding_scale?: number | undefined
+  /**
+   * Factor of the logits, that of `tie_embedding_scale` besides.
+   *
+   * @default 1
+   */
+  logits_scale?: number | undefined
+  /**
+   * A learned bias in the head. With `tie_embedding` there is none.
+   *
+   * @default true
+   */
+  logits_bias?: boolean | undefined
+  /**
+   * Limits the logits to this number `c`, as `c * tanh(logits / c)`, after all factors, as in Gemma
+   * 2. Absent: no limit.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2408.00118
+   */
+  logit_softclamp_value?: number | null | undefined
+  /**
+   * Class tokens, as in BERT: `num_cls_tokens` learned vectors precede the sequence, and the head
+   * reads their outputs in place of those of the sequence. With one class token there is no axis of
+   * the length.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/1810.04805
+   */
+  use_cls_token?: boolean | undefined
+  /**
+   * Number of class tokens with `use_cls_token`.
+   *
+   * @default 1
+   */
+  num_cls_tokens?: number | undefined
+  /**
+   * The head reads the mean over the positions, without those that `mask` hides, in place of each
+   * position.
+   *
+   * @default false
+   */
+  average_pool_embed?: boolean | undefined
+  /**
+   * Number of heads. With several, the logits are an array with those of each head.
+   *
+   * @default 1
+   */
+  num_output_heads?: number | undefined
+  /**
+   * Removes the last axis of the logits of `forward` where the head has a width of 1.
+   *
+   * @default false
+   */
+  squeeze_out_last_dim?: boolean | undefined
+  /**
+   * Further embeddings that are added to those of the tokens, such as the segments of BERT: by each
+   * name the number of ids. `embed_ids` of a call gives the ids.
+   *
+   * @default {}
+   * @see https://arxiv.org/abs/1810.04805
+   */
+  embed_num_tokens?: Readonly<Record<string, number>> | undefined
 }
 
 /** Options of a transformer over continuous values. */
@@ -2670,6 +2841,14 @@ export interface XTransformerOptions {
    * @default 0
    */
   pad_value?: number | undefined
+  /**
+   * Factor of the token embeddings, before positions are added, such as the square root of the
+   * width in the original transformer and in Gemma.
+   *
+   * @default 1
+   * @see https://arxiv.org/abs/1706.03762
+   */
+  enc_emb_scale?: number | undefined
   /**
    * Dropout probability for the embeddings in training.
    *
@@ -3321,6 +3500,12 @@ export interface XTransformerOptions {
    */
   enc_ff_mult?: number | undefined
   /**
+   * Width of the hidden layer. Absent: from `enc_ff_mult`.
+   *
+   * @default null
+   */
+  enc_ff_inner_dim?: number | null | undefined
+  /**
    * Width of the output. Absent: the width of the input, which the residual connection needs.
    *
    * @default null
@@ -3349,6 +3534,31 @@ export interface XTransformerOptions {
    */
   enc_ff_relu_squared?: boolean | undefined
   /**
+   * Activation by name, instead of `enc_ff_swish` and `enc_ff_relu_squared`; with `enc_ff_glu` that
+   * of the gate. `'gelu'` is the exact one, `'gelu_tanh'` and `'quick_gelu'` are its approximations
+   * by a hyperbolic tangent and by `x * sigmoid(1.702 * x)`. Absent: from these options, or else
+   * GELU.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1606.08415
+   */
+  enc_ff_activation?:
+    | 'gelu'
+    | 'gelu_tanh'
+    | 'silu'
+    | 'relu'
+    | 'relu_squared'
+    | 'quick_gelu'
+    | 'sigmoid'
+    | null
+    | undefined
+  /**
+   * With `enc_ff_glu`: a bias in the gated projection, which `enc_ff_no_bias` does not remove.
+   *
+   * @default true
+   */
+  enc_ff_glu_bias?: boolean | undefined
+  /**
    * LayerNorm after the activation, as in NormFormer.
    *
    * @default false
@@ -3362,7 +3572,8 @@ export interface XTransformerOptions {
    */
   enc_ff_dropout?: number | undefined
   /**
-   * Linear layers without bias, as in PaLM. With `enc_ff_glu`, the gated projection keeps its bias.
+   * Linear layers without bias, as in PaLM. With `enc_ff_glu`, the gated projection keeps its bias
+   * unless `enc_ff_glu_bias` is false.
    *
    * @default false
    * @see https://arxiv.org/abs/2204.02311
@@ -3381,6 +3592,14 @@ export interface XTransformerOptions {
    * @default false
    */
   dec_only_cross?: boolean | undefined
+  /**
+   * Factor of the token embeddings, before positions are added, such as the square root of the
+   * width in the original transformer and in Gemma.
+   *
+   * @default 1
+   * @see https://arxiv.org/abs/1706.03762
+   */
+  dec_emb_scale?: number | undefined
   /**
    * Dropout probability for the embeddings in training.
    *
@@ -3402,6 +3621,41 @@ export interface XTransformerOptions {
    * @see https://arxiv.org/abs/2202.10447
    */
   dec_scaled_sinu_pos_emb?: boolean | undefined
+  /**
+   * Ties the weights of the output head to the token embedding.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/1608.05859
+   */
+  dec_tie_embedding?: boolean | undefined
+  /**
+   * With `dec_tie_embedding`: factor of the logits. T5, and x-transformers 2.x unless told
+   * otherwise, take 1 / sqrt(width).
+   *
+   * @default 1
+   * @see https://arxiv.org/abs/1910.10683
+   */
+  dec_tie_embedding_scale?: number | undefined
+  /**
+   * Factor of the logits, that of `dec_tie_embedding_scale` besides.
+   *
+   * @default 1
+   */
+  dec_logits_scale?: number | undefined
+  /**
+   * A learned bias in the head. With `dec_tie_embedding` there is none.
+   *
+   * @default true
+   */
+  dec_logits_bias?: boolean | undefined
+  /**
+   * Limits the logits to this number `c`, as `c * tanh(logits / c)`, after all factors, as in Gemma
+   * 2. Absent: no limit.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2408.00118
+   */
+  dec_logit_softclamp_value?: number | null | undefined
   /**
    * Number of attention heads.
    *
@@ -4024,6 +4278,12 @@ export interface XTransformerOptions {
    */
   dec_ff_mult?: number | undefined
   /**
+   * Width of the hidden layer. Absent: from `dec_ff_mult`.
+   *
+   * @default null
+   */
+  dec_ff_inner_dim?: number | null | undefined
+  /**
    * Width of the output. Absent: the width of the input, which the residual connection needs.
    *
    * @default null
@@ -4052,6 +4312,31 @@ export interface XTransformerOptions {
    */
   dec_ff_relu_squared?: boolean | undefined
   /**
+   * Activation by name, instead of `dec_ff_swish` and `dec_ff_relu_squared`; with `dec_ff_glu` that
+   * of the gate. `'gelu'` is the exact one, `'gelu_tanh'` and `'quick_gelu'` are its approximations
+   * by a hyperbolic tangent and by `x * sigmoid(1.702 * x)`. Absent: from these options, or else
+   * GELU.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1606.08415
+   */
+  dec_ff_activation?:
+    | 'gelu'
+    | 'gelu_tanh'
+    | 'silu'
+    | 'relu'
+    | 'relu_squared'
+    | 'quick_gelu'
+    | 'sigmoid'
+    | null
+    | undefined
+  /**
+   * With `dec_ff_glu`: a bias in the gated projection, which `dec_ff_no_bias` does not remove.
+   *
+   * @default true
+   */
+  dec_ff_glu_bias?: boolean | undefined
+  /**
    * LayerNorm after the activation, as in NormFormer.
    *
    * @default false
@@ -4065,7 +4350,8 @@ export interface XTransformerOptions {
    */
   dec_ff_dropout?: number | undefined
   /**
-   * Linear layers without bias, as in PaLM. With `dec_ff_glu`, the gated projection keeps its bias.
+   * Linear layers without bias, as in PaLM. With `dec_ff_glu`, the gated projection keeps its bias
+   * unless `dec_ff_glu_bias` is false.
    *
    * @default false
    * @see https://arxiv.org/abs/2204.02311
@@ -4305,6 +4591,12 @@ export interface FeedForwardOptions {
    */
   mult?: number | undefined
   /**
+   * Width of the hidden layer. Absent: from `mult`.
+   *
+   * @default null
+   */
+  inner_dim?: number | null | undefined
+  /**
    * Width of the output. Absent: the width of the input, which the residual connection needs.
    *
    * @default null
@@ -4333,6 +4625,30 @@ export interface FeedForwardOptions {
    */
   relu_squared?: boolean | undefined
   /**
+   * Activation by name, instead of `swish` and `relu_squared`; with `glu` that of the gate.
+   * `'gelu'` is the exact one, `'gelu_tanh'` and `'quick_gelu'` are its approximations by a
+   * hyperbolic tangent and by `x * sigmoid(1.702 * x)`. Absent: from these options, or else GELU.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1606.08415
+   */
+  activation?:
+    | 'gelu'
+    | 'gelu_tanh'
+    | 'silu'
+    | 'relu'
+    | 'relu_squared'
+    | 'quick_gelu'
+    | 'sigmoid'
+    | null
+    | undefined
+  /**
+   * With `glu`: a bias in the gated projection, which `no_bias` does not remove.
+   *
+   * @default true
+   */
+  glu_bias?: boolean | undefined
+  /**
    * LayerNorm after the activation, as in NormFormer.
    *
    * @default false
@@ -4346,7 +4662,8 @@ export interface FeedForwardOptions {
    */
   dropout?: number | undefined
   /**
-   * Linear layers without bias, as in PaLM. With `glu`, the gated projection keeps its bias.
+   * Linear layers without bias, as in PaLM. With `glu`, the gated projection keeps its bias unless
+   * `glu_bias` is false.
    *
    * @default false
    * @see https://arxiv.org/abs/2204.02311
@@ -4492,6 +4809,12 @@ export interface TransformerCall {
    */
   return_attn?: boolean | undefined
   /**
+   * Leaves out the positions of `prepend_embeds` in logits and embeddings.
+   *
+   * @default false
+   */
+  excise_prepend_embeds?: boolean | undefined
+  /**
    * Input of the cross attentions, (batch, length, width). Required if the layers have cross
    * attention, not allowed otherwise.
    *
@@ -4551,18 +4874,32 @@ export interface TransformerCall {
   pos?: Ids | null | undefined
   /**
    * Embeddings to prepend to the sequence, (batch, count, width), such as image embeddings in PaLI.
-   * A `mask` covers them too.
+   * A `mask` has columns for them too, in front, or for the tokens alone.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
   prepend_embeds?: Tensor | null | undefined
   /**
+   * True for real ones of `prepend_embeds`, false for padding, (batch, count). A `mask` is then of
+   * the tokens alone. Absent: those that `mask` says, or all.
+   *
+   * @default null
+   */
+  prepend_mask?: Mask | null | undefined
+  /**
    * Embeddings to add to the token embeddings.
    *
    * @default null
    */
   sum_embeds?: Tensor | null | undefined
+  /**
+   * Ids for the embeddings of the option `embed_num_tokens`, by each of its names a tensor,
+   * (length) or (batch, length).
+   *
+   * @default null
+   */
+  embed_ids?: Readonly<Record<string, Ids>> | null | undefined
 }
 
 /** Arguments of `forward` of a `ContinuousTransformerWrapper`. */
@@ -4765,18 +5102,32 @@ export interface AutoregressiveCall {
   pos?: Ids | null | undefined
   /**
    * Embeddings to prepend to the sequence, (batch, count, width), such as image embeddings in PaLI.
-   * A `mask` covers them too.
+   * A `mask` has columns for them too, in front, or for the tokens alone.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
   prepend_embeds?: Tensor | null | undefined
   /**
+   * True for real ones of `prepend_embeds`, false for padding, (batch, count). A `mask` is then of
+   * the tokens alone. Absent: those that `mask` says, or all.
+   *
+   * @default null
+   */
+  prepend_mask?: Mask | null | undefined
+  /**
    * Embeddings to add to the token embeddings.
    *
    * @default null
    */
   sum_embeds?: Tensor | null | undefined
+  /**
+   * Ids for the embeddings of the option `embed_num_tokens`, by each of its names a tensor,
+   * (length) or (batch, length).
+   *
+   * @default null
+   */
+  embed_ids?: Readonly<Record<string, Ids>> | null | undefined
 }
 
 /** Which tokens count in a score. */
@@ -4849,18 +5200,32 @@ export interface ScoreOptions {
   pos?: Ids | null | undefined
   /**
    * Embeddings to prepend to the sequence, (batch, count, width), such as image embeddings in PaLI.
-   * A `mask` covers them too.
+   * A `mask` has columns for them too, in front, or for the tokens alone.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
   prepend_embeds?: Tensor | null | undefined
   /**
+   * True for real ones of `prepend_embeds`, false for padding, (batch, count). A `mask` is then of
+   * the tokens alone. Absent: those that `mask` says, or all.
+   *
+   * @default null
+   */
+  prepend_mask?: Mask | null | undefined
+  /**
    * Embeddings to add to the token embeddings.
    *
    * @default null
    */
   sum_embeds?: Tensor | null | undefined
+  /**
+   * Ids for the embeddings of the option `embed_num_tokens`, by each of its names a tensor,
+   * (length) or (batch, length).
+   *
+   * @default null
+   */
+  embed_ids?: Readonly<Record<string, Ids>> | null | undefined
 }
 
 /** Arguments of `score` of an `XTransformer`. The tensors belong to the source, as for the loss. */
@@ -5037,18 +5402,32 @@ export interface NonAutoregressiveCall {
   pos?: Ids | null | undefined
   /**
    * Embeddings to prepend to the sequence, (batch, count, width), such as image embeddings in PaLI.
-   * A `mask` covers them too.
+   * A `mask` has columns for them too, in front, or for the tokens alone.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
   prepend_embeds?: Tensor | null | undefined
   /**
+   * True for real ones of `prepend_embeds`, false for padding, (batch, count). A `mask` is then of
+   * the tokens alone. Absent: those that `mask` says, or all.
+   *
+   * @default null
+   */
+  prepend_mask?: Mask | null | undefined
+  /**
    * Embeddings to add to the token embeddings.
    *
    * @default null
    */
   sum_embeds?: Tensor | null | undefined
+  /**
+   * Ids for the embeddings of the option `embed_num_tokens`, by each of its names a tensor,
+   * (length) or (batch, length).
+   *
+   * @default null
+   */
+  embed_ids?: Readonly<Record<string, Ids>> | null | undefined
 }
 
 /**
@@ -5353,18 +5732,32 @@ export interface GenerateOptions {
   pos?: Ids | null | undefined
   /**
    * Embeddings to prepend to the sequence, (batch, count, width), such as image embeddings in PaLI.
-   * A `mask` covers them too.
+   * A `mask` has columns for them too, in front, or for the tokens alone.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
   prepend_embeds?: Tensor | null | undefined
   /**
+   * True for real ones of `prepend_embeds`, false for padding, (batch, count). A `mask` is then of
+   * the tokens alone. Absent: those that `mask` says, or all.
+   *
+   * @default null
+   */
+  prepend_mask?: Mask | null | undefined
+  /**
    * Embeddings to add to the token embeddings.
    *
    * @default null
    */
   sum_embeds?: Tensor | null | undefined
+  /**
+   * Ids for the embeddings of the option `embed_num_tokens`, by each of its names a tensor,
+   * (length) or (batch, length).
+   *
+   * @default null
+   */
+  embed_ids?: Readonly<Record<string, Ids>> | null | undefined
 }
 
 /**
@@ -5523,18 +5916,32 @@ export interface StreamOptions {
   pos?: Ids | null | undefined
   /**
    * Embeddings to prepend to the sequence, (batch, count, width), such as image embeddings in PaLI.
-   * A `mask` covers them too.
+   * A `mask` has columns for them too, in front, or for the tokens alone.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
   prepend_embeds?: Tensor | null | undefined
   /**
+   * True for real ones of `prepend_embeds`, false for padding, (batch, count). A `mask` is then of
+   * the tokens alone. Absent: those that `mask` says, or all.
+   *
+   * @default null
+   */
+  prepend_mask?: Mask | null | undefined
+  /**
    * Embeddings to add to the token embeddings.
    *
    * @default null
    */
   sum_embeds?: Tensor | null | undefined
+  /**
+   * Ids for the embeddings of the option `embed_num_tokens`, by each of its names a tensor,
+   * (length) or (batch, length).
+   *
+   * @default null
+   */
+  embed_ids?: Readonly<Record<string, Ids>> | null | undefined
 }
 
 /** Arguments of `generate` of an `XTransformer`. */
@@ -5676,18 +6083,32 @@ export interface XTransformerGenerate {
   pos?: Ids | null | undefined
   /**
    * Embeddings to prepend to the sequence, (batch, count, width), such as image embeddings in PaLI.
-   * A `mask` covers them too.
+   * A `mask` has columns for them too, in front, or for the tokens alone.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
   prepend_embeds?: Tensor | null | undefined
   /**
+   * True for real ones of `prepend_embeds`, false for padding, (batch, count). A `mask` is then of
+   * the tokens alone. Absent: those that `mask` says, or all.
+   *
+   * @default null
+   */
+  prepend_mask?: Mask | null | undefined
+  /**
    * Embeddings to add to the token embeddings.
    *
    * @default null
    */
   sum_embeds?: Tensor | null | undefined
+  /**
+   * Ids for the embeddings of the option `embed_num_tokens`, by each of its names a tensor,
+   * (length) or (batch, length).
+   *
+   * @default null
+   */
+  embed_ids?: Readonly<Record<string, Ids>> | null | undefined
 }
 
 /** Arguments of `stream` of an `XTransformer`, which generates token by token. */
@@ -5815,18 +6236,32 @@ export interface XTransformerStream {
   pos?: Ids | null | undefined
   /**
    * Embeddings to prepend to the sequence, (batch, count, width), such as image embeddings in PaLI.
-   * A `mask` covers them too.
+   * A `mask` has columns for them too, in front, or for the tokens alone.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
   prepend_embeds?: Tensor | null | undefined
   /**
+   * True for real ones of `prepend_embeds`, false for padding, (batch, count). A `mask` is then of
+   * the tokens alone. Absent: those that `mask` says, or all.
+   *
+   * @default null
+   */
+  prepend_mask?: Mask | null | undefined
+  /**
    * Embeddings to add to the token embeddings.
    *
    * @default null
    */
   sum_embeds?: Tensor | null | undefined
+  /**
+   * Ids for the embeddings of the option `embed_num_tokens`, by each of its names a tensor,
+   * (length) or (batch, length).
+   *
+   * @default null
+   */
+  embed_ids?: Readonly<Record<string, Ids>> | null | undefined
 }
 
 /**
@@ -5976,18 +6411,32 @@ export interface NonAutoregressiveGenerate {
   pos?: Ids | null | undefined
   /**
    * Embeddings to prepend to the sequence, (batch, count, width), such as image embeddings in PaLI.
-   * A `mask` covers them too.
+   * A `mask` has columns for them too, in front, or for the tokens alone.
    *
    * @default null
    * @see https://arxiv.org/abs/2209.06794
    */
   prepend_embeds?: Tensor | null | undefined
   /**
+   * True for real ones of `prepend_embeds`, false for padding, (batch, count). A `mask` is then of
+   * the tokens alone. Absent: those that `mask` says, or all.
+   *
+   * @default null
+   */
+  prepend_mask?: Mask | null | undefined
+  /**
    * Embeddings to add to the token embeddings.
    *
    * @default null
    */
   sum_embeds?: Tensor | null | undefined
+  /**
+   * Ids for the embeddings of the option `embed_num_tokens`, by each of its names a tensor,
+   * (length) or (batch, length).
+   *
+   * @default null
+   */
+  embed_ids?: Readonly<Record<string, Ids>> | null | undefined
 }
 
 /** Options of `top_k` and `top_p`. */

@@ -6,6 +6,12 @@ export const TENSOR_OPTIONS: Readonly<Record<string, 'ids' | 'mask' | undefined>
   context_mask: 'mask',
   mask: 'mask',
   pos: 'ids',
+  prepend_mask: 'mask',
   segment_ids: 'ids',
   self_attn_context_mask: 'mask',
+}
+
+/** Options that are objects of ids or masks: arrays may stand in the place of each. */
+export const NAMED_TENSORS: Readonly<Record<string, 'ids' | 'mask' | undefined>> = {
+  embed_ids: 'ids',
 }

@@ -17,11 +17,12 @@ import { ids, vectors } from './signatures.js'
 
 type Flags = 'return_logits_and_embeddings' | 'return_intermediates' | 'return_mems' | 'return_attn'
 type With<Flag extends Flags> = TransformerCall & Only<Flag, Flags>
-type Pair = [logits: Tensor, embeddings: Tensor]
-type Result = Tensor | Pair | [Tensor | Pair, Tensor[] | LayerIntermediates]
+type Pair<Logits> = [logits: Logits, embeddings: Tensor]
+type Result<Logits> = Logits | Pair<Logits> | [Logits | Pair<Logits>, Tensor[] | LayerIntermediates]
 
 /**
- * Token embedding, attention layers and a head that gives logits.
+ * Token embedding, attention layers and a head that gives logits. With several heads
+ * (`num_output_heads`) it is a `TransformerWrapper<Tensor[]>`, whose logits are an array.
  *
  * @example
  * const model = new TransformerWrapper({
@@ -31,7 +32,9 @@ type Result = Tensor | Pair | [Tensor | Pair, Tensor[] | LayerIntermediates]
  * })
  * const logits = await model.forward(randint(0, 256, [1, 1024])) // (1, 1024, 256)
  */
-export class TransformerWrapper extends NativeModel<TransformerWrapperOptions> {
+export class TransformerWrapper<
+  Logits extends Tensor | Tensor[] = Tensor,
+> extends NativeModel<TransformerWrapperOptions> {
   declare readonly [KIND]: 'TransformerWrapper'
 
   /** @throws XTransformersError (`invalid_options`) with every problem of the options */
@@ -45,36 +48,37 @@ export class TransformerWrapper extends NativeModel<TransformerWrapperOptions> {
   }
 
   /**
-   * Logits, (batch, length, num_tokens), for token ids, (batch, length).
+   * Logits, (batch, length, num_tokens), for token ids, (batch, length). With class tokens
+   * (`use_cls_token`) or a mean (`average_pool_embed`) there is no axis of the length.
    *
    * `return_embeddings`: the embeddings, (batch, length, dim), in their place.
    * `return_logits_and_embeddings`: both. `return_mems`: the memories for the next segment besides.
    * `return_attn`: the attention maps besides. `return_intermediates`: what happened within the
    * layers besides.
    */
-  override forward(x: Ids, options?: TransformerCall & None<Flags> & CallControl): Promise<Tensor>
+  override forward(x: Ids, options?: TransformerCall & None<Flags> & CallControl): Promise<Logits>
   override forward(
     x: Ids,
     options: With<'return_logits_and_embeddings'> & CallControl,
-  ): Promise<Pair>
+  ): Promise<Pair<Logits>>
   override forward(
     x: Ids,
     options: With<'return_intermediates'> & CallControl,
-  ): Promise<[Tensor, LayerIntermediates]>
-  override forward(x: Ids, options: With<'return_mems'> & CallControl): Promise<[Tensor, Tensor[]]>
-  override forward(x: Ids, options: With<'return_attn'> & CallControl): Promise<[Tensor, Tensor[]]>
-  override forward(x: Ids, options?: TransformerCall & CallControl): Promise<Result>
+  ): Promise<[Logits, LayerIntermediates]>
+  override forward(x: Ids, options: With<'return_mems'> & CallControl): Promise<[Logits, Tensor[]]>
+  override forward(x: Ids, options: With<'return_attn'> & CallControl): Promise<[Logits, Tensor[]]>
+  override forward(x: Ids, options?: TransformerCall & CallControl): Promise<Result<Logits>>
   override forward(x: Ids, options?: TransformerCall & CallControl): Promise<never> {
     return this.call('forward', [x], options)
   }
 
   /** As `forward`, at once. */
-  forwardSync(x: Ids, options?: TransformerCall & None<Flags>): Tensor
-  forwardSync(x: Ids, options: With<'return_logits_and_embeddings'>): Pair
-  forwardSync(x: Ids, options: With<'return_intermediates'>): [Tensor, LayerIntermediates]
-  forwardSync(x: Ids, options: With<'return_mems'>): [Tensor, Tensor[]]
-  forwardSync(x: Ids, options: With<'return_attn'>): [Tensor, Tensor[]]
-  forwardSync(x: Ids, options?: TransformerCall): Result
+  forwardSync(x: Ids, options?: TransformerCall & None<Flags>): Logits
+  forwardSync(x: Ids, options: With<'return_logits_and_embeddings'>): Pair<Logits>
+  forwardSync(x: Ids, options: With<'return_intermediates'>): [Logits, LayerIntermediates]
+  forwardSync(x: Ids, options: With<'return_mems'>): [Logits, Tensor[]]
+  forwardSync(x: Ids, options: With<'return_attn'>): [Logits, Tensor[]]
+  forwardSync(x: Ids, options?: TransformerCall): Result<Logits>
   forwardSync(x: Ids, options?: TransformerCall): never {
     return this.callSync('forward', [x], options)
   }

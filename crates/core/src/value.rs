@@ -120,19 +120,20 @@ impl<'a> Args<'a> {
         self.resolve(self.positional(index, name)?)
     }
 
-    /// The tensors of a named argument (one reference or an array of references), before the
-    /// argument is checked. Invalid references are skipped.
+    /// The tensors of a named argument (one reference, or an array or object of references), before
+    /// the argument is checked. Invalid references are skipped.
     pub fn given(&self, name: &str) -> impl Iterator<Item = Tensor> + '_ {
         self.referred(self.named.get(name).unwrap_or(&Json::Null)).cloned()
     }
 
-    /// The tensors of a value: one reference, or an array of references.
+    /// The tensors of a value: one reference, or an array or object of references.
     fn referred<'b>(&'b self, value: &'b Json) -> impl Iterator<Item = &'a Tensor> + 'b {
-        let references = match value {
-            Json::Array(list) => list.as_slice(),
-            one => std::slice::from_ref(one),
+        let references: Vec<&Json> = match value {
+            Json::Array(list) => list.iter().collect(),
+            Json::Object(all) if !all.contains_key("$tensor") => all.values().collect(),
+            one => vec![one],
         };
-        references.iter().filter_map(|r| self.tensors.get(TensorRef::read(r)?.0))
+        references.into_iter().filter_map(|r| self.tensors.get(TensorRef::read(r)?.0))
     }
 
     /// Checks that all tensors are on `device`.

@@ -1,6 +1,6 @@
 //! Named arguments of `forward`.
 
-use crate::{options, IdsRef, MaskRef, Probability, Problems, TensorRef};
+use crate::{options, ByName, IdsRef, MaskRef, Probability, Problems, TensorRef};
 
 options! {
     /// Inputs of the layers in every call.
@@ -46,10 +46,17 @@ options! {
         /// to the token embeddings as position embeddings.
         pos: Option<IdsRef> = None,
         /// Embeddings to prepend to the sequence, (batch, count, width), such as image embeddings
-        /// in PaLI. A `mask` covers them too. <https://arxiv.org/abs/2209.06794>
+        /// in PaLI. A `mask` has columns for them too, in front, or for the tokens alone.
+        /// <https://arxiv.org/abs/2209.06794>
         prepend_embeds: Option<TensorRef> = None,
+        /// True for real ones of `prepend_embeds`, false for padding, (batch, count). A `mask` is
+        /// then of the tokens alone. Absent: those that `mask` says, or all.
+        prepend_mask: Option<MaskRef> = None,
         /// Embeddings to add to the token embeddings.
         sum_embeds: Option<TensorRef> = None,
+        /// Ids for the embeddings of the option `embed_num_tokens`, by each of its names a tensor,
+        /// (length) or (batch, length).
+        embed_ids: Option<ByName<IdsRef>> = None,
     }
     groups {}
 }
@@ -113,6 +120,8 @@ options! {
         return_mems: bool = false,
         /// Also returns the attention maps after the softmax.
         return_attn: bool = false,
+        /// Leaves out the positions of `prepend_embeds` in logits and embeddings.
+        excise_prepend_embeds: bool = false,
     }
     groups { "" inputs: LayerInputs, "" packed: PackedInputs, "" tokens: TokenInputs, }
 }

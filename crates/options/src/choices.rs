@@ -74,6 +74,26 @@ choice! {
 }
 
 choice! {
+    /// The activation of a feed-forward layer.
+    FfActivation as Text {
+        /// `x Φ(x)`, where Φ is the cumulative distribution function of the normal distribution.
+        Gelu = "gelu",
+        /// `x (1 + tanh(sqrt(2/π) (x + 0.044715 x³))) / 2`.
+        GeluTanh = "gelu_tanh",
+        /// `x σ(x)`, where σ is the logistic function.
+        Silu = "silu",
+        /// `max(x, 0)`.
+        Relu = "relu",
+        /// `max(x, 0)^2`.
+        ReluSquared = "relu_squared",
+        /// `x σ(1.702 x)`.
+        QuickGelu = "quick_gelu",
+        /// `1 / (1 + exp(-x))`.
+        Sigmoid = "sigmoid",
+    }
+}
+
+choice! {
     /// How the share of masked tokens decreases from 1 to 0 over the steps of a generation.
     Schedule as Text {
         /// `1 - t`.

@@ -15,6 +15,7 @@ pub mod calls;
 pub mod context;
 pub mod feedforward;
 pub mod generation;
+pub mod heads;
 pub mod layers;
 pub mod modules;
 pub mod norms;
@@ -34,13 +35,15 @@ mod spec;
 mod tests;
 mod types;
 
-pub use choices::{AdjustLr, Filter, FilterChoice, LayerKind, NormPosition, RopeType, Schedule};
+pub use choices::{
+    AdjustLr, FfActivation, Filter, FilterChoice, LayerKind, NormPosition, RopeType, Schedule,
+};
 #[doc(hidden)]
 pub use parse::field;
 pub use parse::{parse, parse_and, Options};
 pub use problem::{nearest, Problem, Problems};
 pub use spec::{split_links, Elements, Field, Group, Named, Spec, ValueKind};
 pub use types::{
-    Classes, IdsRef, MaskRef, ModuleRef, NonNegative, OneOrMany, OptionType, Probability, Seed,
-    TensorRef,
+    ByName, Classes, IdsRef, MaskRef, ModuleRef, NonNegative, OneOrMany, OptionType, Probability,
+    Seed, TensorRef,
 };

@@ -57,6 +57,8 @@ pub enum ValueKind {
     List(&'static ValueKind),
     /// The inner kind, or a list of it.
     OneOrMany(&'static ValueKind),
+    /// An object whose values are of one type, under names that the caller chooses.
+    ByName(&'static ValueKind),
     /// A tensor of these elements.
     Tensor(Elements),
     /// A model of one of these classes.
@@ -93,6 +95,7 @@ impl ValueKind {
             ValueKind::Optional(inner) => format!("{} or null", inner.describe()),
             ValueKind::List(inner) => format!("an array, each {}", inner.describe()),
             ValueKind::OneOrMany(inner) => format!("{0}, or an array of such", inner.describe()),
+            ValueKind::ByName(inner) => format!("an object, by each name {}", inner.describe()),
             ValueKind::Tensor(Elements::Numbers) => "a tensor".into(),
             ValueKind::Tensor(Elements::Ids) => "a tensor, or whole numbers as an array".into(),
             ValueKind::Tensor(Elements::Truths) => "a tensor, or booleans as an array".into(),

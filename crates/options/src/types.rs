@@ -196,6 +196,24 @@ impl<T: OptionType> OptionType for OneOrMany<T> {
     }
 }
 
+/// Values under names that the caller chooses, in the order of the object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ByName<T>(pub Vec<(String, T)>);
+
+impl<T: OptionType> OptionType for ByName<T> {
+    const KIND: ValueKind = ValueKind::ByName(&T::KIND);
+    fn read(value: &Value) -> Option<Self> {
+        // `{"$tensor": 0}` and the like are no objects of the caller
+        let entry = |(name, value): (&String, &Value)| {
+            (!name.starts_with('$')).then(|| Some((name.clone(), T::read(value)?)))?
+        };
+        value.as_object()?.iter().map(entry).collect::<Option<_>>().map(Self)
+    }
+    fn write(&self) -> Value {
+        Value::Object(self.0.iter().map(|(name, value)| (name.clone(), value.write())).collect())
+    }
+}
+
 /// Declares a type for tensors. The types differ in what users may pass instead of a tensor.
 macro_rules! tensor_ref {
     ($(#[doc = $doc:literal])+ $Name:ident $elements:ident) => {

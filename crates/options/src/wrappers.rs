@@ -1,6 +1,7 @@
 //! Options of the wrappers that add embeddings and a head to a stack of layers.
 
 use crate::context::StackContext;
+use crate::heads::{HeadOptions, KindOptions, PoolOptions};
 use crate::layers::StackOptions;
 use crate::types::size;
 use crate::{options, Classes, ModuleRef, Probability, Problems};
@@ -27,6 +28,9 @@ options! {
     pub struct TokenOptions {
         /// Size of the vocabulary. Token ids are from 0 to `num_tokens` - 1.
         num_tokens: NonZeroUsize,
+        /// Factor of the token embeddings, before positions are added, such as the square root of
+        /// the width in the original transformer and in Gemma. <https://arxiv.org/abs/1706.03762>
+        emb_scale: f64 = 1.0,
     }
     groups {}
 }
@@ -105,9 +109,6 @@ options! {
         /// Number of layers by which memories move down in the next segment. Those of the lowest
         /// layers move to the top. <https://arxiv.org/abs/2012.15688>
         shift_mem_down: usize = 0,
-        /// Ties the weights of the output head to the token embedding.
-        /// <https://arxiv.org/abs/1608.05859>
-        tie_embedding: bool = false,
         /// Output width of the head. Absent: `num_tokens`.
         logits_dim: Option<NonZeroUsize> = None,
         /// L2-normalises token and position embeddings, and gives them small initial values.
@@ -122,12 +123,20 @@ options! {
         "" sequence: SequenceOptions,
         "" memory: MemoryTokenOptions,
         "" norm: EmbeddingNormOptions,
+        "" head: HeadOptions,
+        "" pool: PoolOptions,
+        "" kinds: KindOptions,
     }
     checks conflicts
 }
 
 impl TransformerWrapperOptions {
     fn conflicts(&self, prefix: &str, problems: &mut Problems) {
+        problems.require(
+            self.pool.num_output_heads.get() == 1 || !self.head.tie_embedding,
+            &format!("{prefix}num_output_heads"),
+            format!("does not go with `{prefix}tie_embedding`, whose head is the one embedding"),
+        );
         let path = format!("{prefix}emb_frac_gradient");
         problems.require(self.emb_frac_gradient > 0.0, &path, "must be greater than 0");
     }
@@ -208,6 +217,7 @@ options! {
     groups {
         "" tokens: TokenOptions,
         "" sequence: SequenceOptions,
+        "" head: HeadOptions,
         "" stack: StackOptions,
     }
 }

@@ -35,26 +35,42 @@ pub fn file() -> String {
 /// holds. One name means the same everywhere. Apart from the interfaces, whose file the package
 /// exports whole.
 pub fn tensor_options() -> String {
+    let single = "Options that are ids or masks: arrays may stand in their place.";
+    let by_name =
+        "Options that are objects of ids or masks: arrays may stand in the place of each.";
+    let single = table("TENSOR_OPTIONS", single, |kind| elements(kind));
+    let by_name = table("NAMED_TENSORS", by_name, |kind| match kind {
+        ValueKind::ByName(inner) => elements(inner),
+        _ => None,
+    });
+    format!("{HEAD}\n{single}\n{by_name}")
+}
+
+/// A constant with the names of the options for whose kind `elements` says what arrays hold.
+fn table(name: &str, about: &str, elements: impl Fn(&ValueKind) -> Option<&'static str>) -> String {
+    let line = |option: Named| {
+        let inner = match &option.field.kind {
+            ValueKind::Optional(inner) => inner,
+            kind => kind,
+        };
+        Some(format!("  {}: '{}',\n", option.name, elements(inner)?))
+    };
     let mut lines: Vec<String> =
-        sets::all().iter().flat_map(OptionSet::options).filter_map(|o| line(&o)).collect();
+        sets::all().iter().flat_map(OptionSet::options).filter_map(line).collect();
     lines.sort_unstable();
     lines.dedup();
     let kinds = "Readonly<Record<string, 'ids' | 'mask' | undefined>>";
-    let about = comment("", "Options that are ids or masks: arrays may stand in their place.", &[]);
-    format!("{HEAD}\n{about}export const TENSOR_OPTIONS: {kinds} = {{\n{}}}\n", lines.concat())
+    let about = comment("", about, &[]);
+    format!("{about}export const {name}: {kinds} = {{\n{}}}\n", lines.concat())
 }
 
-fn line(option: &Named) -> Option<String> {
-    let inner = match &option.field.kind {
-        ValueKind::Optional(inner) => inner,
-        kind => kind,
-    };
-    let elements = match inner {
-        ValueKind::Tensor(Elements::Ids) => "ids",
-        ValueKind::Tensor(Elements::Truths) => "mask",
-        _ => return None,
-    };
-    Some(format!("  {}: '{elements}',\n", option.name))
+/// What an array in the place of a tensor of this kind holds.
+fn elements(kind: &ValueKind) -> Option<&'static str> {
+    match kind {
+        ValueKind::Tensor(Elements::Ids) => Some("ids"),
+        ValueKind::Tensor(Elements::Truths) => Some("mask"),
+        _ => None,
+    }
 }
 
 fn declaration(set: &OptionSet) -> String {
@@ -80,12 +96,14 @@ fn member(option: &Named, names: &[&str]) -> String {
     // `exactOptionalPropertyTypes` takes `?` at its word: a program may give undefined all the same
     let (mark, absent) =
         if option.field.default.is_some() { ("?", " | undefined") } else { ("", "") };
-    format!(
-        "{}  {}{mark}: {}{absent}\n",
-        comment("  ", &text, &tags),
-        option.name,
-        type_of(&option.field.kind)
-    )
+    let kind = type_of(&option.field.kind) + absent;
+    let mut line = format!("  {}{mark}: {kind}\n", option.name);
+    if line.chars().count() > WIDTH {
+        // each alternative on a line of its own, as Biome writes it
+        let alternatives: String = kind.split(" | ").map(|one| format!("    | {one}\n")).collect();
+        line = format!("  {}{mark}:\n{alternatives}", option.name);
+    }
+    comment("  ", &text, &tags) + &line
 }
 
 /// A JSDoc comment, its lines filled up to the line width.
@@ -129,6 +147,7 @@ pub fn type_of(kind: &ValueKind) -> String {
         ValueKind::Optional(inner) => format!("{} | null", type_of(inner)),
         ValueKind::List(inner) => list_of(inner),
         ValueKind::OneOrMany(inner) => format!("{} | {}", type_of(inner), list_of(inner)),
+        ValueKind::ByName(inner) => format!("Readonly<Record<string, {}>>", type_of(inner)),
         ValueKind::Tensor(Elements::Numbers) => "Tensor".into(),
         ValueKind::Tensor(Elements::Ids) => "Ids".into(),
         ValueKind::Tensor(Elements::Truths) => "Mask".into(),
@@ -191,6 +210,8 @@ mod tests {
             type_of(&ValueKind::Filter(&["top_k"])),
             "'top_k' | ((logits: Tensor) => Tensor)"
         );
+        const SIZES: ValueKind = ValueKind::ByName(&ValueKind::Integer { min: 1 });
+        assert_eq!(type_of(&SIZES), "Readonly<Record<string, number>>");
         assert_eq!(type_of(&ValueKind::Module(&["Encoder", "Decoder"])), "Encoder | Decoder");
     }
 

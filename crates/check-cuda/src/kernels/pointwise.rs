@@ -13,12 +13,14 @@ use xt_kernels::ops::{
 };
 use xt_kernels::philox::Stream;
 
-const KINDS: [Activation; 5] = [
+const KINDS: [Activation; 7] = [
     Activation::Gelu,
     Activation::Silu,
     Activation::Relu,
     Activation::ReluSquared,
     Activation::Sigmoid,
+    Activation::GeluTanh,
+    Activation::QuickGelu,
 ];
 
 fn dims(of: &Inputs) -> [usize; 2] {

@@ -151,6 +151,7 @@ fn per_column_tensor(with: &TokenTensors) -> Option<&'static str> {
     let given = [
         ("pos", with.pos.is_some()),
         ("sum_embeds", with.sum_embeds.is_some()),
+        ("embed_ids", !with.embed_ids.is_empty()),
         ("attn_mask", with.layers.attn_mask.is_some()),
     ];
     given.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
@@ -235,6 +236,9 @@ pub fn select_rows(with: &TokenTensors, batch: usize, rows: &[usize]) -> Result<
         if let Some(t) = tensor.as_ref().filter(|t| t.rank() == rank && t.dim(0) == batch) {
             *tensor = Some(select(t, rows)?);
         }
+    }
+    for (_, ids) in with.embed_ids.iter_mut().filter(|(_, t)| t.rank() == 2 && t.dim(0) == batch) {
+        *ids = select(ids, rows)?;
     }
     for memory in layers.mems.iter_mut().filter(|m| m.rank() == 3 && m.dim(0) == batch) {
         *memory = select(memory, rows)?;

@@ -10,6 +10,19 @@ use super::{dropout, dropout_active, LayerNorm, Linear};
 use crate::{Ctx, Params, Result, Tensor};
 use xt_autograd::ops::{self, Activation, Inner};
 use xt_options::feedforward::FeedForwardOptions;
+use xt_options::FfActivation;
+
+fn kind(activation: FfActivation) -> Activation {
+    match activation {
+        FfActivation::Gelu => Activation::Gelu,
+        FfActivation::GeluTanh => Activation::GeluTanh,
+        FfActivation::Silu => Activation::Silu,
+        FfActivation::Relu => Activation::Relu,
+        FfActivation::ReluSquared => Activation::ReluSquared,
+        FfActivation::QuickGelu => Activation::QuickGelu,
+        FfActivation::Sigmoid => Activation::Sigmoid,
+    }
+}
 
 /// A feed-forward layer without norm and residual.
 pub struct FeedForward {
@@ -28,10 +41,10 @@ impl FeedForward {
         let inner = options.inner_dim(dim);
         let out = options.dim_out.map_or(dim, |n| n.get());
         let bias = !options.no_bias;
-        // the numbers are the indices in PyTorch's Sequential; the gated projection always has a
-        // bias
+        // the numbers are the indices in PyTorch's Sequential; the bias of the gated projection has
+        // an option of its own
         let up = if options.glu {
-            Linear::new(dim, 2 * inner, true, &mut p.submodule("ff.0.proj"))
+            Linear::new(dim, 2 * inner, options.glu_bias, &mut p.submodule("ff.0.proj"))
         } else {
             Linear::new(dim, inner, bias, &mut p.submodule("ff.0.0"))
         };
@@ -40,11 +53,7 @@ impl FeedForward {
         if options.zero_init_output {
             down.zero_init();
         }
-        let activation = match (options.relu_squared, options.swish) {
-            (true, _) => Activation::ReluSquared,
-            (false, true) => Activation::Silu,
-            (false, false) => Activation::Gelu,
-        };
+        let activation = kind(options.activation());
         let inner =
             if options.glu { Inner::Glu(activation) } else { Inner::Activation(activation) };
         Self { up, inner, norm, dropout: options.dropout.0, down }

@@ -84,13 +84,29 @@ impl Linear {
         self.add_low_rank(x, ops::linear(x, &self.weight.tensor(), bias.as_ref())?)
     }
 
-    /// The mean cross-entropy between the output of this layer for `x`, `(.., in)`, as logits and
-    /// `targets`, i64 `(..)`. `of` says which targets count.
-    pub fn cross_entropy(&self, x: &Tensor, targets: &Tensor, of: CrossEntropy) -> Result<Tensor> {
+    /// The mean cross-entropy between `scale` times the output of this layer for `x`, `(.., in)`,
+    /// as logits and `targets`, i64 `(..)`. `of` says which targets count.
+    pub fn cross_entropy(
+        &self,
+        x: &Tensor,
+        scale: f64,
+        targets: &Tensor,
+        of: CrossEntropy,
+    ) -> Result<Tensor> {
+        // the product is linear in both `x` and the bias, which are smaller than the logits
         let (mut weight, bias) = (self.weight.tensor(), self.bias.as_ref().map(Param::tensor));
+        let bias = bias.map(|bias| scaled(&bias, scale)).transpose()?;
         if let Some(update) = self.weight.low_rank() {
             weight = update.merged(&weight)?;
         }
-        Ok(ops::linear_cross_entropy(x, (&weight, bias.as_ref()), targets, of)?)
+        Ok(ops::linear_cross_entropy(&scaled(x, scale)?, (&weight, bias.as_ref()), targets, of)?)
     }
+}
+
+/// `scale · x`; `x` itself for a scale of 1.
+pub fn scaled(x: &Tensor, scale: f64) -> Result<Tensor> {
+    if scale == 1.0 {
+        return Ok(x.clone());
+    }
+    Ok(ops::affine(x, scale, 0.0)?)
 }

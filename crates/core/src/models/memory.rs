@@ -1,4 +1,4 @@
-//! Memories: learned tokens before the sequence, and hidden states of earlier segments.
+//! Learned tokens before the sequence, and memories: hidden states of earlier segments.
 
 use crate::ids::require_bool;
 use crate::layers::LayerTensors;
@@ -7,35 +7,42 @@ use crate::{Error, Init, Param, Params, Result, Tensor};
 use xt_autograd::ops;
 
 /// Learned vectors that precede the sequence.
-///
-/// Source: Memory Transformer, <https://arxiv.org/abs/2006.11527>.
-pub struct MemoryTokens {
+pub struct PrefixTokens {
     /// `(count, dim)`.
     tokens: Param,
     count: usize,
 }
 
-impl MemoryTokens {
-    /// Registers the vectors, `(count, dim)`; `None` if `count` is 0.
-    pub fn new(count: usize, dim: usize, p: &mut Params) -> Option<Self> {
+impl PrefixTokens {
+    /// Registers memory tokens, `(count, dim)`; `None` if `count` is 0.
+    ///
+    /// Source: Memory Transformer, <https://arxiv.org/abs/2006.11527>.
+    pub fn memory(count: usize, dim: usize, p: &mut Params) -> Option<Self> {
         (count > 0).then(|| Self {
             tokens: p.add("memory_tokens", &[count, dim], Init::Normal { std: 1.0 }),
             count,
         })
     }
 
-    /// The number of memory tokens.
+    /// Registers class tokens, `(count, dim)`.
+    ///
+    /// Source: BERT, <https://arxiv.org/abs/1810.04805>.
+    pub fn class(count: usize, dim: usize, p: &mut Params) -> Self {
+        Self { tokens: p.add("cls_token", &[count, dim], Init::Normal { std: 0.02 }), count }
+    }
+
+    /// The number of vectors.
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// Prepends the memory tokens: `(batch, n, dim)` to `(batch, count + n, dim)`.
+    /// Prepends the vectors: `(batch, n, dim)` to `(batch, count + n, dim)`.
     pub fn prepend(&self, x: &Tensor) -> Result<Tensor> {
         let tokens = ops::broadcast_to(&self.tokens.tensor(), &[x.dim(0), self.count, x.dim(2)])?;
         Ok(ops::cat(&[&tokens, x], 1)?)
     }
 
-    /// Extends the masks over the sequence so that they allow the memory tokens.
+    /// Extends the masks over the sequence so that they allow the vectors.
     pub fn extend_masks(&self, with: &mut LayerTensors) -> Result<()> {
         for mask in [&mut with.mask, &mut with.self_attn_context_mask] {
             *mask = mask.as_ref().map(|m| checked_allow_prefix(m, 1, self.count)).transpose()?;
@@ -48,9 +55,14 @@ impl MemoryTokens {
         Ok(())
     }
 
-    /// Removes the memory tokens: `(batch, count + n, dim)` to `(batch, n, dim)`.
+    /// Removes what became of the vectors: `(batch, count + n, dim)` to `(batch, n, dim)`.
     pub fn remove(&self, x: &Tensor) -> Result<Tensor> {
         Ok(ops::narrow(x, 1, self.count, x.dim(1) - self.count)?)
+    }
+
+    /// What became of the vectors alone: `(batch, count + n, dim)` to `(batch, count, dim)`.
+    pub fn only(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(ops::narrow(x, 1, 0, self.count)?)
     }
 }
 

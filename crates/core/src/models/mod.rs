@@ -27,7 +27,7 @@ pub use non_autoregressive::{Critic, Losses, NonAutoregressiveWrapper, Training}
 pub use quantize::parse_format;
 pub use score::Score;
 pub use transformer::{
-    Returns, TokenTensors, TransformerConfig, TransformerOutput, TransformerWrapper,
+    HeadConfig, Returns, TokenTensors, TransformerConfig, TransformerOutput, TransformerWrapper,
 };
 pub use vit::ViTransformerWrapper;
 pub use x_transformer::{SourceTensors, XTransformer};

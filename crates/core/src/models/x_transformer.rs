@@ -2,7 +2,7 @@
 //!
 //! Source: Attention Is All You Need, <https://arxiv.org/abs/1706.03762>.
 
-use super::transformer::{TokenTensors, TransformerConfig, TransformerWrapper};
+use super::transformer::{HeadConfig, TokenTensors, TransformerConfig, TransformerWrapper};
 use super::{AutoregressiveWrapper, Score};
 use crate::layers::{deepnorm, drop_tokens, AttentionLayers, LayerTensors};
 use crate::{Array, Ctx, DType, Mode, Params, Result, Tensor};
@@ -71,7 +71,10 @@ impl XTransformer {
             context: options.decoder_context(),
             causal: true,
             stack: &dec.stack,
-            config: TransformerConfig::plain(&dec.tokens, &dec.sequence, None),
+            config: TransformerConfig {
+                head: HeadConfig::from(&dec.head),
+                ..TransformerConfig::plain(&dec.tokens, &dec.sequence, None)
+            },
             deepnorm: options
                 .deepnorm
                 .then(|| ((3.0 * dec_depth).powf(0.25), (12.0 * dec_depth).powf(-0.25))),

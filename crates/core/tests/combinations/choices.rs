@@ -56,6 +56,9 @@ pub fn attention() -> Vec<Choice> {
 fn feedforward() -> Vec<Choice> {
     named(json!({
         "mult": [1.5],
+        "inner_dim": [7],
+        "activation": ["gelu_tanh", "quick_gelu", "relu", "sigmoid"],
+        "glu_bias": [false],
         "dim_out": [1, 16],
         "glu": [true],
         "swish": [true],
@@ -159,12 +162,31 @@ pub fn transformer() -> Vec<Choice> {
         "max_mem_len": [0, 4],
         "shift_mem_down": [1],
         "tie_embedding": [true],
+        "tie_embedding_scale": [0.3],
+        "logits_scale": [0.5],
+        "logits_bias": [false],
+        "logit_softclamp_value": [0.7],
+        "emb_scale": [2.5],
         "l2norm_embed": [true],
         "emb_frac_gradient": [0.3],
         "num_memory_tokens": [2],
         "post_emb_norm": [true],
     }));
     [own, sequence()].concat()
+}
+
+/// Options of a transformer over tokens that change which logits there are, or which inputs; not
+/// for wrappers around it.
+pub fn pools() -> Vec<Choice> {
+    named(json!({
+        "use_cls_token": [true],
+        "num_cls_tokens": [2],
+        "average_pool_embed": [true],
+        "num_output_heads": [2],
+        "squeeze_out_last_dim": [true],
+        "logits_dim": [1],
+        "embed_num_tokens": [{ "kind": 3 }],
+    }))
 }
 
 pub fn continuous() -> Vec<Choice> {
@@ -188,6 +210,13 @@ pub fn x_transformer() -> Vec<Choice> {
         "pad_value": [1],
         "enc_num_memory_tokens": [2],
         "dec_only_cross": [true],
+        "enc_emb_scale": [2.5],
+        "dec_emb_scale": [0.4],
+        "dec_tie_embedding": [true],
+        "dec_tie_embedding_scale": [0.3],
+        "dec_logits_scale": [0.5],
+        "dec_logits_bias": [false],
+        "dec_logit_softclamp_value": [0.7],
     }));
     let half = [stack(), sequence()].concat();
     [own, prefixed("enc_", half.clone()), prefixed("dec_", half)].concat()

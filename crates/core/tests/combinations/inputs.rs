@@ -70,9 +70,21 @@ impl Inputs {
                 self.add("context_mask", real(CONTEXT, 0, 1));
             }
         }
+        if case.option("embed_num_tokens").is_some() {
+            let kinds: Vec<i64> = (0..BATCH * n).map(|i| (i % 3) as i64).collect();
+            self.flag("embed_ids", json!({ "kind": { "$tensor": self.tensors.len() } }));
+            self.tensors.push(ids(&kinds, &[BATCH, n]));
+        }
         for name in case.call.keys() {
             match name.as_str() {
+                "mask" if front > 0 && case.has("prepend_mask") => self.add("mask", real(n, 0, 0)),
+                "prepend_mask" if front > 0 => {
+                    self.add("prepend_mask", mask(&[1, 0, 1, 1], &[BATCH, FRONT]))
+                }
                 "mask" => self.add("mask", real(whole, front, 0)),
+                "self_attn_context_mask" if front > 0 && case.has("prepend_mask") => {
+                    self.add("self_attn_context_mask", real(n, 0, 1))
+                }
                 "self_attn_context_mask" => {
                     self.add("self_attn_context_mask", real(whole, front, 1))
                 }
@@ -95,7 +107,9 @@ impl Inputs {
                     self.add("prepend_embeds", self.floats(&[BATCH, FRONT, width], 13))
                 }
                 "sum_embeds" => self.add("sum_embeds", self.floats(&[BATCH, n, width], 14)),
-                name if name.starts_with("return_") => self.flag(name, json!(true)),
+                name if name.starts_with("return_") || name.starts_with("excise_") => {
+                    self.flag(name, json!(true))
+                }
                 _ => {}
             }
         }

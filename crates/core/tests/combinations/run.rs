@@ -42,10 +42,13 @@ pub fn objective(outputs: &[Tensor], count: usize) -> Tensor {
 
 /// How many of the outputs have a graph: memories do not.
 pub fn trained(case: &Case) -> usize {
+    let heads = case.option("num_output_heads").map_or(1, |n| n.as_u64().unwrap() as usize);
     if case.has("return_logits_and_embeddings") {
-        2
-    } else {
+        heads + 1
+    } else if case.has("return_embeddings") {
         1
+    } else {
+        heads
     }
 }
 

@@ -62,6 +62,8 @@ fn token_calls() -> Vec<choices::Choice> {
         "pos",
         "pos_embeds",
         "prepend_embeds",
+        "prepend_mask",
+        "excise_prepend_embeds",
         "sum_embeds",
         "return_embeddings",
         "return_logits_and_embeddings",
@@ -84,8 +86,8 @@ fn vector_calls() -> Vec<choices::Choice> {
     calls(&[&LAYER_CALLS[..], &own].concat())
 }
 
-fn transformers() -> impl Strategy<Value = Case> {
-    let own = [choices::transformer(), vec![("logits_dim".into(), json!(20))]].concat();
+fn transformers(more: Vec<choices::Choice>) -> impl Strategy<Value = Case> {
+    let own = [choices::transformer(), more].concat();
     let make = |(class, layers, mut options, call): (&str, Options, Options, Options)| {
         if call.contains_key("return_mems") {
             options.entry("max_mem_len").or_insert(json!(3));
@@ -118,11 +120,18 @@ proptest! {
     #![proptest_config(config(400))]
 
     #[test]
-    fn transformers_over_tokens(case in transformers()) {
+    fn transformers_over_tokens(case in transformers(vec![("logits_dim".into(), json!(20))])) {
         trains(&case, 1, &token_inputs);
         to_f64(&case);
         agree_with_differences(&case, 1, &token_inputs);
         stays_in_bounds(&case, &token_inputs);
+    }
+
+    #[test]
+    fn transformers_with_pools_and_several_heads(case in transformers(choices::pools())) {
+        trains(&case, 1, &token_inputs);
+        to_f64(&case);
+        agree_with_differences(&case, 1, &token_inputs);
     }
 
     #[test]

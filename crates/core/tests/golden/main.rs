@@ -7,6 +7,7 @@ mod case;
 mod compare;
 #[path = "../support/device.rs"]
 mod device;
+mod newer;
 mod trace;
 
 use device::device;
@@ -16,34 +17,54 @@ use std::path::{Path, PathBuf};
 use xt_core::{Device, Result};
 
 fn main() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../test/golden");
-    let mut files: Vec<PathBuf> =
-        std::fs::read_dir(&folder).expect("test/golden").map(|e| e.unwrap().path()).collect();
-    files.sort();
-    let trials = files
-        .into_iter()
-        .filter(|f| f.extension().is_some_and(|e| e == "json"))
-        .filter_map(trial)
-        .collect();
+    let newer = cases("x-transformers-2").into_iter().filter_map(newer_trial);
+    let trials = cases("golden").into_iter().filter_map(trial).chain(newer).collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+/// The JSON files of a folder in `test`.
+fn cases(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../test").join(folder);
+    let entries = std::fs::read_dir(&folder).expect("the folder of recordings");
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
+    files
+}
+
+fn read(file: &Path) -> Json {
+    serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
+}
+
+/// The test of a recording of x-transformers 2; `None` for options that are not known here.
+fn newer_trial(file: PathBuf) -> Option<Trial> {
+    let meta = read(&file);
+    let known = newer::knows(meta["case"].as_str().unwrap());
+    known.then(|| test("x-transformers-2/", file, meta, case::run_newer))
 }
 
 /// The test of one file; `None` for JSON that is neither a case nor a trace.
 fn trial(file: PathBuf) -> Option<Trial> {
-    let meta: Json = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
-    let run: fn(&Json, &[u8], &Device) -> Result<Vec<String>> =
-        match (meta.get("case"), meta.get("trace")) {
-            (Some(_), _) => case::run,
-            (_, Some(_)) => trace::run,
-            _ => return None,
-        };
-    let name = file.file_stem().unwrap().to_string_lossy().to_string();
-    Some(Trial::test(name, move || {
+    let meta = read(&file);
+    let run: Run = match (meta.get("case"), meta.get("trace")) {
+        (Some(_), _) => case::run,
+        (_, Some(_)) => trace::run,
+        _ => return None,
+    };
+    Some(test("", file, meta, run))
+}
+
+/// Gives all differences from a recording.
+type Run = fn(&Json, &[u8], &Device) -> Result<Vec<String>>;
+
+fn test(prefix: &str, file: PathBuf, meta: Json, run: Run) -> Trial {
+    let name = format!("{prefix}{}", file.file_stem().unwrap().to_string_lossy());
+    Trial::test(name, move || {
         let bytes = std::fs::read(file.with_extension("safetensors")).unwrap();
         match run(&meta, &bytes, &device()) {
             Ok(wrong) if wrong.is_empty() => Ok(()),
             Ok(wrong) => Err(Failed::from(wrong.join("\n"))),
             Err(e) => Err(Failed::from(e.to_string())),
         }
-    }))
+    })
 }

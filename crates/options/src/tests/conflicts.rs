@@ -47,6 +47,8 @@ fn layers_refuse_what_python_refuses() {
         (json!({ "par_ratio": 5 }), "par_ratio"),
         (json!({ "ff_mult": 0 }), "ff_mult"),
         (json!({ "ff_mult": 0.01 }), "ff_mult"),
+        (json!({ "ff_activation": "silu", "ff_swish": true }), "ff_activation"),
+        (json!({ "ff_activation": "relu", "ff_relu_squared": true }), "ff_activation"),
         (json!({ "ff_dim_out": 32 }), "ff_dim_out"),
         (json!({ "ff_dim_out": 1, "sandwich_norm": true }), "ff_dim_out"),
         (json!({ "shift_tokens": [1, 1] }), "shift_tokens"),
@@ -79,6 +81,7 @@ fn layers_accept_what_python_accepts_and_what_it_should() {
         json!({ "cross_attend": true, "depth": 1, "cross_residual_attn": true, "cross_attn_tokens_dropout": 0.1 }),
         json!({ "custom_layers": ["c", "f"] }),
         json!({ "custom_layers": ["a", "f"], "par_ratio": 99, "sandwich_coef": 99 }),
+        json!({ "ff_mult": 0.01, "ff_inner_dim": 3, "ff_activation": "quick_gelu" }),
         json!({ "ff_dim_out": 64 }),
         json!({ "ff_dim_out": 1 }),
         json!({ "shift_tokens": [1, 1, 0, 0], "layer_dropout": [0, 0.1, 0.2, 0.3] }),
@@ -86,6 +89,33 @@ fn layers_accept_what_python_accepts_and_what_it_should() {
     for own in cases {
         accepted::<LayersOptions>(layers(own));
     }
+}
+
+#[test]
+fn heads_pools_and_kinds_of_a_transformer_refuse_what_makes_no_sense() {
+    let text = |options: Value| {
+        let required =
+            json!({ "num_tokens": 9, "max_seq_len": 9, "attn_layers": { "$module": 0 } });
+        with(required, options)
+    };
+    let cases = [
+        (json!({ "use_cls_token": true, "average_pool_embed": true }), "average_pool_embed"),
+        (json!({ "num_output_heads": 2, "tie_embedding": true }), "num_output_heads"),
+        (json!({ "num_output_heads": 0 }), "num_output_heads"),
+        (json!({ "logit_softclamp_value": 0 }), "logit_softclamp_value"),
+        (json!({ "embed_num_tokens": { "a.b": 2 } }), "embed_num_tokens"),
+        (json!({ "embed_num_tokens": { "": 2 } }), "embed_num_tokens"),
+        (json!({ "embed_num_tokens": { "a": 2, "b": 0 } }), "embed_num_tokens"),
+        (json!({ "embed_num_tokens": { "$tensor": 1 } }), "embed_num_tokens"),
+        (json!({ "embed_num_tokens": [3] }), "embed_num_tokens"),
+    ];
+    for (options, path) in cases {
+        refused::<TransformerWrapperOptions>(text(options), path);
+    }
+    let read: TransformerWrapperOptions =
+        read(text(json!({ "embed_num_tokens": { "z": 2, "a": 3 }, "num_cls_tokens": 4 })));
+    let names: Vec<_> = read.kinds.embed_num_tokens.0.iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["z", "a"]);
 }
 
 #[test]

@@ -54,6 +54,9 @@ fn every_default_is_read_back_as_it_is_written() {
                 value.as_array().is_some_and(|list| list.iter().all(|v| fits(inner, v)))
             }
             ValueKind::OneOrMany(inner) => fits(inner, value),
+            ValueKind::ByName(inner) => {
+                value.as_object().is_some_and(|all| all.values().all(|v| fits(inner, v)))
+            }
             ValueKind::Tensor(_) | ValueKind::Module(_) | ValueKind::Record(_) => false,
         }
     }
@@ -123,7 +126,8 @@ fn defaults_of_the_layers_are_those_of_python() {
         "rotary_base": 10000, "rotary_scaling": null, "rotary_partial_factor": null,
         "rotary_interleaved": false, "rotary_values": true, "rotary_layers": true,
         "rotate_num_heads": null, "rotary_interpolation_factor": 1,
-        "rotary_base_rescale_factor": 1, "rel_pos_scale": null
+        "rotary_base_rescale_factor": 1, "rel_pos_scale": null,
+        "ff_inner_dim": null, "ff_activation": null, "ff_glu_bias": true
     }"#;
     assert_defaults::<LayersOptions>(serde_json::from_str(layers).unwrap());
 }
@@ -136,6 +140,10 @@ fn defaults_of_the_wrappers_are_those_of_python() {
         "max_mem_len": null, "shift_mem_down": 0, "emb_dropout": 0, "post_emb_norm": false,
         "num_memory_tokens": null, "tie_embedding": false, "logits_dim": null, "use_abs_pos_emb": true,
         "scaled_sinu_pos_emb": false, "l2norm_embed": false, "emb_frac_gradient": 1,
+        "emb_scale": 1, "tie_embedding_scale": 1, "logits_scale": 1, "logits_bias": true,
+        "logit_softclamp_value": null, "use_cls_token": false, "num_cls_tokens": 1,
+        "average_pool_embed": false, "num_output_heads": 1, "squeeze_out_last_dim": false,
+        "embed_num_tokens": {},
     }));
     assert_defaults::<ContinuousTransformerWrapperOptions>(json!({
         "max_seq_len": "required", "attn_layers": "required", "dim_in": null, "dim_out": null, "emb_dim": null,
@@ -212,6 +220,9 @@ fn the_halves_of_an_x_transformer_take_what_python_does_not_drop() {
         "dec_cross_residual_attn",
         "dec_emb_dropout",
         "dec_only_cross",
+        "enc_emb_scale",
+        "dec_tie_embedding",
+        "dec_logits_scale",
     ] {
         assert!(names.contains(name), "{name}");
     }
@@ -222,6 +233,8 @@ fn the_halves_of_an_x_transformer_take_what_python_does_not_drop() {
         "enc_l2norm_embed",
         "enc_emb_dim",
         "dec_post_emb_norm",
+        "enc_tie_embedding",
+        "enc_logits_scale",
     ] {
         assert!(!names.contains(name), "{name}");
     }

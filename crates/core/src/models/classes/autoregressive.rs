@@ -1,7 +1,7 @@
 //! `AutoregressiveWrapper`.
 
-use super::construction::{parse, Construction};
-use super::inputs::{segments, token_tensors};
+use super::construction::{parse, refuse, require_logits_by_token, Construction};
+use super::inputs::{columns, segments, token_tensors};
 use crate::generation::{check_length, Generation};
 use crate::models::model::{Built, Class};
 use crate::models::{AutoregressiveWrapper, Model};
@@ -11,11 +11,15 @@ use std::sync::Arc;
 use xt_options::autoregressive::AutoregressiveWrapperOptions;
 use xt_options::calls::{AutoregressiveCall, ScoreOptions};
 use xt_options::generation::GenerateOptions;
+use xt_options::Problems;
 
 /// Constructs an `AutoregressiveWrapper`.
 pub fn new(options: &Json, with: &mut Construction, p: &mut Params) -> Built {
     let options: AutoregressiveWrapperOptions = parse(with.class, options)?;
     let net = with.transformer(&options.net, "net", p)?;
+    let mut problems = Problems::default();
+    require_logits_by_token(&net, "net", &mut problems);
+    refuse(with.class, problems)?;
     let wrapper = AutoregressiveWrapper::new(net, &options.targets, options.mask_prob.0);
     Ok(Box::new(Arc::new(wrapper)))
 }
@@ -45,8 +49,8 @@ impl Class for Arc<AutoregressiveWrapper> {
                 o.beams.check_stream(problems);
             }
         })?;
-        let with = token_tensors(&options.inputs, &options.tokens, args)?;
         let start = args.tensor(0, "start_tokens")?;
+        let with = token_tensors(&options.inputs, &options.tokens, columns(&start), args)?;
         let seq_len = args.positional(1, "seq_len")?;
         if !stream {
             check_length(&start, seq_len, &options.sampling)?;
@@ -71,15 +75,18 @@ impl Class for Arc<AutoregressiveWrapper> {
 /// `AutoregressiveWrapper.forward`: the loss.
 fn call_loss(model: &AutoregressiveWrapper, args: &Args, ctx: &Ctx) -> Result<Value> {
     let call: AutoregressiveCall = args.named()?;
-    let mut with = token_tensors(&call.inputs, &call.tokens, args)?;
+    let x = args.tensor(0, "x")?;
+    // the last token is a target alone
+    let inputs = columns(&x).saturating_sub(1);
+    let mut with = token_tensors(&call.inputs, &call.tokens, inputs, args)?;
     with.layers.segments = segments(&call.packed, args)?;
-    let smoothing = call.loss.label_smoothing.0;
-    Ok(model.forward(&args.tensor(0, "x")?, &with, smoothing, ctx)?.into())
+    Ok(model.forward(&x, &with, call.loss.label_smoothing.0, ctx)?.into())
 }
 
 /// `AutoregressiveWrapper.score`.
 fn call_score(model: &AutoregressiveWrapper, args: &Args, ctx: &Ctx) -> Result<Value> {
     let call: ScoreOptions = args.named()?;
-    let with = token_tensors(&call.inputs, &call.tokens, args)?;
-    Ok(model.score(&args.tensor(0, "tokens")?, &with, call.counted.ignore_pad, ctx)?.into())
+    let tokens = args.tensor(0, "tokens")?;
+    let with = token_tensors(&call.inputs, &call.tokens, columns(&tokens), args)?;
+    Ok(model.score(&tokens, &with, call.counted.ignore_pad, ctx)?.into())
 }

@@ -71,6 +71,13 @@ impl Construction<'_> {
     }
 }
 
+/// Adds a problem if `net`, the option `path`, does not give one row of logits for each token.
+pub fn require_logits_by_token(net: &TransformerWrapper, path: &str, problems: &mut Problems) {
+    if let Some(option) = net.without_logits_by_token() {
+        problems.add(path, format!("has `{option}`, and must give logits for each token"));
+    }
+}
+
 /// Parses and checks options.
 pub fn parse<T: Options>(class: &str, options: &Json) -> Result<T> {
     parse_and(class, options, |_, _| {})

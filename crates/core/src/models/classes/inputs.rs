@@ -1,10 +1,12 @@
 //! The tensors of calls, from named arguments, and results as values.
 
+use crate::ids::require_bool;
 use crate::layers::{Intermediates, LayerTensors};
 use crate::models::{ContinuousTensors, Score, SourceTensors, TokenTensors};
 use crate::segments::Segments;
-use crate::{Args, Result, Value};
+use crate::{Args, Array, DType, Device, Error, Result, Tensor, Value};
 use std::sync::Arc;
+use xt_autograd::ops;
 use xt_options::calls::{ContinuousInputs, LayerInputs, PackedInputs, SourceInputs, TokenInputs};
 
 /// Layer inputs without any tensor.
@@ -38,18 +40,96 @@ pub fn segments(packed: &PackedInputs, args: &Args) -> Result<Option<Arc<Segment
     ids.map(|ids| Segments::new(&ids).map(Arc::new)).transpose()
 }
 
-/// Resolves the tensors of a transformer over tokens.
+/// Resolves the tensors of a transformer over tokens. `columns` is the number of tokens in a row of
+/// its input.
 pub fn token_tensors(
     inputs: &LayerInputs,
     tokens: &TokenInputs,
+    columns: usize,
     args: &Args,
 ) -> Result<TokenTensors> {
-    Ok(TokenTensors {
+    let kinds = tokens.embed_ids.iter().flat_map(|all| &all.0);
+    let kinds = kinds.map(|(name, ids)| Ok((name.clone(), args.resolve((*ids).into())?)));
+    let mut with = TokenTensors {
         pos: args.optional(tokens.pos)?,
         prepend_embeds: args.optional(tokens.prepend_embeds)?,
         sum_embeds: args.optional(tokens.sum_embeds)?,
+        embed_ids: kinds.collect::<Result<_>>()?,
         layers: layer_tensors(inputs, args)?,
-    })
+    };
+    cover_front(&mut with, args.optional(tokens.prepend_mask)?, columns)?;
+    Ok(with)
+}
+
+/// The number of tokens in a row of `x`, `(n)` or `(batch, n)`.
+pub fn columns(x: &Tensor) -> usize {
+    x.dims().last().copied().unwrap_or(0)
+}
+
+/// Gives masks over the `columns` tokens of a row the columns of the prepended embeddings: those of
+/// `front`, bool `(batch, count)`, or true.
+///
+/// # Errors
+///
+/// [`crate::Error::Shape`] if `front` does not fit the embeddings, or a mask covers them already.
+fn cover_front(with: &mut TokenTensors, front: Option<Tensor>, columns: usize) -> Result<()> {
+    let Some(embeds) = with.prepend_embeds.as_ref().filter(|embeds| embeds.rank() == 3) else {
+        return match front {
+            Some(_) => Error::shape("prepend_mask needs prepend_embeds, which it is a mask of"),
+            None => Ok(()),
+        };
+    };
+    let (batch, count) = (embeds.dim(0), embeds.dim(1));
+    let given = front.is_some();
+    let front = match front {
+        Some(mask) => checked_front(mask, [batch, count])?,
+        None => ones([batch, count], &embeds.device())?,
+    };
+    let layers = &mut with.layers;
+    if given && layers.mask.is_none() {
+        layers.mask = Some(ones([batch, columns], &embeds.device())?);
+    }
+    for mask in [&mut layers.mask, &mut layers.self_attn_context_mask].into_iter().flatten() {
+        let own = mask.dims().last().copied();
+        if given && own == Some(columns + count) {
+            return Error::shape(format!(
+                "a mask has {} columns, those of prepend_embeds too: leave prepend_mask out, or give \
+                 the mask {columns} columns",
+                columns + count
+            ));
+        }
+        if count > 0 && own == Some(columns) {
+            require_bool(mask, "mask")?;
+            let axis = mask.rank() - 1;
+            let front = match axis {
+                0 => ops::reshape(&front, &[batch * count])?,
+                _ => front.clone(),
+            };
+            *mask = ops::cat(&[&front, mask], axis)?;
+        }
+    }
+    Ok(())
+}
+
+/// `mask` as bool `(batch, count)`; without a batch axis for one row.
+fn checked_front(mask: Tensor, [batch, count]: [usize; 2]) -> Result<Tensor> {
+    require_bool(&mask, "prepend_mask")?;
+    if mask.dims() == [batch, count] {
+        return Ok(mask);
+    }
+    if batch == 1 && mask.dims() == [count] {
+        return Ok(ops::reshape(&mask, &[1, count])?);
+    }
+    Error::shape(format!(
+        "prepend_mask must have shape {:?}, as prepend_embeds, got {:?}",
+        [batch, count],
+        mask.dims()
+    ))
+}
+
+/// A mask that is true everywhere.
+fn ones(dims: [usize; 2], device: &Device) -> Result<Tensor> {
+    Ok(Tensor::boolean(Array::ones(&dims, DType::U8, device)?))
 }
 
 /// Resolves the tensors of a transformer over continuous vectors.

@@ -1,7 +1,7 @@
 //! `NonAutoregressiveWrapper`.
 
-use super::construction::{parse, refuse, Construction};
-use super::inputs::token_tensors;
+use super::construction::{parse, refuse, require_logits_by_token, Construction};
+use super::inputs::{columns, token_tensors};
 use crate::layers::Linear;
 use crate::models::model::{Built, Class};
 use crate::models::{Critic, Model, NonAutoregressiveWrapper, Training};
@@ -18,6 +18,7 @@ pub fn new(options: &Json, with: &mut Construction, p: &mut Params) -> Built {
     let options: NonAutoregressiveWrapperOptions = parse(with.class, options)?;
     let net = with.transformer(&options.net, "net", p)?;
     let mut problems = Problems::default();
+    require_logits_by_token(&net, "net", &mut problems);
     problems.require(
         options.mask_id < net.num_tokens(),
         "mask_id",
@@ -44,6 +45,7 @@ pub fn new(options: &Json, with: &mut Construction, p: &mut Params) -> Built {
         None => None,
     };
     if let Some(Critic::Model(model)) = &critic {
+        require_logits_by_token(model, "token_critic", &mut problems);
         problems.require(model.outputs() == 1, "token_critic", "must have a `logits_dim` of 1");
     }
     refuse(with.class, problems)?;
@@ -56,7 +58,8 @@ impl Class for Arc<NonAutoregressiveWrapper> {
             "forward" => call_losses(self, args, ctx),
             "generate" => {
                 let options: NonAutoregressiveGenerate = args.named()?;
-                let with = token_tensors(&options.inputs, &options.tokens, args)?;
+                let columns = self.columns();
+                let with = token_tensors(&options.inputs, &options.tokens, columns, args)?;
                 Ok(self.generate(&options, &with, ctx)?.into())
             }
             _ => Err(model.has_no(method)),
@@ -75,13 +78,14 @@ impl Class for Arc<NonAutoregressiveWrapper> {
 /// `NonAutoregressiveWrapper.forward`: the losses as fields.
 fn call_losses(model: &NonAutoregressiveWrapper, args: &Args, ctx: &Ctx) -> Result<Value> {
     let call: NonAutoregressiveCall = args.named()?;
-    let with = token_tensors(&call.inputs, &call.tokens, args)?;
+    let x = args.tensor(0, "x")?;
+    let with = token_tensors(&call.inputs, &call.tokens, columns(&x), args)?;
     let train = Training {
         only_generator: call.only_train_generator,
         only_critic: call.only_train_critic,
         temperature: call.generator_sample_temperature,
     };
-    let losses = model.forward(&args.tensor(0, "x")?, &with, train, ctx)?;
+    let losses = model.forward(&x, &with, train, ctx)?;
     Ok(Value::Fields(vec![
         ("loss", losses.loss.into()),
         ("generator_loss", losses.generator_loss.into()),

@@ -1,13 +1,14 @@
 //! `TransformerWrapper`.
 
 use super::construction::{parse_and, Construction};
-use super::inputs::{maps_after_softmax, segments, token_tensors};
+use super::inputs::{columns, maps_after_softmax, segments, token_tensors};
 use crate::layers::AttentionLayers;
 use crate::models::model::{Built, Class};
 use crate::models::{Model, Returns, TransformerConfig, TransformerOutput, TransformerWrapper};
-use crate::{Args, Ctx, Params, Result, Value};
+use crate::{Args, Ctx, Params, Result, Tensor, Value};
 use serde_json::Value as Json;
 use std::sync::Arc;
+use xt_autograd::ops;
 use xt_options::calls::TransformerCall;
 use xt_options::wrappers::TransformerWrapperOptions;
 use xt_options::Problems;
@@ -34,12 +35,12 @@ fn check_transformer(
     let emb_dim = o.emb_dim.map_or(layers.dim(), |n| n.get());
     o.sequence.check_width(emb_dim, layers.has_pos_emb(), "", problems);
     problems.require(
-        !o.tie_embedding || emb_dim == layers.dim(),
+        !o.head.tie_embedding || emb_dim == layers.dim(),
         "tie_embedding",
         format!("needs embeddings as wide as the layers ({}), not {emb_dim}", layers.dim()),
     );
     problems.require(
-        !o.tie_embedding || o.logits_dim.is_none_or(|n| n == o.tokens.num_tokens),
+        !o.head.tie_embedding || o.logits_dim.is_none_or(|n| n == o.tokens.num_tokens),
         "logits_dim",
         "does not go with `tie_embedding`, whose head gives one logit for each token",
     );
@@ -71,11 +72,22 @@ fn call_transformer(model: &TransformerWrapper, args: &Args, ctx: &Ctx) -> Resul
         intermediates: call.return_intermediates || call.return_attn,
         mems: call.return_mems,
     };
-    let mut with = token_tensors(&call.inputs, &call.tokens, args)?;
+    let x = args.tensor(0, "x")?;
+    let mut with = token_tensors(&call.inputs, &call.tokens, columns(&x), args)?;
     with.layers.segments = segments(&call.packed, args)?;
-    let TransformerOutput { logits, embeddings, intermediates, mems } =
-        model.forward(&args.tensor(0, "x")?, &with, returns, ctx)?;
-    let mut out: Vec<Value> = logits.into_iter().chain(embeddings).map(Value::Tensor).collect();
+    let TransformerOutput { mut logits, mut embeddings, intermediates, mems } =
+        model.forward(&x, &with, returns, ctx)?;
+    let front = with.prepend_embeds.as_ref().map_or(0, |embeds| embeds.dim(1));
+    if call.excise_prepend_embeds && model.without_positions().is_none() {
+        for y in logits.iter_mut().chain(&mut embeddings) {
+            *y = ops::narrow(y, 1, front, y.dim(1) - front)?;
+        }
+    }
+    let mut out: Vec<Value> = Vec::new();
+    if returns.logits {
+        out.push(finished(model, logits)?);
+    }
+    out.extend(embeddings.map(Value::Tensor));
     let first = if out.len() == 1 { out.remove(0) } else { Value::List(out) };
     // if several are requested, the precedence is that of the Python package
     Ok(match (call.return_intermediates, mems, call.return_attn) {
@@ -83,5 +95,19 @@ fn call_transformer(model: &TransformerWrapper, args: &Args, ctx: &Ctx) -> Resul
         (false, Some(mems), _) => Value::List(vec![first, mems.into()]),
         (false, None, true) => Value::List(vec![first, maps_after_softmax(intermediates)]),
         (false, None, false) => first,
+    })
+}
+
+/// The logits of the heads as a result: a tensor, or a list of several heads.
+fn finished(model: &TransformerWrapper, mut logits: Vec<Tensor>) -> Result<Value> {
+    if model.squeezes() {
+        for y in &mut logits {
+            let dims = y.dims()[..y.rank() - 1].to_vec();
+            *y = ops::reshape(y, &dims)?;
+        }
+    }
+    Ok(match logits.len() {
+        1 => logits.remove(0).into(),
+        _ => logits.into(),
     })
 }

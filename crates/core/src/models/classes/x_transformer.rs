@@ -1,7 +1,7 @@
 //! `XTransformer`.
 
 use super::construction::{parse, Construction};
-use super::inputs::{no_inputs, source_tensors, token_tensors};
+use super::inputs::{columns, no_inputs, source_tensors, token_tensors};
 use crate::generation::{check_length, Generation};
 use crate::models::model::{Built, Class};
 use crate::models::{Model, XTransformer};
@@ -42,8 +42,8 @@ impl Class for Arc<XTransformer> {
                     o.beams.check_stream(problems);
                 }
             })?;
-        let with = token_tensors(&no_inputs(), &options.tokens, args)?;
         let start = args.tensor(1, "seq_out_start")?;
+        let with = token_tensors(&no_inputs(), &options.tokens, columns(&start), args)?;
         let seq_len = args.positional(2, "seq_len")?;
         if !stream {
             check_length(&start, seq_len, &options.sampling)?;

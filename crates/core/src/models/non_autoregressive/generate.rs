@@ -108,6 +108,7 @@ impl NonAutoregressiveWrapper {
         }
         let returns = Returns { logits: true, embeddings: true, ..Returns::default() };
         let out = self.net.forward(x, &with, returns, ctx)?;
-        out.logits.zip(out.embeddings).ok_or_else(|| Error::Internal("no logits".into()))
+        let logits = out.logits.into_iter().next();
+        logits.zip(out.embeddings).ok_or_else(|| Error::Internal("no logits".into()))
     }
 }

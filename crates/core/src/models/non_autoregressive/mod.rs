@@ -112,6 +112,11 @@ impl NonAutoregressiveWrapper {
         &self.mode
     }
 
+    /// The number of tokens in a row.
+    pub fn columns(&self) -> usize {
+        self.net.max_seq_len()
+    }
+
     /// The share of masked tokens at time `t`, from 0 (start) to 1 (end).
     fn mask_share(&self, t: f64) -> f64 {
         match self.schedule {

@@ -135,6 +135,11 @@ pub fn group_tensors(
         first(&mut layers.attn_mask, |mask| mask.rank().saturating_sub(1), prefix + columns)?;
         first(&mut layers.attn_mask, |mask| mask.rank().saturating_sub(2), prefix + columns)?;
         first(&mut with.sum_embeds, |_| 1, columns)?;
+        for (_, ids) in &mut with.embed_ids {
+            let mut cut = Some(ids.clone());
+            first(&mut cut, |ids| ids.rank().saturating_sub(1), columns)?;
+            *ids = cut.unwrap_or_else(|| ids.clone());
+        }
         // i64 positions are (.., n), embeddings are (.., n, dim)
         let axis: fn(&Tensor) -> usize = match with.pos.as_ref().map(Tensor::dtype) {
             Some(DType::I64) => |pos| pos.rank().saturating_sub(1),

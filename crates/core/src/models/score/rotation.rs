@@ -68,7 +68,7 @@ pub fn rotated_tensors(
     let rotated = leading.iter().any(|by| *by > 0);
     if rotated && has_per_column_tensors(&with) {
         return Error::shape(
-            "pos, sum_embeds and attn_mask do not go with tokens that are padded on the left: pad them on the right",
+            "pos, sum_embeds, embed_ids and attn_mask do not go with tokens that are padded on the left: pad them on the right",
         );
     }
     let rotate_mask = |mask: &Tensor| -> Result<Tensor> {

@@ -1,5 +1,8 @@
 //! The configuration of a transformer over tokens.
 
+use super::head::HeadConfig;
+use std::num::NonZeroUsize;
+use xt_options::heads::PoolOptions;
 use xt_options::wrappers::{SequenceOptions, TokenOptions, TransformerWrapperOptions};
 
 /// The configuration of a transformer over tokens, without its layers.
@@ -7,6 +10,8 @@ use xt_options::wrappers::{SequenceOptions, TokenOptions, TransformerWrapperOpti
 pub struct TransformerConfig {
     /// The size of the vocabulary.
     pub num_tokens: usize,
+    /// The factor of the token embeddings.
+    pub emb_scale: f64,
     /// Sequence length, positions and dropout of the embeddings.
     pub sequence: SequenceOptions,
     /// The width of the embeddings; absent: the width of the layers.
@@ -19,8 +24,12 @@ pub struct TransformerConfig {
     pub post_emb_norm: bool,
     /// Scale token and position embeddings to length 1.
     pub l2norm_embed: bool,
-    /// Use the token embedding as the head.
-    pub tie_embedding: bool,
+    /// The head that gives logits.
+    pub head: HeadConfig,
+    /// What the head reads; absent: each position.
+    pub pool: Option<PoolOptions>,
+    /// The number of ids of each kind of further embeddings, by name.
+    pub kinds: Vec<(String, NonZeroUsize)>,
     /// The share of the gradient that reaches the embeddings.
     pub emb_frac_gradient: f64,
     /// The length of the returned memories, 0 for all; absent: memories cannot be returned.
@@ -38,13 +47,16 @@ impl TransformerConfig {
     ) -> Self {
         Self {
             num_tokens: tokens.num_tokens.get(),
+            emb_scale: tokens.emb_scale,
             sequence: sequence.clone(),
             emb_dim: None,
             logits_dim: None,
             num_memory_tokens: num_memory_tokens.unwrap_or(0),
             post_emb_norm: false,
             l2norm_embed: false,
-            tie_embedding: false,
+            head: HeadConfig::default(),
+            pool: None,
+            kinds: Vec::new(),
             emb_frac_gradient: 1.0,
             max_mem_len: None,
             shift_mem_down: 0,
@@ -59,7 +71,9 @@ impl From<&TransformerWrapperOptions> for TransformerConfig {
             logits_dim: o.logits_dim.map(|n| n.get()),
             post_emb_norm: o.norm.post_emb_norm,
             l2norm_embed: o.l2norm_embed,
-            tie_embedding: o.tie_embedding,
+            head: HeadConfig { count: o.pool.num_output_heads.get(), ..HeadConfig::from(&o.head) },
+            pool: Some(o.pool.clone()),
+            kinds: o.kinds.embed_num_tokens.0.clone(),
             emb_frac_gradient: o.emb_frac_gradient,
             max_mem_len: o.max_mem_len,
             shift_mem_down: o.shift_mem_down,

@@ -2,15 +2,15 @@
 
 use super::{TokenTensors, TransformerWrapper};
 use crate::ids::{out_of_vocabulary, wrong_ids};
-use crate::layers::{dropout, LayerTensors};
-use crate::models::memory::{shift_down, MemoryTokens};
+use crate::layers::{dropout, scaled, LayerTensors};
+use crate::models::memory::shift_down;
 use crate::{Ctx, DType, Error, Result, Tensor};
 use xt_autograd::ops;
 
 impl TransformerWrapper {
     /// The input of the layers, `(batch, n, dim)`, and its accompanying tensors, for tokens that
-    /// follow `past` positions of the layers. Memory tokens and embeddings are prepended only in
-    /// the first step (`past` is 0).
+    /// follow `past` positions of the layers. Memory tokens, class tokens and embeddings are
+    /// prepended only in the first step (`past` is 0), in this order.
     pub(super) fn layer_inputs(
         &self,
         x: &Tensor,
@@ -18,18 +18,23 @@ impl TransformerWrapper {
         past: usize,
         ctx: &Ctx,
     ) -> Result<(Tensor, LayerTensors)> {
-        let front = self.memory_tokens.as_ref().map_or(0, MemoryTokens::count);
+        let fronts = [self.pool.class(), self.memory_tokens.as_ref()];
+        let front: usize = fronts.iter().flatten().map(|tokens| tokens.count()).sum();
         let prepended = with.prepend_embeds.as_ref().map_or(0, |front| front.dim(1));
         let mut embedded = self.embed(x, with, past.saturating_sub(front + prepended), ctx)?;
         let mut inputs = with.layers.clone();
         if inputs.segments.is_some() {
-            refuse_front(front > 0, "`num_memory_tokens`")?;
+            refuse_front(self.memory_tokens.is_some(), "`num_memory_tokens`")?;
+            if let Some(option) = self.pool.option() {
+                let reason = "documents of a row have no output of their own";
+                return Error::shape(format!("segment_ids do not go with `{option}`: {reason}"));
+            }
             refuse_front(prepended > 0, "prepend_embeds")?;
         }
-        if let Some(memory) = &self.memory_tokens {
-            memory.extend_masks(&mut inputs)?;
+        for tokens in fronts.into_iter().flatten() {
+            tokens.extend_masks(&mut inputs)?;
             if past == 0 {
-                embedded = memory.prepend(&embedded)?;
+                embedded = tokens.prepend(&embedded)?;
             }
         }
         inputs.mems = shift_down(&inputs.mems, self.shift_mem_down);
@@ -46,12 +51,14 @@ impl TransformerWrapper {
             segments.check([x.dim(0), x.dim(1)])?;
         }
         let found = self.token_emb.forward(x); // (batch, n, emb_dim)
-        let mut y =
+        let found =
             found.map_err(|error| out_of_vocabulary(x, self.num_tokens, None).unwrap_or(error))?;
+        let mut y = scaled(&found, self.emb_scale)?;
         let pos = self.pos_emb.of_segments(with.pos.as_ref(), with.layers.segments.as_deref())?;
         if let Some(positions) = self.pos_emb.forward_after(past, x.dim(1), pos.as_ref())? {
             y = ops::add(&y, &positions)?;
         }
+        y = self.kinds.add(y, &with.embed_ids)?;
         if let Some(more) = &with.sum_embeds {
             y = ops::add(&y, more)?;
         }

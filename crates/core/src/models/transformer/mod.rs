@@ -3,19 +3,26 @@
 
 mod config;
 mod embed;
+mod head;
+mod kinds;
+mod pool;
 mod tensors;
 
 pub use config::TransformerConfig;
 pub(super) use embed::{prepended, refuse_front};
+pub use head::HeadConfig;
 pub use tensors::{Returns, TokenTensors, TransformerOutput};
 
-use super::memory::{next_memories, MemoryTokens};
+use super::memory::{next_memories, PrefixTokens};
 use crate::layers::{
     last_columns, AttentionLayers, Embedding, Intermediates, LastNorm, LayerNorm, LayerReturns,
     LayersCache, Linear,
 };
 use crate::position::PositionEmbedding;
 use crate::{Ctx, Entry, Error, Init, Mode, Param, Params, Result, Tensor};
+use head::Head;
+use kinds::KindEmbeddings;
+use pool::Pool;
 use std::sync::Arc;
 use xt_autograd::ops::{self, CrossEntropy};
 
@@ -23,20 +30,26 @@ use xt_autograd::ops::{self, CrossEntropy};
 pub struct TransformerWrapper {
     token_emb: Embedding,
     pos_emb: PositionEmbedding,
+    kinds: KindEmbeddings,
     post_emb_norm: Option<LayerNorm>,
     /// The projection of the embeddings to the width of the layers; absent if the widths are equal.
     project_emb: Option<Linear>,
-    memory_tokens: Option<MemoryTokens>,
+    memory_tokens: Option<PrefixTokens>,
     layers: Arc<AttentionLayers>,
     norm: LastNorm,
-    /// The head; absent if the token embedding serves as the head (tied weights).
-    to_logits: Option<Linear>,
+    /// What the head reads.
+    pool: Pool,
+    head: Head,
+    /// Whether `forward` of the class removes the last axis of logits of width 1.
+    squeezed: bool,
     /// The size of the vocabulary.
     num_tokens: usize,
     /// The width of the head.
     outputs: usize,
     /// The width of the token embeddings.
     emb_dim: usize,
+    /// The factor of the token embeddings.
+    emb_scale: f64,
     emb_dropout: f64,
     /// The share of the gradient that reaches the embeddings.
     emb_frac_gradient: f64,
@@ -77,28 +90,34 @@ impl TransformerWrapper {
         let known = layers.has_pos_emb();
         let pos_emb =
             PositionEmbedding::new(emb_dim, known, config.l2norm_embed, &config.sequence, p);
+        let kinds = KindEmbeddings::new(&config.kinds, emb_dim, p);
         let post_emb_norm = config
             .post_emb_norm
             .then(|| layers.wrapper_norm(emb_dim, &mut p.submodule("post_emb_norm")));
         let project_emb = (emb_dim != dim)
             .then(|| Linear::new(emb_dim, dim, true, &mut p.submodule("project_emb")));
-        let memory_tokens = MemoryTokens::new(config.num_memory_tokens, dim, p);
+        let memory_tokens = PrefixTokens::memory(config.num_memory_tokens, dim, p);
+        let pool = Pool::new(config.pool.as_ref(), dim, p);
         p.submodule("attn_layers").include(entries);
         let norm = layers.last_norm(&mut p.submodule("norm"));
         let outputs = config.logits_dim.unwrap_or(num_tokens);
-        let head = || Linear::new(dim, outputs, true, &mut p.submodule("to_logits"));
+        let head = Head::new(dim, outputs, &config.head, p);
         Self {
             token_emb,
             pos_emb,
+            kinds,
             post_emb_norm,
             project_emb,
             memory_tokens,
             norm,
-            to_logits: (!config.tie_embedding).then(head),
+            pool,
+            head,
+            squeezed: config.pool.as_ref().is_some_and(|pool| pool.squeeze_out_last_dim),
             layers,
             num_tokens,
             outputs,
             emb_dim,
+            emb_scale: config.emb_scale,
             emb_dropout: config.sequence.emb_dropout.0,
             emb_frac_gradient: config.emb_frac_gradient,
             max_seq_len: config.sequence.max_seq_len.get(),
@@ -146,6 +165,21 @@ impl TransformerWrapper {
         self.outputs
     }
 
+    /// The option with which there is no row of logits for each token; `None` if there is one.
+    pub fn without_logits_by_token(&self) -> Option<&'static str> {
+        self.pool.option().or_else(|| (self.head.count() > 1).then_some("num_output_heads"))
+    }
+
+    /// The option with which the head does not read each position; `None` if it does.
+    pub fn without_positions(&self) -> Option<&'static str> {
+        self.pool.option()
+    }
+
+    /// Whether `forward` of the class removes the last axis of logits of width 1.
+    pub fn squeezes(&self) -> bool {
+        self.squeezed && self.outputs == 1
+    }
+
     /// The table of the token embedding, `(num_tokens, emb_dim)`.
     pub fn token_table(&self) -> &Param {
         self.token_emb.param()
@@ -154,7 +188,7 @@ impl TransformerWrapper {
     /// The logits `(batch, n, width of the head)` of token ids, i64 `(batch, n)`.
     pub fn logits(&self, x: &Tensor, with: &TokenTensors, ctx: &Ctx) -> Result<Tensor> {
         let returns = Returns { logits: true, ..Returns::default() };
-        let logits = self.forward(x, with, returns, ctx)?.logits;
+        let logits = self.forward(x, with, returns, ctx)?.logits.into_iter().next();
         logits.ok_or_else(|| Error::Internal("no logits".into()))
     }
 
@@ -169,13 +203,11 @@ impl TransformerWrapper {
         ctx: &Ctx,
     ) -> Result<Tensor> {
         let x = self.embeddings(x, with, ctx)?;
-        match &self.to_logits {
-            Some(linear) => linear.cross_entropy(&x, targets, of),
-            None => self.token_emb.cross_entropy(&x, targets, of),
-        }
+        self.head.cross_entropy(&x, &self.token_emb, targets, of)
     }
 
-    /// The output of the final norm, `(batch, n, dim)`, for token ids, i64 `(batch, n)`.
+    /// What the head reads for token ids, i64 `(batch, n)`: `(batch, n, dim)` of the final norm, or
+    /// what the pooling makes of it.
     pub fn embeddings(&self, x: &Tensor, with: &TokenTensors, ctx: &Ctx) -> Result<Tensor> {
         let returns = Returns { embeddings: true, ..Returns::default() };
         let embeddings = self.forward(x, with, returns, ctx)?.embeddings;
@@ -206,10 +238,14 @@ impl TransformerWrapper {
         if let Some(memory) = &self.memory_tokens {
             x = memory.remove(&x)?;
         }
+        x = self.pool.forward(&x, with.layers.mask.as_ref())?;
         let mems =
             returns.mems.then(|| self.memories(&inputs.mems, &out.intermediates)).transpose()?;
         Ok(TransformerOutput {
-            logits: returns.logits.then(|| self.head(&x)).transpose()?,
+            logits: match returns.logits {
+                true => self.head.all(&x, &self.token_emb)?,
+                false => Vec::new(),
+            },
             embeddings: returns.embeddings.then_some(x),
             intermediates: out.intermediates,
             mems,
@@ -233,7 +269,8 @@ impl TransformerWrapper {
             Some(cache) => self.layers.forward_cached(&embedded, &inputs, cache, ctx)?,
             None => self.layers.forward(&embedded, &inputs, LayerReturns::default(), ctx)?.x,
         };
-        let logits = self.head(&self.norm.forward(&last_columns(&y, 1)?)?)?;
+        let last = self.norm.forward(&last_columns(&y, 1)?)?;
+        let logits = self.head.forward(&last, &self.token_emb)?;
         Ok(ops::reshape(&logits, &[x.dim(0), self.outputs])?)
     }
 
@@ -246,14 +283,6 @@ impl TransformerWrapper {
     /// step.
     pub fn cache(&self, expected: usize) -> LayersCache {
         self.layers.cache(expected)
-    }
-
-    /// `(batch, n, dim)` to logits `(batch, n, width of the head)`.
-    fn head(&self, x: &Tensor) -> Result<Tensor> {
-        match &self.to_logits {
-            Some(linear) => linear.forward(x),
-            None => self.token_emb.logits(x),
-        }
     }
 
     /// The memories for the next segment.

@@ -12,6 +12,8 @@ pub struct TokenTensors {
     pub prepend_embeds: Option<Tensor>,
     /// Embeddings to add to the token embeddings, `(batch, n, emb_dim)`.
     pub sum_embeds: Option<Tensor>,
+    /// Ids for the embeddings of kinds, i64 `(n)` or `(batch, n)`, by name.
+    pub embed_ids: Vec<(String, Tensor)>,
     /// The tensors for the layers.
     pub layers: LayerTensors,
 }
@@ -31,9 +33,11 @@ pub struct Returns {
 
 /// The requested results of a forward pass.
 pub struct TransformerOutput {
-    /// `(batch, n, width of the head)`, where `n` includes prepended embeddings.
-    pub logits: Option<Tensor>,
-    /// The output of the final norm, `(batch, n, dim)`, where `n` includes prepended embeddings.
+    /// `(batch, n, width of the head)` of each head, where `n` includes prepended embeddings; with
+    /// class tokens, `n` is their number. Without axis `n` for one class token or a mean. Empty if
+    /// not requested.
+    pub logits: Vec<Tensor>,
+    /// What the head reads, with `dim` in the place of its width.
     pub embeddings: Option<Tensor>,
     /// The intermediates of the layers; empty if not requested.
     pub intermediates: Intermediates,

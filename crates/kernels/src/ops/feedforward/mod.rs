@@ -116,11 +116,13 @@ impl Hidden {
 }
 
 #[cfg(test)]
-const ALL: [Inner; 4] = [
+const ALL: [Inner; 6] = [
     Inner::Activation(Activation::Gelu),
     Inner::Activation(Activation::ReluSquared),
     Inner::Glu(Activation::Silu),
     Inner::Glu(Activation::Gelu),
+    Inner::Activation(Activation::GeluTanh),
+    Inner::Glu(Activation::QuickGelu),
 ];
 
 /// Shape of the rows, and (in, inner, out): few and many rows, several blocks along each axis, no

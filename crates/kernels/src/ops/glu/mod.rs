@@ -83,8 +83,7 @@ fn half(x: &Array) -> Result<usize> {
 }
 
 #[cfg(test)]
-const KINDS: [Activation; 4] =
-    [Activation::Gelu, Activation::Silu, Activation::Sigmoid, Activation::ReluSquared];
+const KINDS: [Activation; 7] = activation::ALL;
 #[cfg(test)]
 const SIZES: [&[usize]; 5] = [&[2, 3, 8], &[70, 38], &[300, 700], &[0, 4], &[3, 0]];
 

@@ -1,0 +1,119 @@
+//! The head that gives logits: a linear layer or the token embedding, a factor, and a limit.
+
+use crate::layers::{scaled, Embedding, Linear};
+use crate::{Params, Result, Tensor};
+use xt_autograd::ops::{self, CrossEntropy};
+use xt_options::heads::HeadOptions;
+
+/// The configuration of a head.
+#[derive(Clone, Copy)]
+pub struct HeadConfig {
+    /// The number of heads.
+    pub count: usize,
+    /// Use the token embedding as the weight, without a bias.
+    pub tied: bool,
+    /// A bias in a head of its own.
+    pub bias: bool,
+    /// The factor of the logits.
+    pub scale: f64,
+    /// The limit of the logits, which are scaled before.
+    pub softclamp: Option<f64>,
+}
+
+impl Default for HeadConfig {
+    fn default() -> Self {
+        Self { count: 1, tied: false, bias: true, scale: 1.0, softclamp: None }
+    }
+}
+
+impl From<&HeadOptions> for HeadConfig {
+    fn from(o: &HeadOptions) -> Self {
+        let tied = if o.tie_embedding { o.tie_embedding_scale } else { 1.0 };
+        Self {
+            count: 1,
+            tied: o.tie_embedding,
+            bias: o.logits_bias,
+            scale: o.logits_scale * tied,
+            softclamp: o.logit_softclamp_value,
+        }
+    }
+}
+
+/// The head that gives logits, or several.
+pub struct Head {
+    /// A layer for each; none if the token embedding serves as its weight (tied weights).
+    own: Vec<Linear>,
+    scale: f64,
+    softclamp: Option<f64>,
+}
+
+impl Head {
+    /// Registers the parameters of a head from `dim` to `outputs`.
+    pub fn new(dim: usize, outputs: usize, config: &HeadConfig, p: &mut Params) -> Self {
+        let layer = |name: String| Linear::new(dim, outputs, config.bias, &mut p.submodule(name));
+        let own = match config.count {
+            _ if config.tied => Vec::new(),
+            1 => vec![layer("to_logits".into())],
+            count => (0..count).map(|i| layer(format!("to_logits.{i}"))).collect(),
+        };
+        Self { own, scale: config.scale, softclamp: config.softclamp }
+    }
+
+    /// The number of heads.
+    pub fn count(&self) -> usize {
+        self.own.len().max(1)
+    }
+
+    /// `(.., dim)` to the logits `(.., outputs)` of the only or first head. `table` is the token
+    /// embedding.
+    pub fn forward(&self, x: &Tensor, table: &Embedding) -> Result<Tensor> {
+        match self.own.first() {
+            Some(linear) => self.finished(&linear.forward(x)?),
+            None => self.finished(&table.logits(x)?),
+        }
+    }
+
+    /// `(.., dim)` to the logits `(.., outputs)` of each head.
+    pub fn all(&self, x: &Tensor, table: &Embedding) -> Result<Vec<Tensor>> {
+        if self.own.is_empty() {
+            return Ok(vec![self.forward(x, table)?]);
+        }
+        self.own.iter().map(|linear| self.finished(&linear.forward(x)?)).collect()
+    }
+
+    /// `logits` with the factor and the limit.
+    fn finished(&self, logits: &Tensor) -> Result<Tensor> {
+        let logits = scaled(logits, self.scale)?;
+        match self.softclamp {
+            Some(limit) => softclamp(&logits, limit),
+            None => Ok(logits),
+        }
+    }
+
+    /// The mean cross-entropy between the logits of `x`, `(batch, n, dim)`, and `targets`, i64
+    /// `(batch, n)`. `of` says which targets count. `table` is the token embedding.
+    pub fn cross_entropy(
+        &self,
+        x: &Tensor,
+        table: &Embedding,
+        targets: &Tensor,
+        of: CrossEntropy,
+    ) -> Result<Tensor> {
+        // a limit needs the logits themselves; without one, a block of them is computed at a time
+        if self.softclamp.is_some() {
+            return Ok(ops::cross_entropy(&self.forward(x, table)?, targets, of)?);
+        }
+        match self.own.first() {
+            Some(linear) => linear.cross_entropy(x, self.scale, targets, of),
+            None => table.cross_entropy(x, self.scale, targets, of),
+        }
+    }
+}
+
+/// `limit · tanh(x / limit)`.
+///
+/// Source: Gemma 2, <https://arxiv.org/abs/2408.00118>.
+fn softclamp(x: &Tensor, limit: f64) -> Result<Tensor> {
+    let tanh = ops::tanh(&ops::affine(x, 1.0 / limit, 0.0)?)?;
+    Ok(ops::affine(&tanh, limit, 0.0)?)
+}

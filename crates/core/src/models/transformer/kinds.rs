@@ -1,0 +1,81 @@
+//! Embeddings of kinds of tokens, which are added to those of the tokens.
+//!
+//! Source: the segments of BERT, <https://arxiv.org/abs/1810.04805>.
+
+use crate::ids::{out_of_vocabulary, wrong_ids};
+use crate::layers::Embedding;
+use crate::{DType, Error, Init, Params, Result, Tensor};
+use std::num::NonZeroUsize;
+use xt_autograd::ops;
+
+/// A table of embeddings by name.
+pub struct KindEmbeddings(Vec<Kind>);
+
+struct Kind {
+    name: String,
+    count: usize,
+    table: Embedding,
+}
+
+impl KindEmbeddings {
+    /// Registers a table `(count, dim)` for each name.
+    pub fn new(counts: &[(String, NonZeroUsize)], dim: usize, p: &Params) -> Self {
+        let kind = |(name, count): &(String, NonZeroUsize)| {
+            let mut place = p.submodule(format!("embeds.{name}_embed"));
+            let table = Embedding::new(count.get(), dim, Init::Normal { std: 1.0 }, &mut place);
+            Kind { name: name.clone(), count: count.get(), table }
+        };
+        Self(counts.iter().map(kind).collect())
+    }
+
+    /// `x`, `(batch, n, dim)`, and the vectors of `ids`, i64 `(n)` or `(batch, n)` by name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] if a name or its ids are missing, unknown, or do not fit.
+    pub fn add(&self, x: Tensor, ids: &[(String, Tensor)]) -> Result<Tensor> {
+        self.check_names(ids)?;
+        let [batch, n] = [x.dim(0), x.dim(1)];
+        let mut x = x;
+        for (name, ids) in ids {
+            let Some(kind) = self.0.iter().find(|kind| kind.name == *name) else { continue };
+            let fits = ids.dims() == [n] || ids.dims() == [1, n] || ids.dims() == [batch, n];
+            if !fits || ids.dtype() != DType::I64 {
+                let what = format!("embed_ids.{name}");
+                return wrong_ids(&what, &format!("({n}) or ({batch}, {n})"), ids);
+            }
+            let found = kind.table.forward(ids);
+            let found = found.map_err(|error| {
+                let unknown = out_of_vocabulary(ids, kind.count, None);
+                unknown.map_or(error, |unknown| named(name, unknown))
+            })?;
+            x = ops::add(&x, &found)?;
+        }
+        Ok(x)
+    }
+
+    fn check_names(&self, ids: &[(String, Tensor)]) -> Result<()> {
+        let known = |name: &str| self.0.iter().any(|kind| kind.name == name);
+        if let Some((name, _)) = ids.iter().find(|(name, _)| !known(name)) {
+            return Error::shape(format!(
+                "embed_ids has '{name}', which is not in the option `embed_num_tokens`"
+            ));
+        }
+        let given = |kind: &Kind| ids.iter().any(|(name, _)| *name == kind.name);
+        match self.0.iter().find(|kind| !given(kind)) {
+            Some(kind) => Error::shape(format!(
+                "embed_ids must have '{}', as the option `embed_num_tokens`",
+                kind.name
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+/// `error` with the name of the ids.
+fn named(name: &str, error: Error) -> Error {
+    match error {
+        Error::Shape(text) => Error::Shape(format!("embed_ids.{name}: {text}")),
+        other => other,
+    }
+}
