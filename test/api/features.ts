@@ -137,6 +137,7 @@ export const EMBEDDINGS: Record<
   emb_frac_gradient: [{ emb_frac_gradient: 0.5 }],
   emb_dropout: [{ emb_dropout: 0.5 }],
   use_abs_pos_emb: [{ use_abs_pos_emb: false }],
+  abs_pos_emb_scale: [{ abs_pos_emb_scale: 1 }],
   scaled_sinu_pos_emb: [{ scaled_sinu_pos_emb: true }],
   num_memory_tokens: [{ num_memory_tokens: 3 }],
   post_emb_norm: [{ post_emb_norm: true }],

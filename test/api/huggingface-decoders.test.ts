@@ -47,7 +47,7 @@ describe.each(named(decoders))('%s', (_, recorded) => {
     const writer = new AutoregressiveWrapper(model)
     for (const name of ['generate', 'generate_padded']) {
       const { input_ids, attention_mask, tokens, tokens_without_cache } = recorded[name]
-      const mask = maskOf(attention_mask)
+      const mask = attention_mask && maskOf(attention_mask)
       const count = tokens[0].length
       const options = { temperature: 0, mask }
       const cached = await writer.generate(ids(input_ids), count, options)

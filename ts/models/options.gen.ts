@@ -2574,6 +2574,14 @@ export interface TransformerWrapperOptions {
    */
   use_abs_pos_emb?: boolean | undefined
   /**
+   * Factor of the learned absolute position embeddings; 1 in GPT-2 and BERT. Absent: 1 /
+   * sqrt(width), or 1 with `l2norm_embed`.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1810.04805
+   */
+  abs_pos_emb_scale?: number | null | undefined
+  /**
    * Sinusoidal absolute position embeddings with one learned scale, instead of a learned table.
    *
    * @default false
@@ -2715,6 +2723,14 @@ export interface ContinuousTransformerWrapperOptions {
    * @see https://arxiv.org/abs/2203.16634
    */
   use_abs_pos_emb?: boolean | undefined
+  /**
+   * Factor of the learned absolute position embeddings; 1 in GPT-2 and BERT. Absent: 1 /
+   * sqrt(width), or 1 with `l2norm_embed`.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1810.04805
+   */
+  abs_pos_emb_scale?: number | null | undefined
   /**
    * Sinusoidal absolute position embeddings with one learned scale, instead of a learned table.
    *
@@ -2863,6 +2879,14 @@ export interface XTransformerOptions {
    * @see https://arxiv.org/abs/2203.16634
    */
   enc_use_abs_pos_emb?: boolean | undefined
+  /**
+   * Factor of the learned absolute position embeddings; 1 in GPT-2 and BERT. Absent: 1 /
+   * sqrt(width), or 1 with `l2norm_embed`.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1810.04805
+   */
+  enc_abs_pos_emb_scale?: number | null | undefined
   /**
    * Sinusoidal absolute position embeddings with one learned scale, instead of a learned table.
    *
@@ -3614,6 +3638,14 @@ export interface XTransformerOptions {
    * @see https://arxiv.org/abs/2203.16634
    */
   dec_use_abs_pos_emb?: boolean | undefined
+  /**
+   * Factor of the learned absolute position embeddings; 1 in GPT-2 and BERT. Absent: 1 /
+   * sqrt(width), or 1 with `l2norm_embed`.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1810.04805
+   */
+  dec_abs_pos_emb_scale?: number | null | undefined
   /**
    * Sinusoidal absolute position embeddings with one learned scale, instead of a learned table.
    *

@@ -47,6 +47,9 @@ options! {
         /// `rel_pos_bias` or rotary position embeddings. Decoders also learn well without position
         /// embeddings. <https://arxiv.org/abs/2203.16634>
         use_abs_pos_emb: bool = true,
+        /// Factor of the learned absolute position embeddings; 1 in GPT-2 and BERT. Absent: 1 /
+        /// sqrt(width), or 1 with `l2norm_embed`. <https://arxiv.org/abs/1810.04805>
+        abs_pos_emb_scale: Option<f64> = None,
         /// Sinusoidal absolute position embeddings with one learned scale, instead of a learned
         /// table. <https://arxiv.org/abs/2202.10447>
         scaled_sinu_pos_emb: bool = false,

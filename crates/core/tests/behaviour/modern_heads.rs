@@ -173,6 +173,23 @@ fn emb_scale_multiplies_the_token_embeddings_and_not_the_positions() {
     }
 }
 
+/// The table of positions times the factor is what the plain one has times 1 / sqrt(width).
+#[test]
+fn abs_pos_emb_scale_is_the_factor_of_the_positions() {
+    let x = tokens(2, 9, 1);
+    let scaled = build(&gpt(json!({}), json!({ "abs_pos_emb_scale": 0.75 })));
+    let plain = build(&gpt(json!({}), json!({})));
+    copy(&scaled, &plain);
+    let table = plain.entry("pos_emb.emb.weight").unwrap().param.leaf().clone();
+    let width = table.shape()[1] as f64;
+    table.set(affine(&table.values().unwrap(), 0.75 * width.sqrt(), 0.0).unwrap()).unwrap();
+    close(&values(&forward(&scaled, &x)), &values(&forward(&plain, &x)), 1e-5);
+    let normed = |scale| gpt(json!({}), with(json!({ "l2norm_embed": true }), scale));
+    let [one, usual] = [json!({ "abs_pos_emb_scale": 1.0 }), json!({})].map(|o| build(&normed(o)));
+    copy(&one, &usual);
+    assert_eq!(values(&forward(&one, &x)), values(&forward(&usual, &x)));
+}
+
 #[test]
 fn logits_bias_is_a_parameter_of_the_head() {
     let x = tokens(2, 9, 1);

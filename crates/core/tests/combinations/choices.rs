@@ -152,7 +152,7 @@ pub fn layers() -> Vec<Choice> {
 /// Options of the embedding of a sequence.
 pub fn sequence() -> Vec<Choice> {
     named(
-        json!({ "emb_dropout": [0.2], "use_abs_pos_emb": [false], "scaled_sinu_pos_emb": [true] }),
+        json!({ "emb_dropout": [0.2], "use_abs_pos_emb": [false], "scaled_sinu_pos_emb": [true], "abs_pos_emb_scale": [1.0] }),
     )
 }
 

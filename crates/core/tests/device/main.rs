@@ -73,6 +73,7 @@ fn models() -> [Arc<Model>; 3] {
                 "attn_one_kv_head": true, "shift_tokens": 1, "attn_qk_norm": true,
             }),
             json!({ "use_abs_pos_emb": false }),
+            json!({ "abs_pos_emb_scale": 1.0 }),
         ),
         gpt(
             json!({ "alibi_pos_bias": true, "alibi_num_heads": 2, "attn_sparse_topk": 3 }),
