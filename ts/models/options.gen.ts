@@ -2177,7 +2177,8 @@ export interface ViTransformerWrapperOptions {
    */
   channels?: number | undefined
   /**
-   * Number of classes of the head. Absent: no head; the output is the mean over the patches.
+   * Number of classes of the head. Absent: no head; the output is what the head would read, see
+   * `pool`.
    *
    * @default null
    */
@@ -2194,6 +2195,36 @@ export interface ViTransformerWrapperOptions {
    * @default 0
    */
   emb_dropout?: number | undefined
+  /**
+   * A learned class token in front of the patches, with the first of the position embeddings, as in
+   * the original.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2010.11929
+   */
+  use_cls_token?: boolean | undefined
+  /**
+   * What the head reads: `'mean'`, the mean over the patches, or `'cls'`, the class token of
+   * `use_cls_token`.
+   *
+   * @default 'mean'
+   * @see https://arxiv.org/abs/2205.01580
+   */
+  pool?: 'mean' | 'cls' | undefined
+  /**
+   * LayerNorm before and after the projection of the patches.
+   *
+   * @default true
+   */
+  patch_norm?: boolean | undefined
+  /**
+   * Number of learned registers, which stand behind the patches, without positions, and are removed
+   * after the last layer.
+   *
+   * @default 0
+   * @see https://arxiv.org/abs/2309.16588
+   */
+  num_register_tokens?: number | undefined
   /**
    * LayerNorm after the sum of embeddings and position embeddings, as in BLOOM.
    *
@@ -4098,7 +4129,8 @@ export interface ContinuousTransformerCall {
 /** Arguments of `forward` of a `ViTransformerWrapper`. */
 export interface ViTransformerCall {
   /**
-   * Returns the embedding of each patch instead of the class logits.
+   * Returns the embedding of each patch instead of the class logits, and before them that of the
+   * class token of `use_cls_token`.
    *
    * @default false
    */

@@ -142,7 +142,8 @@ options! {
 options! {
     /// Arguments of `forward` of a `ViTransformerWrapper`.
     pub struct ViTransformerCall {
-        /// Returns the embedding of each patch instead of the class logits.
+        /// Returns the embedding of each patch instead of the class logits, and before them that of
+        /// the class token of `use_cls_token`.
         return_embeddings: bool = false,
     }
     groups {}

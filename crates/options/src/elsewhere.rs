@@ -121,7 +121,6 @@ const NEWER: &[&str] = &[
     "mixture_of_softmax_k",
     "next_embed_loss_weight",
     "num_pooled_tokens",
-    "num_register_tokens",
     "probabilistic",
     "recycling",
     "return_only_embed",

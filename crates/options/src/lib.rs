@@ -16,6 +16,7 @@ pub mod context;
 pub mod feedforward;
 pub mod generation;
 pub mod heads;
+pub mod images;
 pub mod layers;
 pub mod modules;
 pub mod optimizers;
@@ -33,7 +34,7 @@ mod spec;
 mod tests;
 mod types;
 
-pub use choices::{AdjustLr, FfActivation, Filter, FilterChoice, LayerKind, Schedule};
+pub use choices::{AdjustLr, FfActivation, Filter, FilterChoice, ImagePool, LayerKind, Schedule};
 #[doc(hidden)]
 pub use parse::field;
 pub use parse::{parse, parse_and, Options};

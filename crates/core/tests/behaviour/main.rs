@@ -47,4 +47,5 @@ mod state;
 mod token_dropout;
 mod torch_files;
 mod torch_optimizers;
+mod vit;
 mod writing;

@@ -8,7 +8,7 @@ use xt_core::{Array, Result};
 use xt_kernels::ops::elementwise::affine;
 
 /// The cases whose options are known here.
-const CASES: [&str; 14] = [
+const CASES: [&str; 15] = [
     "average-pool-embed",
     "cls-token",
     "cls-tokens-mask",
@@ -23,6 +23,7 @@ const CASES: [&str; 14] = [
     "tie-embedding",
     "tie-embedding-scale",
     "vit",
+    "vit-register-tokens",
 ];
 
 /// Whether there is a translation of this case.

@@ -2,7 +2,8 @@
 
 use super::{layers, paths, problems, read, with, x_transformer};
 use crate::{
-    attention::*, autoregressive::*, calls::*, generation::*, layers::*, optimizers::*, wrappers::*,
+    attention::*, autoregressive::*, calls::*, generation::*, images::*, layers::*, optimizers::*,
+    wrappers::*,
 };
 use crate::{LayerKind, Options, Problems};
 use serde_json::{json, Value};
@@ -164,6 +165,11 @@ fn wrappers_refuse_what_python_refuses() {
     let vit = |image: usize| json!({ "image_size": image, "patch_size": 8, "attn_layers": { "$module": 0 } });
     refused::<ViTransformerWrapperOptions>(vit(36), "image_size");
     accepted::<ViTransformerWrapperOptions>(vit(32));
+    refused::<ViTransformerWrapperOptions>(with(vit(32), json!({ "pool": "cls" })), "pool");
+    accepted::<ViTransformerWrapperOptions>(with(
+        vit(32),
+        json!({ "pool": "cls", "use_cls_token": true }),
+    ));
     let text = |fraction: f64| {
         let required =
             json!({ "num_tokens": 9, "max_seq_len": 9, "attn_layers": { "$module": 0 } });
