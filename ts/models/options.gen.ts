@@ -3953,6 +3953,13 @@ export interface TransformerCall {
    */
   excise_prepend_embeds?: boolean | undefined
   /**
+   * Where each row starts, (batch): what is before is padding. Positions count from there. Instead
+   * of `pos`.
+   *
+   * @default null
+   */
+  seq_start_pos?: Ids | null | undefined
+  /**
    * Input of the cross attentions, (batch, length, width). Required if the layers have cross
    * attention, not allowed otherwise.
    *
@@ -4171,7 +4178,7 @@ export interface XTransformerCall {
 
 /**
  * Arguments of the loss of an `AutoregressiveWrapper`. A `mask` has one column fewer than the
- * tokens.
+ * tokens. `prepend_embeds` have no targets.
  */
 export interface AutoregressiveCall {
   /**
@@ -4280,7 +4287,10 @@ export interface CountedTokens {
   ignore_pad?: boolean | undefined
 }
 
-/** Arguments of `score` of an `AutoregressiveWrapper`. A `mask` has one column per token. */
+/**
+ * Arguments of `score` of an `AutoregressiveWrapper`. A `mask` has one column per token.
+ * `prepend_embeds` have no score.
+ */
 export interface ScoreOptions {
   /**
    * Excludes tokens equal to `pad_value`, such as the padding after the end of a sequence. Off by
@@ -4822,6 +4832,13 @@ export interface GenerateOptions {
    */
   cache_kv?: boolean | undefined
   /**
+   * Number of real tokens at the start of each prompt, (batch); what follows is padding. Instead of
+   * a `mask`. Prompts as an array, each with a length of its own, need none.
+   *
+   * @default null
+   */
+  prompt_lens?: Ids | null | undefined
+  /**
    * Input of the cross attentions, (batch, length, width). Required if the layers have cross
    * attention, not allowed otherwise.
    *
@@ -5005,6 +5022,13 @@ export interface StreamOptions {
    * @see https://arxiv.org/abs/1911.02150
    */
   cache_kv?: boolean | undefined
+  /**
+   * Number of real tokens at the start of each prompt, (batch); what follows is padding. Instead of
+   * a `mask`. Prompts as an array, each with a length of its own, need none.
+   *
+   * @default null
+   */
+  prompt_lens?: Ids | null | undefined
   /**
    * Input of the cross attentions, (batch, length, width). Required if the layers have cross
    * attention, not allowed otherwise.

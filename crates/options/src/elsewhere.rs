@@ -147,7 +147,6 @@ const NEWER: &[&str] = &[
     "lens",
     "mem_masks",
     "prefix_attn_len",
-    "prompt_lens",
     "repeat_blocks",
     "restrict_to_max_seq_len",
     "return_attn_z_loss",
@@ -155,7 +154,6 @@ const NEWER: &[&str] = &[
     "return_logit_entropies",
     "return_outputs",
     "seq_pos_offset",
-    "seq_start_pos",
 ];
 
 /// Prefixes that classes add to the options of their parts.
@@ -200,7 +198,7 @@ fn instead<'a>(plain: &str, names: &[&'a str]) -> Option<&'a str> {
         "pre_talking_heads" | "post_talking_heads" => "talking_heads",
         "use_simple_rmsnorm" => "use_rmsnorm",
         "pre_and_post_norm" => "sandwich_norm",
-        "prompt_lens" | "lens" => "mask",
+        "lens" => "mask",
         _ => return None,
     };
     ending(here, names)

@@ -28,6 +28,7 @@ mod modern_attention;
 mod modern_feedforward;
 mod modern_heads;
 mod modern_pools;
+mod modern_prompts;
 mod modes;
 mod muon;
 mod names;

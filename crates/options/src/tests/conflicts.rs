@@ -244,7 +244,16 @@ fn calls_refuse_what_cannot_work() {
         "num_return_sequences",
     );
     accepted::<GenerateOptions>(json!({ "filter_thres": 1, "filter_logits_fn": "top_p" }));
-    refused::<AutoregressiveCall>(json!({ "prepend_embeds": { "$tensor": 0 } }), "prepend_embeds");
+    let tensor = json!({ "$tensor": 0 });
+    refused::<ContinuousAutoregressiveCall>(json!({ "prepend_embeds": tensor }), "prepend_embeds");
+    accepted::<AutoregressiveCall>(json!({ "prepend_embeds": tensor, "prepend_mask": tensor }));
+    refused::<GenerateOptions>(json!({ "prompt_lens": tensor, "mask": tensor }), "prompt_lens");
+    for other in ["pos", "segment_ids"] {
+        refused::<TransformerCall>(
+            json!({ "seq_start_pos": tensor, other: tensor }),
+            "seq_start_pos",
+        );
+    }
     refused::<NonAutoregressiveGenerate>(json!({ "filter_thres": 1 }), "filter_thres");
     accepted::<TransformerCall>(
         json!({ "return_embeddings": true, "return_logits_and_embeddings": true }),
