@@ -16,6 +16,7 @@ pub mod context;
 pub mod feedforward;
 pub mod generation;
 pub mod heads;
+pub mod images;
 pub mod layers;
 pub mod modules;
 pub mod norms;
@@ -36,7 +37,8 @@ mod tests;
 mod types;
 
 pub use choices::{
-    AdjustLr, FfActivation, Filter, FilterChoice, LayerKind, NormPosition, RopeType, Schedule,
+    AdjustLr, FfActivation, Filter, FilterChoice, ImagePool, LayerKind, NormPosition, RopeType,
+    Schedule,
 };
 #[doc(hidden)]
 pub use parse::field;

@@ -2,7 +2,8 @@
 //! TypeScript interfaces, the tables of docs/options.md and the validation by name use this list.
 
 use crate::{
-    attention, autoregressive, calls, generation, layers, modules, optimizers, schedules, wrappers,
+    attention, autoregressive, calls, generation, images, layers, modules, optimizers, schedules,
+    wrappers,
 };
 use crate::{parse, parse_and, Named, Options, Problems, Spec};
 use serde_json::{Map, Value};
@@ -138,6 +139,7 @@ pub fn all() -> Vec<OptionSet> {
 
 fn classes() -> Vec<OptionSet> {
     use autoregressive::*;
+    use images::ViTransformerWrapperOptions;
     use layers::*;
     use wrappers::*;
     vec![

@@ -38,7 +38,7 @@ pub fn tensor_options() -> String {
     let single = "Options that are ids or masks: arrays may stand in their place.";
     let by_name =
         "Options that are objects of ids or masks: arrays may stand in the place of each.";
-    let single = table("TENSOR_OPTIONS", single, |kind| elements(kind));
+    let single = table("TENSOR_OPTIONS", single, elements);
     let by_name = table("NAMED_TENSORS", by_name, |kind| match kind {
         ValueKind::ByName(inner) => elements(inner),
         _ => None,
