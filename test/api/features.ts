@@ -111,6 +111,7 @@ export const FEATURES: Record<Exclude<keyof LayerOptions, 'dim' | 'cross_attend'
 
 /** With these, a model gives no row of logits for each token, or takes further ids. */
 type NotByToken =
+  | 'return_only_embed'
   | 'use_cls_token'
   | 'num_cls_tokens'
   | 'average_pool_embed'

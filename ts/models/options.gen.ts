@@ -2604,6 +2604,14 @@ export interface TransformerWrapperOptions {
    */
   post_emb_norm?: boolean | undefined
   /**
+   * No head: `forward` gives the embeddings after the final norm. For encoders whose output another
+   * model reads, such as BERT.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/1810.04805
+   */
+  return_only_embed?: boolean | undefined
+  /**
    * Ties the weights of the output head to the token embedding.
    *
    * @default false
@@ -2933,6 +2941,14 @@ export interface XTransformerOptions {
    * @see https://arxiv.org/abs/2006.11527
    */
   enc_num_memory_tokens?: number | null | undefined
+  /**
+   * No head: `forward` gives the embeddings after the final norm. For encoders whose output another
+   * model reads, such as BERT.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/1810.04805
+   */
+  enc_return_only_embed?: boolean | undefined
   /**
    * Number of attention heads.
    *
@@ -5079,6 +5095,13 @@ export interface XTransformerCall {
    * @see https://arxiv.org/abs/2209.06794
    */
   src_prepend_embeds?: Tensor | null | undefined
+  /**
+   * Returns the logits of the target in place of the loss, (batch, target length,
+   * `dec_num_tokens`): of each token those of the one that follows.
+   *
+   * @default false
+   */
+  return_logits?: boolean | undefined
   /**
    * Label smoothing: the share of the probability that targets spread over all tokens, from 0 to 1.
    *

@@ -187,6 +187,9 @@ options! {
         /// Embeddings to prepend to the source, (batch, count, width), such as image embeddings in
         /// PaLI. `mask` does not cover them. <https://arxiv.org/abs/2209.06794>
         src_prepend_embeds: Option<TensorRef> = None,
+        /// Returns the logits of the target in place of the loss, (batch, target length,
+        /// `dec_num_tokens`): of each token those of the one that follows.
+        return_logits: bool = false,
     }
     groups { "" loss: LossInputs, "" source: SourceInputs, }
 }

@@ -1,7 +1,7 @@
 //! Options of the wrappers that add embeddings and a head to a stack of layers.
 
 use crate::context::StackContext;
-use crate::heads::{HeadOptions, KindOptions, PoolOptions};
+use crate::heads::{EmbedOnlyOptions, HeadOptions, KindOptions, PoolOptions};
 use crate::layers::StackOptions;
 use crate::{options, Classes, ModuleRef, Probability, Problems};
 use std::num::NonZeroUsize;
@@ -117,6 +117,7 @@ options! {
         "" sequence: SequenceOptions,
         "" memory: MemoryTokenOptions,
         "" norm: EmbeddingNormOptions,
+        "" embed_only: EmbedOnlyOptions,
         "" head: HeadOptions,
         "" pool: PoolOptions,
         "" kinds: KindOptions,
@@ -131,6 +132,18 @@ impl TransformerWrapperOptions {
             &format!("{prefix}num_output_heads"),
             format!("does not go with `{prefix}tie_embedding`, whose head is the one embedding"),
         );
+        let of_the_head = [
+            ("tie_embedding", self.head.tie_embedding),
+            ("logits_dim", self.logits_dim.is_some()),
+            ("num_output_heads", self.pool.num_output_heads.get() > 1),
+        ];
+        for (name, given) in of_the_head {
+            problems.require(
+                !(given && self.embed_only.return_only_embed),
+                &format!("{prefix}{name}"),
+                format!("is about the head; with `{prefix}return_only_embed` there is none"),
+            );
+        }
         let path = format!("{prefix}emb_frac_gradient");
         problems.require(self.emb_frac_gradient > 0.0, &path, "must be greater than 0");
     }
@@ -163,6 +176,7 @@ options! {
         "" tokens: TokenOptions,
         "" sequence: SequenceOptions,
         "" memory: MemoryTokenOptions,
+        "" embed_only: EmbedOnlyOptions,
         "" stack: StackOptions,
     }
 }

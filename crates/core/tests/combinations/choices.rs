@@ -179,6 +179,7 @@ pub fn transformer() -> Vec<Choice> {
 /// for wrappers around it.
 pub fn pools() -> Vec<Choice> {
     named(json!({
+        "return_only_embed": [true],
         "use_cls_token": [true],
         "num_cls_tokens": [2],
         "average_pool_embed": [true],
@@ -219,6 +220,7 @@ pub fn x_transformer() -> Vec<Choice> {
         "enc_num_memory_tokens": [2],
         "dec_only_cross": [true],
         "enc_emb_scale": [2.5],
+        "enc_return_only_embed": [true],
         "dec_emb_scale": [0.4],
         "dec_tie_embedding": [true],
         "dec_tie_embedding_scale": [0.3],

@@ -73,7 +73,6 @@ fn models() -> [Arc<Model>; 3] {
                 "attn_one_kv_head": true, "shift_tokens": 1, "attn_qk_norm": true,
             }),
             json!({ "use_abs_pos_emb": false }),
-            json!({ "abs_pos_emb_scale": 1.0 }),
         ),
         gpt(
             json!({ "alibi_pos_bias": true, "alibi_num_heads": 2, "attn_sparse_topk": 3 }),
@@ -280,6 +279,7 @@ fn net_options() -> Vec<Json> {
         json!({ "logits_scale": 0.5, "logit_softclamp_value": 0.7 }),
         json!({ "scaled_sinu_pos_emb": true }),
         json!({ "use_abs_pos_emb": false }),
+        json!({ "abs_pos_emb_scale": 1.0 }),
         json!({ "l2norm_embed": true }),
         json!({ "post_emb_norm": true }),
     ]

@@ -1,14 +1,14 @@
 //! The head that gives logits: a linear layer or the token embedding, a factor, and a limit.
 
 use crate::layers::{scaled, Embedding, Linear};
-use crate::{Params, Result, Tensor};
+use crate::{Error, Params, Result, Tensor};
 use xt_autograd::ops::{self, CrossEntropy};
 use xt_options::heads::HeadOptions;
 
 /// The configuration of a head.
 #[derive(Clone, Copy)]
 pub struct HeadConfig {
-    /// The number of heads.
+    /// The number of heads; with 0 there are embeddings alone.
     pub count: usize,
     /// Use the token embedding as the weight, without a bias.
     pub tied: bool,
@@ -43,6 +43,8 @@ impl From<&HeadOptions> for HeadConfig {
 pub struct Head {
     /// A layer for each; none if the token embedding serves as its weight (tied weights).
     own: Vec<Linear>,
+    /// Whether there is no head at all.
+    absent: bool,
     scale: f64,
     softclamp: Option<f64>,
 }
@@ -52,21 +54,40 @@ impl Head {
     pub fn new(dim: usize, outputs: usize, config: &HeadConfig, p: &mut Params) -> Self {
         let layer = |name: String| Linear::new(dim, outputs, config.bias, &mut p.submodule(name));
         let own = match config.count {
+            0 => Vec::new(),
             _ if config.tied => Vec::new(),
             1 => vec![layer("to_logits".into())],
             count => (0..count).map(|i| layer(format!("to_logits.{i}"))).collect(),
         };
-        Self { own, scale: config.scale, softclamp: config.softclamp }
+        let absent = config.count == 0;
+        Self { own, absent, scale: config.scale, softclamp: config.softclamp }
     }
 
     /// The number of heads.
     pub fn count(&self) -> usize {
+        if self.absent {
+            return 0;
+        }
         self.own.len().max(1)
+    }
+
+    /// # Errors
+    ///
+    /// [`Error::Shape`] if there is no head.
+    fn require(&self) -> Result<()> {
+        if self.absent {
+            return Error::shape(
+                "a model with `return_only_embed` has no head, and so no logits: it gives \
+                 embeddings alone",
+            );
+        }
+        Ok(())
     }
 
     /// `(.., dim)` to the logits `(.., outputs)` of the only or first head. `table` is the token
     /// embedding.
     pub fn forward(&self, x: &Tensor, table: &Embedding) -> Result<Tensor> {
+        self.require()?;
         match self.own.first() {
             Some(linear) => self.finished(&linear.forward(x)?),
             None => self.finished(&table.logits(x)?),
@@ -99,6 +120,7 @@ impl Head {
         targets: &Tensor,
         of: CrossEntropy,
     ) -> Result<Tensor> {
+        self.require()?;
         // a limit needs the logits themselves; without one, a block of them is computed at a time
         if self.softclamp.is_some() {
             return Ok(ops::cross_entropy(&self.forward(x, table)?, targets, of)?);
