@@ -20,6 +20,7 @@ pub mod layers;
 pub mod modules;
 pub mod norms;
 pub mod optimizers;
+pub mod per_layer;
 pub mod rotary;
 pub mod schedules;
 pub mod sets;

@@ -93,6 +93,10 @@ impl RotaryScaling {
 /// The angles of rotary positions in one self attention.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RotaryAngles {
+    /// The number of features of a head.
+    pub dim_head: usize,
+    /// The number of features that have angles; see [`StackOptions::rotary_dim`].
+    pub dim: usize,
     /// The base of the geometric series.
     pub base: f64,
     /// The scaling for longer sequences.
@@ -103,14 +107,18 @@ impl StackOptions {
     /// The angles of the self attention number `index`; `None` if it has no rotary positions.
     pub fn rotary_angles(&self, index: usize) -> Option<RotaryAngles> {
         let on = self.is_rotary() && self.rotary_layers.at(index)?;
-        let base = self.rotary_base.at(index)?;
-        on.then_some(RotaryAngles { base, scaling: self.rotary_scaling.at(index)? })
+        let dim_head = self.attn.at(index).dim_head.get();
+        on.then_some(RotaryAngles {
+            dim_head,
+            dim: self.rotary_dim(dim_head),
+            base: self.rotary_base.at(index)?,
+            scaling: self.rotary_scaling.at(index)?,
+        })
     }
 
-    /// The number of features per head that have angles: by default half of the head, at least 32,
-    /// at most the whole head.
-    pub fn rotary_dim(&self) -> usize {
-        let dim_head = self.attn.dim_head.get();
+    /// The number of features per head of width `dim_head` that have angles: by default half of the
+    /// head, at least 32, at most the whole head.
+    pub fn rotary_dim(&self, dim_head: usize) -> usize {
         match self.rotary_partial_factor {
             Some(share) => (dim_head as f64 * share.0) as usize,
             None => self.rotary_emb_dim.map_or(dim_head / 2, |dim| dim.get()).max(32).min(dim_head),
@@ -142,8 +150,9 @@ impl StackOptions {
             "does not go with `rotary_emb_dim`; choose one of the two",
         );
         let rescaled = self.rotary_base_rescale_factor != 1.0;
+        let dims = || self.attn.each().map(|attn| self.rotary_dim(attn.dim_head.get()));
         require(
-            !rescaled || self.rotary_dim() > 2,
+            !rescaled || dims().all(|dim| dim > 2),
             "rotary_base_rescale_factor",
             "needs more than 2 rotated features",
         );
@@ -158,8 +167,8 @@ impl StackOptions {
             "rotary_scaling",
             "does not go with `rotary_xpos`",
         );
-        let half = self.rotary_dim().div_ceil(2);
         let lists = || scalings().flat_map(|s| [&s.short_factor, &s.long_factor]).flatten();
+        let half = dims().map(|dim| dim.div_ceil(2)).max().unwrap_or_default();
         require(
             lists().all(|list| list.len() == half),
             "rotary_scaling",
@@ -167,7 +176,7 @@ impl StackOptions {
         );
         let dynamic = scalings().any(|s| s.rope_type == RopeType::Dynamic);
         require(
-            !dynamic || self.rotary_dim() > 2,
+            !dynamic || dims().all(|dim| dim > 2),
             "rotary_scaling",
             "'dynamic' needs more than 2 rotated features",
         );

@@ -35,6 +35,7 @@ mod muon;
 mod names;
 mod optimizers;
 mod options;
+mod per_layer;
 mod prompts;
 mod python_files;
 mod quantize;
