@@ -198,6 +198,7 @@ export const ALONG: Record<keyof Inputs, Along[]> = {
   })),
   pos: [{ tokens: 1, inputs: () => ({ pos: tensor([3, 2, 1, 0], { dtype: 'i64' }) }) }],
   prepend_embeds: [{ inputs: () => ({ prepend_embeds: waves([2, 2, DIM], 5) }) }],
+  prompt_lens: [{ inputs: () => ({ prompt_lens: tensor([2, 4], { dtype: 'i64' }) }) }],
   prepend_mask: [
     {
       inputs: () => ({ prepend_embeds: waves([2, 2, DIM], 5), prepend_mask: bits('01 11') }),

@@ -19,7 +19,7 @@ import type {
   StreamOptions,
 } from './options.gen.js'
 import type { None } from './outputs.js'
-import { ids } from './signatures.js'
+import { ids, prompts } from './signatures.js'
 import { Stepwise } from './stepwise.js'
 import type { ContinuousTransformerWrapper, TransformerWrapper } from './transformer.js'
 
@@ -38,8 +38,8 @@ function withNet(className: string, net: unknown, options: object | undefined): 
 
 const SIGNATURES = {
   forward: ids('x'),
-  generate: ids('start_tokens'),
-  stream: ids('start_tokens'),
+  generate: prompts('start_tokens'),
+  stream: prompts('start_tokens'),
   score: ids('tokens'),
 }
 
@@ -82,8 +82,9 @@ export class AutoregressiveWrapper extends Generative<AutoregressiveWrapperOptio
    * of (length). Dropout is off meanwhile. With `num_return_sequences` of k more than 1: (batch *
    * k, new), the k rows of a prompt together.
    *
-   * Prompts of different lengths are padded, on either side, and a `mask` says which tokens are
-   * real: each row goes on behind its own last one, and its positions count from its own first one.
+   * Prompts of different lengths are an array, or are padded, on either side, and a `mask` says
+   * which tokens are real (`prompt_lens`: how many): each row goes on behind its own last one, and
+   * its positions count from its own first one.
    *
    * A `filter_logits_fn` of your own gets logits (rows, num_tokens) and gives logits; what it makes
    * besides is freed after each token.
@@ -93,7 +94,7 @@ export class AutoregressiveWrapper extends Generative<AutoregressiveWrapperOptio
    * const tokens = await model.generate(prompt, 256, options)
    */
   generate(
-    start_tokens: Ids,
+    start_tokens: Ids | readonly Ids[],
     seq_len: number,
     options?: GenerateOptions & CallControl,
   ): Promise<Tensor> {
@@ -101,7 +102,11 @@ export class AutoregressiveWrapper extends Generative<AutoregressiveWrapperOptio
   }
 
   /** As {@link generate}, at once. */
-  generateSync(start_tokens: Ids, seq_len: number, options?: GenerateOptions): Tensor {
+  generateSync(
+    start_tokens: Ids | readonly Ids[],
+    seq_len: number,
+    options?: GenerateOptions,
+  ): Tensor {
     return this.generateTokensSync([start_tokens, seq_len], options)
   }
 
@@ -116,7 +121,7 @@ export class AutoregressiveWrapper extends Generative<AutoregressiveWrapperOptio
    * }
    */
   stream<Row extends number | number[] = number>(
-    start_tokens: Ids,
+    start_tokens: Ids | readonly Ids[],
     seq_len: number,
     options?: StreamOptions & CallControl,
   ): AsyncIterable<Row> {

@@ -102,7 +102,14 @@ export function checkArguments<T extends object>(options: T | null | undefined, 
 }
 
 /** A positional argument that is a tensor. */
-export type Positional = readonly [name: string, kind: ArgumentKind]
+export type Positional = readonly [name: string, kind: ArgumentKind | 'prompts']
+
+/** Whether it is an array of prompts: tensors, typed arrays, or arrays of different lengths. */
+const isList = (value: unknown): value is readonly unknown[] =>
+  Array.isArray(value) &&
+  value.length > 0 &&
+  value.every((item) => item instanceof Tensor || isData(item)) &&
+  value.some((item) => !Array.isArray(item) || item.length !== value[0].length)
 
 /**
  * Positional arguments and the options after them, which have been checked, for
@@ -126,9 +133,12 @@ export function encodeCall(
     return tensor
   }
   try {
-    const first = positional.map((value, i) =>
-      converted(value, tensors[i]?.[0] ?? '', tensors[i]?.[1]),
-    )
+    const first = positional.map((value, i) => {
+      const [name, kind] = tensors[i] ?? ['', undefined]
+      return kind === 'prompts' && isList(value)
+        ? value.map((item, at) => converted(item, `${name}[${at}]`, 'ids'))
+        : converted(value, name, kind === 'prompts' ? 'ids' : kind)
+    })
     const all = (values: object, path: string, kind: ArgumentKind) =>
       Object.fromEntries(
         Object.entries(readRecord(values)).map(([name, value]) => [

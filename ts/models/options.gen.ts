@@ -2774,7 +2774,8 @@ export interface ViTransformerWrapperOptions {
    */
   channels?: number | undefined
   /**
-   * Number of classes of the head. Absent: no head; the output is the mean over the patches.
+   * Number of classes of the head. Absent: no head; the output is what the head would read, see
+   * `pool`.
    *
    * @default null
    */
@@ -2791,6 +2792,36 @@ export interface ViTransformerWrapperOptions {
    * @default 0
    */
   emb_dropout?: number | undefined
+  /**
+   * A learned class token in front of the patches, with the first of the position embeddings, as in
+   * the original.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2010.11929
+   */
+  use_cls_token?: boolean | undefined
+  /**
+   * What the head reads: `'mean'`, the mean over the patches, or `'cls'`, the class token of
+   * `use_cls_token`.
+   *
+   * @default 'mean'
+   * @see https://arxiv.org/abs/2205.01580
+   */
+  pool?: 'mean' | 'cls' | undefined
+  /**
+   * LayerNorm before and after the projection of the patches.
+   *
+   * @default true
+   */
+  patch_norm?: boolean | undefined
+  /**
+   * Number of learned registers, which stand behind the patches, without positions, and are removed
+   * after the last layer.
+   *
+   * @default 0
+   * @see https://arxiv.org/abs/2309.16588
+   */
+  num_register_tokens?: number | undefined
   /**
    * LayerNorm after the sum of embeddings and position embeddings, as in BLOOM.
    *
@@ -4855,6 +4886,13 @@ export interface TransformerCall {
    */
   excise_prepend_embeds?: boolean | undefined
   /**
+   * Where each row starts, (batch): what is before is padding. Positions count from there. Instead
+   * of `pos`.
+   *
+   * @default null
+   */
+  seq_start_pos?: Ids | null | undefined
+  /**
    * Input of the cross attentions, (batch, length, width). Required if the layers have cross
    * attention, not allowed otherwise.
    *
@@ -5031,7 +5069,8 @@ export interface ContinuousTransformerCall {
 /** Arguments of `forward` of a `ViTransformerWrapper`. */
 export interface ViTransformerCall {
   /**
-   * Returns the embedding of each patch instead of the class logits.
+   * Returns the embedding of each patch instead of the class logits, and before them that of the
+   * class token of `use_cls_token`.
    *
    * @default false
    */
@@ -5072,7 +5111,7 @@ export interface XTransformerCall {
 
 /**
  * Arguments of the loss of an `AutoregressiveWrapper`. A `mask` has one column fewer than the
- * tokens.
+ * tokens. `prepend_embeds` have no targets.
  */
 export interface AutoregressiveCall {
   /**
@@ -5181,7 +5220,10 @@ export interface CountedTokens {
   ignore_pad?: boolean | undefined
 }
 
-/** Arguments of `score` of an `AutoregressiveWrapper`. A `mask` has one column per token. */
+/**
+ * Arguments of `score` of an `AutoregressiveWrapper`. A `mask` has one column per token.
+ * `prepend_embeds` have no score.
+ */
 export interface ScoreOptions {
   /**
    * Excludes tokens equal to `pad_value`, such as the padding after the end of a sequence. Off by
@@ -5723,6 +5765,13 @@ export interface GenerateOptions {
    */
   cache_kv?: boolean | undefined
   /**
+   * Number of real tokens at the start of each prompt, (batch); what follows is padding. Instead of
+   * a `mask`. Prompts as an array, each with a length of its own, need none.
+   *
+   * @default null
+   */
+  prompt_lens?: Ids | null | undefined
+  /**
    * Input of the cross attentions, (batch, length, width). Required if the layers have cross
    * attention, not allowed otherwise.
    *
@@ -5906,6 +5955,13 @@ export interface StreamOptions {
    * @see https://arxiv.org/abs/1911.02150
    */
   cache_kv?: boolean | undefined
+  /**
+   * Number of real tokens at the start of each prompt, (batch); what follows is padding. Instead of
+   * a `mask`. Prompts as an array, each with a length of its own, need none.
+   *
+   * @default null
+   */
+  prompt_lens?: Ids | null | undefined
   /**
    * Input of the cross attentions, (batch, length, width). Required if the layers have cross
    * attention, not allowed otherwise.

@@ -5,6 +5,8 @@
 import type { Positional } from './encode.js'
 
 export const ids = (...names: string[]): Positional[] => names.map((name) => [name, 'ids'])
+/** Prompts of one length, or an array with those of different lengths. */
+export const prompts = (name: string): Positional[] => [[name, 'prompts']]
 export const vectors = (name: string): Positional[] => [[name, 'vectors']]
 
 /** The tensors among the positional arguments, the first ones, by method. */

@@ -7,8 +7,10 @@ export const TENSOR_OPTIONS: Readonly<Record<string, 'ids' | 'mask' | undefined>
   mask: 'mask',
   pos: 'ids',
   prepend_mask: 'mask',
+  prompt_lens: 'ids',
   segment_ids: 'ids',
   self_attn_context_mask: 'mask',
+  seq_start_pos: 'ids',
 }
 
 /** Options that are objects of ids or masks: arrays may stand in the place of each. */

@@ -144,7 +144,8 @@ export class ContinuousTransformerWrapper extends NativeModel<ContinuousTransfor
 }
 
 /**
- * A vision transformer: patches of an image, attention layers, and a head over their mean.
+ * A vision transformer: patches of an image, attention layers, and a head over their mean or a class
+ * token.
  *
  * @example
  * const model = new ViTransformerWrapper({
@@ -165,7 +166,7 @@ export class ViTransformerWrapper extends NativeModel<ViTransformerWrapperOption
 
   /**
    * Logits, (batch, num_classes), for images, (batch, channels, height, width); with
-   * `return_embeddings` (batch, patches, dim).
+   * `return_embeddings` (batch, patches, dim), with the class token of `use_cls_token` in front.
    */
   override forward(img: Vectors, options?: ViTransformerCall & CallControl): Promise<Tensor> {
     return this.call('forward', [img], options)

@@ -122,8 +122,28 @@ options! {
         return_attn: bool = false,
         /// Leaves out the positions of `prepend_embeds` in logits and embeddings.
         excise_prepend_embeds: bool = false,
+        /// Where each row starts, (batch): what is before is padding. Positions count from there.
+        /// Instead of `pos`.
+        seq_start_pos: Option<IdsRef> = None,
     }
     groups { "" inputs: LayerInputs, "" packed: PackedInputs, "" tokens: TokenInputs, }
+    checks conflicts
+}
+
+impl TransformerCall {
+    fn conflicts(&self, prefix: &str, problems: &mut Problems) {
+        let others = [
+            (self.tokens.pos.is_some(), "pos"),
+            (self.packed.segment_ids.is_some(), "segment_ids"),
+        ];
+        for (given, name) in others {
+            problems.require(
+                !given || self.seq_start_pos.is_none(),
+                &format!("{prefix}seq_start_pos"),
+                format!("does not go with `{prefix}{name}`, which says the positions too"),
+            );
+        }
+    }
 }
 
 options! {
@@ -142,7 +162,8 @@ options! {
 options! {
     /// Arguments of `forward` of a `ViTransformerWrapper`.
     pub struct ViTransformerCall {
-        /// Returns the embedding of each patch instead of the class logits.
+        /// Returns the embedding of each patch instead of the class logits, and before them that of
+        /// the class token of `use_cls_token`.
         return_embeddings: bool = false,
     }
     groups {}
@@ -172,12 +193,11 @@ options! {
 
 options! {
     /// Arguments of the loss of an `AutoregressiveWrapper`. A `mask` has one column fewer than the
-    /// tokens.
+    /// tokens. `prepend_embeds` have no targets.
     pub struct AutoregressiveCall {}
     groups {
         "" loss: LossInputs, "" inputs: LayerInputs, "" packed: PackedInputs, "" tokens: TokenInputs,
     }
-    checks conflicts
 }
 
 options! {
@@ -202,9 +222,9 @@ options! {
 
 options! {
     /// Arguments of `score` of an `AutoregressiveWrapper`. A `mask` has one column per token.
+    /// `prepend_embeds` have no score.
     pub struct ScoreOptions {}
     groups { "" counted: CountedTokens, "" inputs: LayerInputs, "" tokens: TokenInputs, }
-    checks conflicts
 }
 
 options! {
@@ -240,27 +260,15 @@ options! {
     groups { "" inputs: LayerInputs, "" tokens: TokenInputs, }
 }
 
-/// Prepended embeddings have no targets. The Python package fails too, as it has more predictions
-/// than targets.
+/// Prepended vectors have no targets. The Python package fails too, as it has more predictions than
+/// targets.
 fn no_targets(prepend_embeds: Option<TensorRef>, prefix: &str, problems: &mut Problems) {
     let path = format!("{prefix}prepend_embeds");
     problems.require(
         prepend_embeds.is_none(),
         &path,
-        "does not go with a loss or a score: there are no targets for them",
+        "does not go with a loss: there are no targets for them",
     );
-}
-
-impl AutoregressiveCall {
-    fn conflicts(&self, prefix: &str, problems: &mut Problems) {
-        no_targets(self.tokens.prepend_embeds, prefix, problems);
-    }
-}
-
-impl ScoreOptions {
-    fn conflicts(&self, prefix: &str, problems: &mut Problems) {
-        no_targets(self.tokens.prepend_embeds, prefix, problems);
-    }
 }
 
 impl ContinuousAutoregressiveCall {

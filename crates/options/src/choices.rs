@@ -94,6 +94,16 @@ choice! {
 }
 
 choice! {
+    /// What the head over an image reads.
+    ImagePool as Text {
+        /// The mean over the patches.
+        Mean = "mean",
+        /// The class token.
+        Class = "cls",
+    }
+}
+
+choice! {
     /// How the share of masked tokens decreases from 1 to 0 over the steps of a generation.
     Schedule as Text {
         /// `1 - t`.

@@ -112,7 +112,6 @@ const NEWER: &[&str] = &[
     "mixture_of_softmax_k",
     "next_embed_loss_weight",
     "num_pooled_tokens",
-    "num_register_tokens",
     "probabilistic",
     "recycling",
     "return_only_embed",
@@ -139,7 +138,6 @@ const NEWER: &[&str] = &[
     "lens",
     "mem_masks",
     "prefix_attn_len",
-    "prompt_lens",
     "repeat_blocks",
     "restrict_to_max_seq_len",
     "return_attn_z_loss",
@@ -147,7 +145,6 @@ const NEWER: &[&str] = &[
     "return_logit_entropies",
     "return_outputs",
     "seq_pos_offset",
-    "seq_start_pos",
 ];
 
 /// Prefixes that classes add to the options of their parts.
@@ -190,7 +187,7 @@ fn instead<'a>(plain: &str, names: &[&'a str]) -> Option<&'a str> {
     let here = match plain {
         "k_rmsnorm" => "qk_norm",
         "pre_talking_heads" | "post_talking_heads" => "talking_heads",
-        "prompt_lens" | "lens" => "mask",
+        "lens" => "mask",
         _ => return None,
     };
     ending(here, names)

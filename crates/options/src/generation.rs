@@ -2,7 +2,7 @@
 
 use crate::calls::{ContinuousInputs, LayerInputs, SourceInputs, TokenInputs};
 use crate::types::size;
-use crate::{options, Filter, FilterChoice, OneOrMany, Probability, Problems, Seed};
+use crate::{options, Filter, FilterChoice, IdsRef, OneOrMany, Probability, Problems, Seed};
 use std::num::NonZeroUsize;
 
 const THRES: Probability = Probability(0.9);
@@ -236,6 +236,16 @@ options! {
 }
 
 options! {
+    /// The lengths of prompts.
+    pub struct PromptOptions {
+        /// Number of real tokens at the start of each prompt, (batch); what follows is padding.
+        /// Instead of a `mask`. Prompts as an array, each with a length of its own, need none.
+        prompt_lens: Option<IdsRef> = None,
+    }
+    groups {}
+}
+
+options! {
     /// Arguments of `generate` of an `AutoregressiveWrapper`. Each step passes the tensors to the
     /// model.
     pub struct GenerateOptions {}
@@ -243,6 +253,7 @@ options! {
         "" sampling: SamplingOptions,
         "" beams: BeamOptions,
         "" cache: CacheOptions,
+        "" prompts: PromptOptions,
         "" inputs: LayerInputs,
         "" tokens: TokenInputs,
     }
@@ -256,6 +267,7 @@ options! {
     groups {
         "" sampling: SamplingOptions,
         "" cache: CacheOptions,
+        "" prompts: PromptOptions,
         "" inputs: LayerInputs,
         "" tokens: TokenInputs,
     }
@@ -295,6 +307,11 @@ options! {
 impl GenerateOptions {
     fn conflicts(&self, prefix: &str, problems: &mut Problems) {
         self.beams.check_sampling(&self.sampling, prefix, problems);
+        problems.require(
+            self.prompts.prompt_lens.is_none() || self.inputs.mask.is_none(),
+            &format!("{prefix}prompt_lens"),
+            format!("does not go with `{prefix}mask`, which says what is real too"),
+        );
     }
 }
 

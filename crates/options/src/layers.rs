@@ -5,7 +5,7 @@ use crate::attention::AttentionBlockOptions;
 use crate::context::StackContext;
 use crate::feedforward::FeedForwardOptions;
 use crate::per_layer::PerLayer;
-use crate::rotary::RotaryScaling;
+use crate::rotary_scaling::RotaryScaling;
 use crate::types::size;
 use crate::{options, LayerKind, NonNegative, NormPosition, OneOrMany, Probability, Problems};
 use std::num::NonZeroUsize;

@@ -16,12 +16,14 @@ pub mod context;
 pub mod feedforward;
 pub mod generation;
 pub mod heads;
+pub mod images;
 pub mod layers;
 pub mod modules;
 pub mod norms;
 pub mod optimizers;
 pub mod per_layer;
 pub mod rotary;
+pub mod rotary_scaling;
 pub mod schedules;
 pub mod sets;
 pub mod stack;
@@ -31,13 +33,15 @@ mod choices;
 mod elsewhere;
 mod parse;
 mod problem;
+mod record;
 mod spec;
 #[cfg(test)]
 mod tests;
 mod types;
 
 pub use choices::{
-    AdjustLr, FfActivation, Filter, FilterChoice, LayerKind, NormPosition, RopeType, Schedule,
+    AdjustLr, FfActivation, Filter, FilterChoice, ImagePool, LayerKind, NormPosition, RopeType,
+    Schedule,
 };
 #[doc(hidden)]
 pub use parse::field;

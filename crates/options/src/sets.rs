@@ -2,7 +2,8 @@
 //! TypeScript interfaces, the tables of docs/options.md and the validation by name use this list.
 
 use crate::{
-    attention, autoregressive, calls, generation, layers, modules, optimizers, schedules, wrappers,
+    attention, autoregressive, calls, generation, images, layers, modules, optimizers, schedules,
+    wrappers,
 };
 use crate::{parse, parse_and, Named, Options, Problems, Spec};
 use serde_json::{Map, Value};
@@ -138,6 +139,7 @@ pub fn all() -> Vec<OptionSet> {
 
 fn classes() -> Vec<OptionSet> {
     use autoregressive::*;
+    use images::ViTransformerWrapperOptions;
     use layers::*;
     use wrappers::*;
     vec![
@@ -151,7 +153,8 @@ fn classes() -> Vec<OptionSet> {
         OptionSet::of::<CrossAttenderOptions>("CrossAttenderOptions")
             .table("CrossAttender")
             .of_class(&[]),
-        OptionSet::of::<crate::rotary::RotaryScaling>("RotaryScaling").table("rotary_scaling"),
+        OptionSet::of::<crate::rotary_scaling::RotaryScaling>("RotaryScaling")
+            .table("rotary_scaling"),
         OptionSet::of::<attention::AttentionOptions>("AttentionOptions")
             .table("Attention")
             .of_class(&[]),

@@ -3,7 +3,6 @@
 use crate::context::StackContext;
 use crate::heads::{HeadOptions, KindOptions, PoolOptions};
 use crate::layers::StackOptions;
-use crate::types::size;
 use crate::{options, Classes, ModuleRef, Probability, Problems};
 use std::num::NonZeroUsize;
 
@@ -13,14 +12,6 @@ pub struct AnyLayers;
 
 impl Classes for AnyLayers {
     const NAMES: &'static [&'static str] = &["Encoder", "Decoder"];
-}
-
-/// The classes allowed as `attn_layers` of a wrapper for images.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct EncoderLayers;
-
-impl Classes for EncoderLayers {
-    const NAMES: &'static [&'static str] = &["Encoder"];
 }
 
 options! {
@@ -159,40 +150,6 @@ options! {
     groups {
         "" sequence: SequenceOptions,
         "" norm: EmbeddingNormOptions,
-    }
-}
-
-options! {
-    /// Options of a transformer over images. <https://arxiv.org/abs/2010.11929>
-    pub struct ViTransformerWrapperOptions {
-        /// Height and width of the largest image, in pixels; a multiple of `patch_size`.
-        image_size: NonZeroUsize,
-        /// Height and width of a patch, in pixels. Each patch becomes one position.
-        patch_size: NonZeroUsize,
-        /// The attention layers. The model shares their weights.
-        attn_layers: ModuleRef<EncoderLayers>,
-        /// Number of channels of the images.
-        channels: NonZeroUsize = size(3),
-        /// Number of classes of the head. Absent: no head; the output is the mean over the patches.
-        num_classes: Option<NonZeroUsize> = None,
-        /// Has no effect; accepted as in the Python package, where it has none either. Use
-        /// `emb_dropout`.
-        dropout: Probability = Probability(0.0),
-        /// Dropout probability for the patch embeddings in training.
-        emb_dropout: Probability = Probability(0.0),
-    }
-    groups { "" norm: EmbeddingNormOptions, }
-    checks conflicts
-}
-
-impl ViTransformerWrapperOptions {
-    fn conflicts(&self, prefix: &str, problems: &mut Problems) {
-        let (image, patch) = (self.image_size.get(), self.patch_size.get());
-        problems.require(
-            image.is_multiple_of(patch),
-            &format!("{prefix}image_size"),
-            format!("{image} is not a multiple of `{prefix}patch_size` ({patch})"),
-        );
     }
 }
 

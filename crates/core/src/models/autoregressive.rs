@@ -2,6 +2,7 @@
 
 use super::{TokenTensors, TransformerWrapper};
 use crate::ids::{out_of_vocabulary, wrong_ids};
+use crate::mask::allow_prefix;
 use crate::segments::Segments;
 use crate::{Ctx, DType, Device, Error, Mode, Result, Tensor};
 use std::ops::Range;
@@ -87,7 +88,8 @@ impl AutoregressiveWrapper {
         let (mut with, segments) = (with.clone(), with.layers.segments.as_deref());
         let target = self.packed(&mut with, [x.dim(0), n], target)?;
         if self.mask_prob > 0.0 {
-            with.layers.self_attn_context_mask = Some(self.forgetful_mask(x, segments, ctx)?);
+            let mask = self.forgetful_mask(x, segments, ctx)?;
+            with.layers.self_attn_context_mask = Some(allow_prefix(&mask, 1, inputs + 1 - n)?);
         }
         let of = CrossEntropy { ignore_index: self.ignore_index, label_smoothing };
         let loss = self.net.cross_entropy(&input, &with, &target, of, ctx);

@@ -184,9 +184,9 @@ fn inputs_of_a_loss() {
             ),
             (
                 one("prepend_embeds"),
-                vec![tokens(2, 8, 1), normal(&[2, 1, 16], 1)],
-                "invalid_options",
-                "no targets",
+                vec![tokens(2, 8, 1), normal(&[2, 1, 5], 1)],
+                tensor,
+                "prepend_embeds must have shape",
             ),
         ],
     );

@@ -314,8 +314,8 @@ fn inputs_that_cannot_be_scored_are_errors() {
             "one for each token",
         ),
         (
-            message(&[x, normal(&[2, 1, 16], 1)], json!({ "prepend_embeds": { "$tensor": 1 } })),
-            "or a score",
+            message(&[x, normal(&[2, 1, 5], 1)], json!({ "prepend_embeds": { "$tensor": 1 } })),
+            "prepend_embeds must have shape",
         ),
     ];
     for (message, words) in cases {

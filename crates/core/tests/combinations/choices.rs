@@ -198,9 +198,17 @@ pub fn continuous() -> Vec<Choice> {
 }
 
 pub fn vit() -> Vec<Choice> {
-    named(
-        json!({ "channels": [1], "num_classes": [5], "dropout": [0.5], "emb_dropout": [0.2], "post_emb_norm": [true] }),
-    )
+    named(json!({
+        "channels": [1],
+        "num_classes": [5],
+        "dropout": [0.5],
+        "emb_dropout": [0.2],
+        "post_emb_norm": [true],
+        "use_cls_token": [true],
+        "pool": ["cls"],
+        "patch_norm": [false],
+        "num_register_tokens": [2],
+    }))
 }
 
 pub fn x_transformer() -> Vec<Choice> {

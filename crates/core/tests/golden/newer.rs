@@ -6,9 +6,10 @@ use serde_json::{json, Value as Json};
 use std::collections::HashMap;
 use xt_core::{Array, Result};
 use xt_kernels::ops::elementwise::affine;
+use xt_kernels::ops::layout::narrow;
 
 /// The cases whose options are known here.
-const CASES: [&str; 14] = [
+const CASES: [&str; 16] = [
     "average-pool-embed",
     "cls-token",
     "cls-tokens-mask",
@@ -19,10 +20,12 @@ const CASES: [&str; 14] = [
     "ff-swiglu-no-bias",
     "num-output-heads",
     "prepend-mask",
+    "seq-start-pos",
     "squeeze-out-last-dim",
     "tie-embedding",
     "tie-embedding-scale",
     "vit",
+    "vit-register-tokens",
 ];
 
 /// Whether there is a translation of this case.
@@ -52,6 +55,17 @@ pub fn translated(
     }
     meta["unrecorded"] = json!(unrecorded);
     Ok((meta, all))
+}
+
+/// What an output of a case means: rows that see no key mean nothing.
+pub fn meaningful(case: &str, output: &Array) -> Result<Array> {
+    if case != "seq-start-pos" {
+        return Ok(output.clone());
+    }
+    let (n, width) = (output.dims()[1], output.dims()[2]);
+    let first = narrow(output, 0, 0, 1)?.reshape((n, width))?;
+    let second = narrow(&narrow(output, 0, 1, 1)?, 1, 4, n - 4)?.reshape((n - 4, width))?;
+    Ok(Array::cat(&[first, second], 0)?)
 }
 
 fn options(class: &str, given: &Json) -> Json {

@@ -2,7 +2,8 @@
 
 use super::{layers, paths, problems, read, with, x_transformer};
 use crate::{
-    attention::*, autoregressive::*, calls::*, generation::*, layers::*, optimizers::*, wrappers::*,
+    attention::*, autoregressive::*, calls::*, generation::*, images::*, layers::*, optimizers::*,
+    wrappers::*,
 };
 use crate::{LayerKind, Options, Problems};
 use serde_json::{json, Value};
@@ -164,6 +165,11 @@ fn wrappers_refuse_what_python_refuses() {
     let vit = |image: usize| json!({ "image_size": image, "patch_size": 8, "attn_layers": { "$module": 0 } });
     refused::<ViTransformerWrapperOptions>(vit(36), "image_size");
     accepted::<ViTransformerWrapperOptions>(vit(32));
+    refused::<ViTransformerWrapperOptions>(with(vit(32), json!({ "pool": "cls" })), "pool");
+    accepted::<ViTransformerWrapperOptions>(with(
+        vit(32),
+        json!({ "pool": "cls", "use_cls_token": true }),
+    ));
     let text = |fraction: f64| {
         let required =
             json!({ "num_tokens": 9, "max_seq_len": 9, "attn_layers": { "$module": 0 } });
@@ -238,7 +244,16 @@ fn calls_refuse_what_cannot_work() {
         "num_return_sequences",
     );
     accepted::<GenerateOptions>(json!({ "filter_thres": 1, "filter_logits_fn": "top_p" }));
-    refused::<AutoregressiveCall>(json!({ "prepend_embeds": { "$tensor": 0 } }), "prepend_embeds");
+    let tensor = json!({ "$tensor": 0 });
+    refused::<ContinuousAutoregressiveCall>(json!({ "prepend_embeds": tensor }), "prepend_embeds");
+    accepted::<AutoregressiveCall>(json!({ "prepend_embeds": tensor, "prepend_mask": tensor }));
+    refused::<GenerateOptions>(json!({ "prompt_lens": tensor, "mask": tensor }), "prompt_lens");
+    for other in ["pos", "segment_ids"] {
+        refused::<TransformerCall>(
+            json!({ "seq_start_pos": tensor, other: tensor }),
+            "seq_start_pos",
+        );
+    }
     refused::<NonAutoregressiveGenerate>(json!({ "filter_thres": 1 }), "filter_thres");
     accepted::<TransformerCall>(
         json!({ "return_embeddings": true, "return_logits_and_embeddings": true }),

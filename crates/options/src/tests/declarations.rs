@@ -1,8 +1,8 @@
 //! Properties of all declarations.
 
 use crate::{
-    autoregressive::*, generation::*, layers::*, optimizers::*, parse, schedules::*, sets,
-    split_links, wrappers::*, Filter, Options, Spec, ValueKind,
+    autoregressive::*, generation::*, images::*, layers::*, optimizers::*, parse, schedules::*,
+    sets, split_links, wrappers::*, Filter, Options, Spec, ValueKind,
 };
 use serde_json::{json, Value};
 use std::collections::{BTreeMap, HashSet};
@@ -152,6 +152,7 @@ fn defaults_of_the_wrappers_are_those_of_python() {
     assert_defaults::<ViTransformerWrapperOptions>(json!({
         "image_size": "required", "patch_size": "required", "attn_layers": "required", "channels": 3,
         "num_classes": null, "dropout": 0, "post_emb_norm": false, "emb_dropout": 0,
+        "use_cls_token": false, "pool": "mean", "patch_norm": true, "num_register_tokens": 0,
     }));
     assert_defaults::<AutoregressiveWrapperOptions>(json!({
         "net": "required", "ignore_index": -100, "pad_value": 0, "mask_prob": 0,

@@ -1,11 +1,12 @@
 //! `AutoregressiveWrapper`.
 
 use super::construction::{parse, refuse, require_logits_by_token, Construction};
-use super::inputs::{columns, segments, token_tensors};
+use super::inputs::{columns, masked_token_tensors, segments, token_tensors};
+use super::prompts::prompts;
 use crate::generation::{check_length, Generation};
 use crate::models::model::{Built, Class};
 use crate::models::{AutoregressiveWrapper, Model};
-use crate::{Args, Ctx, Params, Result, Value};
+use crate::{Args, Ctx, Error, Params, Result, Value};
 use serde_json::Value as Json;
 use std::sync::Arc;
 use xt_options::autoregressive::AutoregressiveWrapperOptions;
@@ -49,8 +50,12 @@ impl Class for Arc<AutoregressiveWrapper> {
                 o.beams.check_stream(problems);
             }
         })?;
-        let start = args.tensor(0, "start_tokens")?;
-        let with = token_tensors(&options.inputs, &options.tokens, columns(&start), args)?;
+        let (start, mask) = prompts(args, &options.prompts)?;
+        if mask.is_some() && options.inputs.mask.is_some() {
+            return Error::shape("mask does not go with an array of prompts, which have lengths");
+        }
+        let (inputs, tokens) = (&options.inputs, &options.tokens);
+        let with = masked_token_tensors(inputs, tokens, mask, columns(&start), args)?;
         let seq_len = args.positional(1, "seq_len")?;
         if !stream {
             check_length(&start, seq_len, &options.sampling)?;

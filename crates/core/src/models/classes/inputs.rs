@@ -48,6 +48,17 @@ pub fn token_tensors(
     columns: usize,
     args: &Args,
 ) -> Result<TokenTensors> {
+    masked_token_tensors(inputs, tokens, None, columns, args)
+}
+
+/// Like [`token_tensors`]; `mask`, if there is one, is that of the tokens.
+pub fn masked_token_tensors(
+    inputs: &LayerInputs,
+    tokens: &TokenInputs,
+    mask: Option<Tensor>,
+    columns: usize,
+    args: &Args,
+) -> Result<TokenTensors> {
     let kinds = tokens.embed_ids.iter().flat_map(|all| &all.0);
     let kinds = kinds.map(|(name, ids)| Ok((name.clone(), args.resolve((*ids).into())?)));
     let mut with = TokenTensors {
@@ -57,6 +68,7 @@ pub fn token_tensors(
         embed_ids: kinds.collect::<Result<_>>()?,
         layers: layer_tensors(inputs, args)?,
     };
+    with.layers.mask = mask.or(with.layers.mask);
     cover_front(&mut with, args.optional(tokens.prepend_mask)?, columns)?;
     Ok(with)
 }

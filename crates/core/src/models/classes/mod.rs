@@ -8,6 +8,7 @@ mod inputs;
 mod layers;
 mod modules;
 mod non_autoregressive;
+mod prompts;
 mod transformer;
 mod vit;
 mod x_transformer;

@@ -2,6 +2,7 @@
 
 use super::construction::{parse_and, Construction};
 use super::inputs::{columns, maps_after_softmax, segments, token_tensors};
+use super::prompts::start_rows;
 use crate::layers::AttentionLayers;
 use crate::models::model::{Built, Class};
 use crate::models::{Model, Returns, TransformerConfig, TransformerOutput, TransformerWrapper};
@@ -74,6 +75,9 @@ fn call_transformer(model: &TransformerWrapper, args: &Args, ctx: &Ctx) -> Resul
     };
     let x = args.tensor(0, "x")?;
     let mut with = token_tensors(&call.inputs, &call.tokens, columns(&x), args)?;
+    if let Some(starts) = args.optional(call.seq_start_pos)? {
+        start_rows(&mut with, &starts, &x)?;
+    }
     with.layers.segments = segments(&call.packed, args)?;
     let TransformerOutput { mut logits, mut embeddings, intermediates, mems } =
         model.forward(&x, &with, returns, ctx)?;

@@ -7,7 +7,7 @@ use crate::{Args, Ctx, Params, Result, Value};
 use serde_json::Value as Json;
 use std::sync::Arc;
 use xt_options::calls::ViTransformerCall;
-use xt_options::wrappers::ViTransformerWrapperOptions;
+use xt_options::images::ViTransformerWrapperOptions;
 
 /// Constructs a `ViTransformerWrapper`.
 pub fn new(options: &Json, with: &mut Construction, p: &mut Params) -> Built {

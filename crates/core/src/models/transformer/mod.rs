@@ -193,7 +193,7 @@ impl TransformerWrapper {
     }
 
     /// The mean cross-entropy between the logits of `x`, i64 `(batch, n)`, and `targets`, i64
-    /// `(batch, n)`. `of` says which targets count.
+    /// `(batch, n)`. `of` says which targets count. Prepended embeddings have no targets.
     pub fn cross_entropy(
         &self,
         x: &Tensor,
@@ -202,7 +202,8 @@ impl TransformerWrapper {
         of: CrossEntropy,
         ctx: &Ctx,
     ) -> Result<Tensor> {
-        let x = self.embeddings(x, with, ctx)?;
+        let y = self.embeddings(x, with, ctx)?;
+        let x = last_columns(&y, x.dim(1))?;
         self.head.cross_entropy(&x, &self.token_emb, targets, of)
     }
 

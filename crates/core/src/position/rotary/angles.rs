@@ -6,7 +6,7 @@
 
 use std::f64::consts::PI;
 use xt_options::layers::StackOptions;
-use xt_options::rotary::{RotaryAngles, RotaryScaling};
+use xt_options::rotary_scaling::{RotaryAngles, RotaryScaling};
 use xt_options::RopeType;
 
 /// The angles of one kind of rotary positions.

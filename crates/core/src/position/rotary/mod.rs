@@ -21,7 +21,7 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 use xt_kernels::ops::rotary::Pairs;
 use xt_options::layers::StackOptions;
-use xt_options::rotary::RotaryAngles;
+use xt_options::rotary_scaling::RotaryAngles;
 
 /// The frequencies of rotary positions.
 pub struct Rotary {
