@@ -14,10 +14,12 @@ import {
   refreshParents,
   requireLive,
 } from '../module/parents.js'
+import { type Recorded, together, underName } from '../module/recording.js'
 import { structure } from '../module/structure.js'
 import {
   ASSIGN,
   CHANGE_LORA,
+  CHECK_MERGE,
   ENTRIES,
   FORGET,
   LORA_LAYERS,
@@ -29,14 +31,15 @@ import {
   RECORDED,
 } from '../module/submodule.js'
 import { renderTree } from '../module/tree.js'
-import { underName } from '../module/within.js'
 import { jsonOf } from '../native/json.js'
 import type {
   ContextJson,
   ModuleDescription,
   NativeAbortFlag,
   NativeModule,
+  NativeResult,
 } from '../native/native.js'
+import { Promises } from '../promises.js'
 import { GATES, HANDLE, NATIVE_MODULE, SELF } from '../symbols.js'
 import { heavy, heavySteps } from '../tensor/calls.js'
 import { ownBytes } from '../tensor/data.js'
@@ -44,6 +47,7 @@ import { getDefaultDevice } from '../tensor/default-device.js'
 import { checkDevice, type Device } from '../tensor/device.js'
 import { noGradScopeOf } from '../tensor/grad-mode.js'
 import type { TensorHandle } from '../tensor/handle.js'
+import { tidy } from '../tensor/memory.js'
 import type { NoGradScope } from '../tensor/no-grad-scope.js'
 import { noteKnown } from '../tensor/pending.js'
 import { nextContext } from '../tensor/random.js'
@@ -55,6 +59,7 @@ import {
   runOrQueue,
   scheduleSync,
 } from '../tensor/schedule.js'
+import { wrap } from '../tensor/tensor.js'
 import { VERSION } from '../version.js'
 import { checkArguments, decode, type Encoded, encode, encodeCall } from './encode.js'
 import { type Signatures, VECTORS } from './signatures.js'
@@ -335,24 +340,35 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
   }
 
   /** @internal */
-  override async [RECORDED](): Promise<Record<string, number>> {
+  override async [RECORDED](): Promise<Recorded> {
     requireLive(this)
-    const start = () => this[SELF].#native.takeActivationNorms()
-    const inner = [...this[SELF].#inner].map(([name, model]) => underName(name, model[RECORDED]()))
-    const own = await heavy({ reads: this[SELF].#gates, writes: NO_GATES, start })
-    return Object.assign(Object.fromEntries(JSON.parse(own)), ...(await Promise.all(inner)))
+    const start = () => this[SELF].#native.takeActivations()
+    const own = heavy({ reads: this[SELF].#gates, writes: NO_GATES, start })
+    // one that was disposed itself has no calls any more
+    const live = [...this[SELF].#inner].filter(([, model]) => model[SELF].#ended === null)
+    const inner = live.map(([name, model]) => underName(name, model[RECORDED]()))
+    return together(await Promises.all([own.then(squaresIn), ...inner]))
   }
 
   /** @internal */
-  override [CHANGE_LORA]({ modules, to }: LoraChange): void {
+  override [CHECK_MERGE](modules: readonly string[]): void {
+    guarded(() => this[SELF].#native.checkMergeLora(jsonOf(modules)))
+  }
+
+  /** @internal */
+  override [CHANGE_LORA]({ modules, to, context }: LoraChange): void {
     const native = this[SELF].#native
-    guarded(() => {
-      if (to === 'merge') native.mergeLora(jsonOf(modules))
-      else if (to === 'remove') native.removeLora(jsonOf(modules))
-      else native.addLora(jsonOf({ modules, ...to }), nextContext())
-    })
-    structure.version++
-    this[SELF].#forgetGone()
+    try {
+      guarded(() => {
+        if (to === 'merge') native.mergeLora(jsonOf(modules))
+        else if (to === 'remove') native.removeLora(jsonOf(modules))
+        else native.addLora(jsonOf({ modules, ...to }), context ?? nextContext())
+      })
+    } finally {
+      // a merge that fails may have merged some of the layers
+      structure.version++
+      this[SELF].#forgetGone()
+    }
   }
 
   /** Drops the tensors of entries that are no more; later ones may have their names. */
@@ -527,6 +543,17 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
       encoded.free()
     }
   }
+}
+
+/** What layers have given, as the native side tells it. */
+function squaresIn({ json, tensors }: NativeResult): Recorded {
+  const names = JSON.parse(json) as [name: string, elements: number][]
+  return tidy(() => {
+    const [means] = tensors.map((tensor) => wrap(tensor).dataSync())
+    return new Map(
+      names.map(([name, elements], i) => [name, { sum: Number(means?.[i]) * elements, elements }]),
+    )
+  })
 }
 
 const isNative = (holder: object) => holder instanceof NativeModel

@@ -17,6 +17,7 @@ import { hookForward } from './forwards.js'
 import { setRequiresGrad } from './freezing.js'
 import { noteModule } from './hidden.js'
 import { type LoadWeightsOptions, loadState, loadWeights, loadWeightsSync } from './loading.js'
+import { changeLora, checkMerge, loraLayersOf } from './lora.js'
 import { type MuonGroup, muonGroups } from './matrices.js'
 import { countWeights, parametersOf, tablesOf } from './parameters.js'
 import {
@@ -29,10 +30,12 @@ import {
 } from './parents.js'
 import { withParts } from './parts.js'
 import type { NamePattern } from './patterns.js'
+import { type Recorded, recordAll, recordedBy } from './recording.js'
 import type { LoadResult, LoadStateOptions } from './state.js'
 import {
   ASSIGN,
   CHANGE_LORA,
+  CHECK_MERGE,
   ENTRIES,
   FORGET,
   LORA_LAYERS,
@@ -46,16 +49,12 @@ import {
 import { renderTree } from './tree.js'
 import {
   assignAll,
-  changeLora,
   childrenOf,
   entriesOf,
   gatesOf,
-  loraLayersOf,
   moveAll,
   quantizationOf,
   quantizeAll,
-  recordAll,
-  recordedBy,
   releaseAll,
   trainAll,
 } from './within.js'
@@ -438,6 +437,11 @@ export abstract class Module<Options = unknown> {
     return loraLayersOf(this)
   }
 
+  /** @internal */
+  [CHECK_MERGE](modules: readonly string[]): void {
+    checkMerge(this, modules)
+  }
+
   /** @internal The names are those of linear layers. */
   [CHANGE_LORA](change: LoraChange): void {
     changeLora(this, change)
@@ -449,7 +453,7 @@ export abstract class Module<Options = unknown> {
   }
 
   /** @internal */
-  [RECORDED](): Promise<Record<string, number>> {
+  [RECORDED](): Promise<Recorded> {
     return recordedBy(this)
   }
 }

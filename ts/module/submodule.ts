@@ -1,8 +1,10 @@
 /** A model, as far as the models around it need it: what leads to it does not import the class. */
+import type { ContextJson } from '../native/native.js'
 import { GATES } from '../symbols.js'
 import type { Device } from '../tensor/device.js'
 import type { Gates } from '../tensor/schedule.js'
 import type { Entry, StateDict } from './entries.js'
+import type { Recorded } from './recording.js'
 
 /** How {@link Module.quantize} keeps weights: in 8.5, 4.5 or 16 bits each, in place of 32. */
 export type Quantization = 'q8_0' | 'q4_0' | 'bf16'
@@ -16,6 +18,8 @@ export const METADATA: unique symbol = Symbol('x-transformers.metadata')
 export const LORA_LAYERS: unique symbol = Symbol('x-transformers.loraLayers')
 /** Adds low-rank updates, merges or removes them. */
 export const CHANGE_LORA: unique symbol = Symbol('x-transformers.changeLora')
+/** Checks that low-rank updates can be merged. */
+export const CHECK_MERGE: unique symbol = Symbol('x-transformers.checkMerge')
 /** Begins or ends that calls record the sizes of the outputs of layers. */
 export const RECORD: unique symbol = Symbol('x-transformers.record')
 /** What was recorded since the last time, by the names of the layers. */
@@ -28,6 +32,7 @@ export interface LoraLayers {
   modules: string[]
   /** The rank: `A` is `[r, in]`, `B` is `[out, r]`. */
   r: number
+  /** The factor of the product `B A`: `lora_alpha / r`, or `lora_alpha / sqrt(r)` in rsLoRA. */
   scale: number
 }
 
@@ -36,6 +41,8 @@ export interface LoraChange {
   modules: readonly string[]
   /** Rank and factor of new ones; or what happens to those that are there. */
   to: Omit<LoraLayers, 'modules'> | 'merge' | 'remove'
+  /** The random numbers of new ones; absent: the next ones. */
+  context?: ContextJson
 }
 
 /** What a model asks of those within it. */
@@ -49,9 +56,10 @@ export interface Submodule {
   [GATES](): Gates
   [ASSIGN](state: StateDict): void
   [LORA_LAYERS](): LoraLayers[]
+  [CHECK_MERGE](modules: readonly string[]): void
   [CHANGE_LORA](change: LoraChange): void
   [RECORD](on: boolean): void
-  [RECORDED](): Promise<Record<string, number>>
+  [RECORDED](): Promise<Recorded>
 }
 
 /** By what every model has: the class is not imported here. */

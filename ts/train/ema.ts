@@ -3,7 +3,7 @@ import { BRAND, type Brand, brand } from '../brand.js'
 import { checkOptions, refuse } from '../checks.js'
 import { checkSignal, type ReadOptions } from '../control.js'
 import { guarded, XTransformersError } from '../errors.js'
-import { type Source, saveTo, type Target, toBlob } from '../io/sources.js'
+import { type Source, saveWeights, type Target, toBlob } from '../io/sources.js'
 import { disposeAll, readTensors, type TensorFile, writeTensorBytes } from '../io/tensor-files.js'
 import { Module } from '../module/module.js'
 import { METADATA } from '../module/submodule.js'
@@ -208,7 +208,8 @@ export class EMA {
   }
 
   /**
-   * Writes the averages, as {@link saveBytes}.
+   * Writes the averages, as {@link saveBytes}; a name that PyTorch's files have (`.pt`, `.pth`) is
+   * refused (`invalid_argument`).
    *
    * @param target a path (Node), `opfs:folder/name` (browser), a handle of a file or a stream: see
    *   {@link Target}
@@ -218,7 +219,7 @@ export class EMA {
    * const model = await load('ema.safetensors')
    */
   async save(target: Target): Promise<void> {
-    await saveTo(target, () => this.saveBytes())
+    await saveWeights(target, () => this.saveBytes())
   }
 
   /** The averages as a file in a Blob, such as for a download. */
