@@ -23,8 +23,8 @@ import {
   ENTRIES,
   FORGET,
   LORA_LAYERS,
-  type LoraChange,
-  type LoraLayers,
+  type LoRAChange,
+  type LoRALayers,
   METADATA,
   type Quantization,
   RECORD,
@@ -328,7 +328,7 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
   }
 
   /** @internal */
-  override [LORA_LAYERS](): LoraLayers[] {
+  override [LORA_LAYERS](): LoRALayers[] {
     requireLive(this)
     return this.described().lora
   }
@@ -356,7 +356,7 @@ export abstract class NativeModel<Options = unknown> extends Module<Options> {
   }
 
   /** @internal */
-  override [CHANGE_LORA]({ modules, to, context }: LoraChange): void {
+  override [CHANGE_LORA]({ modules, to, context }: LoRAChange): void {
     const native = this[SELF].#native
     try {
       guarded(() => {

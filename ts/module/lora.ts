@@ -8,8 +8,8 @@ import {
   ENTRIES,
   isModule,
   LORA_LAYERS,
-  type LoraChange,
-  type LoraLayers,
+  type LoRAChange,
+  type LoRALayers,
   type Submodule,
 } from './submodule.js'
 import { walk } from './walk.js'
@@ -36,7 +36,7 @@ const sharesOf = (module: Parent, modules: readonly string[]): Share[] =>
  * The low-rank updates, those of one rank and one factor together; a layer with several names is
  * told by the first.
  */
-export function loraLayersOf(module: Parent & Submodule): LoraLayers[] {
+export function loraLayersOf(module: Parent & Submodule): LoRALayers[] {
   const within = (name: string) => (layer: string) => (layer === '' ? name : `${name}.${layer}`)
   const layers = walk(module, (parts) =>
     parts.flatMap(([name, part]) =>
@@ -48,14 +48,14 @@ export function loraLayersOf(module: Parent & Submodule): LoraLayers[] {
   return grouped(layers, module[ENTRIES]())
 }
 
-function grouped(layers: readonly LoraLayers[], entries: readonly Entry[]): LoraLayers[] {
+function grouped(layers: readonly LoRALayers[], entries: readonly Entry[]): LoRALayers[] {
   const sources = new Map(
     entries.flatMap(({ name, linear, source }) =>
       linear ? [[linearName(name), source] as const] : [],
     ),
   )
   const seen = new Set<EntrySource | undefined>()
-  const groups: LoraLayers[] = []
+  const groups: LoRALayers[] = []
   for (const { modules, r, scale } of layers) {
     const fresh = modules.filter((name) => !seen.has(sources.get(name)))
     for (const name of fresh) seen.add(sources.get(name))
@@ -75,7 +75,7 @@ export function checkMerge(module: Parent, modules: readonly string[]): void {
  * Changes low-rank updates; the names are those of linear layers. After an error there is none of
  * those that were to be added.
  */
-export function changeLora(module: Parent, { modules, ...change }: LoraChange): void {
+export function changeLora(module: Parent, { modules, ...change }: LoRAChange): void {
   const shares = sharesOf(module, modules)
   if (change.to === 'merge') checkMerge(module, modules)
   const done: Share[] = []

@@ -39,8 +39,8 @@ import {
   ENTRIES,
   FORGET,
   LORA_LAYERS,
-  type LoraChange,
-  type LoraLayers,
+  type LoRAChange,
+  type LoRALayers,
   METADATA,
   type Quantization,
   RECORD,
@@ -433,7 +433,7 @@ export abstract class Module<Options = unknown> {
   }
 
   /** @internal */
-  [LORA_LAYERS](): LoraLayers[] {
+  [LORA_LAYERS](): LoRALayers[] {
     return loraLayersOf(this)
   }
 
@@ -443,7 +443,7 @@ export abstract class Module<Options = unknown> {
   }
 
   /** @internal The names are those of linear layers. */
-  [CHANGE_LORA](change: LoraChange): void {
+  [CHANGE_LORA](change: LoRAChange): void {
     changeLora(this, change)
   }
 

@@ -27,7 +27,7 @@ export const RECORDED: unique symbol = Symbol('x-transformers.recorded')
 export const FORGET: unique symbol = Symbol('x-transformers.forget')
 
 /** Linear layers whose low-rank updates `scale * B A` have one rank and one factor. */
-export interface LoraLayers {
+export interface LoRALayers {
   /** The names of the layers: those of their weights without `.weight`. */
   modules: string[]
   /** The rank: `A` is `[r, in]`, `B` is `[out, r]`. */
@@ -37,10 +37,10 @@ export interface LoraLayers {
 }
 
 /** A change of low-rank updates of the layers with these names. */
-export interface LoraChange {
+export interface LoRAChange {
   modules: readonly string[]
   /** Rank and factor of new ones; or what happens to those that are there. */
-  to: Omit<LoraLayers, 'modules'> | 'merge' | 'remove'
+  to: Omit<LoRALayers, 'modules'> | 'merge' | 'remove'
   /** The random numbers of new ones; absent: the next ones. */
   context?: ContextJson
 }
@@ -55,9 +55,9 @@ export interface Submodule {
   [ENTRIES](): Entry[]
   [GATES](): Gates
   [ASSIGN](state: StateDict): void
-  [LORA_LAYERS](): LoraLayers[]
+  [LORA_LAYERS](): LoRALayers[]
   [CHECK_MERGE](modules: readonly string[]): void
-  [CHANGE_LORA](change: LoraChange): void
+  [CHANGE_LORA](change: LoRAChange): void
   [RECORD](on: boolean): void
   [RECORDED](): Promise<Recorded>
 }

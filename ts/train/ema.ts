@@ -275,13 +275,18 @@ export class EMA {
   /**
    * Frees the averages, once the calls made before have ended. The model stays, and gets its
    * weights back where it has the averages.
+   *
+   * @throws XTransformersError (`quantized`) where the model has the averages and was quantized
+   *   since: nothing is freed then. Weights that are loaded into the model make it f32 again, and
+   *   dispose() gives it its own back
    */
   dispose(): void {
     runOrQueue(this.#all, () => {
       try {
         if (this.#applied) this.#exchange()
-      } catch {
-        // a model that was disposed or quantized since has no use for them
+      } catch (error) {
+        // a model that was disposed has no use for its weights
+        if (!(error instanceof XTransformersError) || error.code !== 'disposed') throw error
       }
       this.#applied = false
       for (const average of this.#averages) average[HANDLE].release()

@@ -1,6 +1,6 @@
 /** Files with low-rank updates alone: the names of their tensors, and what they say of them. */
 import { shortened, XTransformersError } from '../errors.js'
-import type { LoraLayers } from '../module/submodule.js'
+import type { LoRALayers } from '../module/submodule.js'
 import type { Tensor } from '../tensor/tensor.js'
 import { checkLoRA, type LoRAOptions, scaleOf } from './lora-options.js'
 
@@ -33,7 +33,7 @@ const broken = (message: string) => new XTransformersError('invalid_checkpoint',
  * @throws XTransformersError (`invalid_checkpoint`) where it is no such file; (`invalid_options`)
  *   where the factor is not known
  */
-export function layersIn(tensors: Tensors, metadata: Metadata, given: Factor): LoraLayers {
+export function layersIn(tensors: Tensors, metadata: Metadata, given: Factor): LoRALayers {
   const ranks = new Map<number, string[]>()
   for (const [name, { shape }] of unprefixed(tensors)) {
     const match = /^(?:(.*)\.)?lora_A\.weight$/.exec(name)

@@ -4,7 +4,7 @@ import type { EntrySource } from '../module/entries.js'
 import { linearName } from '../module/lora.js'
 import type { Module } from '../module/module.js'
 import { matching, patternOf } from '../module/patterns.js'
-import { ENTRIES, type LoraLayers } from '../module/submodule.js'
+import { ENTRIES, type LoRALayers } from '../module/submodule.js'
 import { type CheckedLoRA, scaleOf } from './lora-options.js'
 
 interface LinearLayer {
@@ -34,7 +34,7 @@ export function linearLayers(model: Module): Map<string, LinearLayer> {
  *
  * @throws XTransformersError (`invalid_argument`) where a pattern fits no linear layer
  */
-export function chosenLayers(model: Module, options: CheckedLoRA): LoraLayers {
+export function chosenLayers(model: Module, options: CheckedLoRA): LoRALayers {
   const layers = linearLayers(model)
   const found = options.target_modules.flatMap((wire) =>
     matching([...layers.keys()], patternOf(wire), 'linear layer'),

@@ -6,7 +6,7 @@ import { type Source, saveWeights, type Target, toBlob } from '../io/sources.js'
 import { writeTensorBytes } from '../io/tensor-files.js'
 import { readInTurn } from '../module/loading.js'
 import { Module } from '../module/module.js'
-import { ASSIGN, CHANGE_LORA, LORA_LAYERS, type LoraLayers } from '../module/submodule.js'
+import { ASSIGN, CHANGE_LORA, LORA_LAYERS, type LoRALayers } from '../module/submodule.js'
 import { jsonOf } from '../native/json.js'
 import type { ContextJson } from '../native/native.js'
 import { GATES, INSPECT } from '../symbols.js'
@@ -16,22 +16,12 @@ import type { Tensor } from '../tensor/tensor.js'
 import { fitMatrices, layersIn, scaleOfFile, withPrefix } from './lora-file.js'
 import { freezeBase, thawBase } from './lora-freezing.js'
 import { chosenLayers, firstNames, namesOfMatrices, shapesOfMatrices } from './lora-layers.js'
-import { checkLoRA, type LoRAOptions } from './lora-options.js'
+import { checkLoRA, type LoRAOfOptions, type LoRAOptions } from './lora-options.js'
 
 /** Options of {@link LoRA.load}. */
 export interface LoRALoadOptions extends ReadOptions, Pick<LoRAOptions, 'lora_alpha'> {
   /** As in {@link LoRAOptions}. */
   use_rslora?: boolean | undefined
-}
-
-/** Options of {@link LoRA.of}. */
-export interface LoRAOfOptions {
-  /**
-   * Whether all parameters but the matrices are frozen, as the constructor of a LoRA freezes them.
-   *
-   * @default false
-   */
-  freeze?: boolean | undefined
 }
 
 /**
@@ -74,8 +64,8 @@ export class LoRA {
    */
   constructor(model: Module, options?: LoRAOptions)
   /** @internal Takes over updates that are there. */
-  constructor(model: Module, options: LoRAOptions | undefined, existing: LoraLayers)
-  constructor(model: Module, options: LoRAOptions = {}, existing?: LoraLayers) {
+  constructor(model: Module, options: LoRAOptions | undefined, existing: LoRALayers)
+  constructor(model: Module, options: LoRAOptions = {}, existing?: LoRALayers) {
     if (!(model instanceof Module)) throw refuse('the model of a LoRA', 'a Module', model)
     this.#model = model
     const layers = existing ?? chosenLayers(model, checkLoRA(options))
@@ -253,11 +243,11 @@ export class LoRA {
 }
 
 /** For static methods: a class that names itself within gets another name in bundles. */
-const make = (model: Module, options: LoRAOptions, existing?: LoraLayers): LoRA =>
+const make = (model: Module, options: LoRAOptions, existing?: LoRALayers): LoRA =>
   existing === undefined ? new LoRA(model, options) : new LoRA(model, options, existing)
 
 /** Adds updates to a model, in its turn; after an error there are none. */
-function add(model: Module, layers: LoraLayers, context?: ContextJson): void {
+function add(model: Module, layers: LoRALayers, context?: ContextJson): void {
   const { modules, ...to } = layers
   const present = new Set(model[LORA_LAYERS]().flatMap((other) => other.modules))
   const twice = modules.find((name) => present.has(name))
