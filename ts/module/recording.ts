@@ -1,19 +1,22 @@
 /** What layers compute during calls: the sizes of their outputs, over all models within. */
+import type { NativeResult } from '../native/native.js'
 import { Promises } from '../promises.js'
+import { tidy } from '../tensor/memory.js'
+import { wrap } from '../tensor/tensor.js'
 import type { Parent } from './parents.js'
-import { isModule, RECORD, RECORDED } from './submodule.js'
+import { isModule, RECORD, RECORDED, type Recorded, type Squares } from './submodule.js'
 import { walk } from './walk.js'
 
-/** The outputs of a layer. */
-export interface Squares {
-  /** The sum of the squares of all elements. */
-  sum: number
-  /** The number of elements. */
-  elements: number
+/** What layers have given, as the native side tells it. */
+export function recordedIn({ json, tensors }: NativeResult): Recorded {
+  const names = JSON.parse(json) as [name: string, elements: number][]
+  return tidy(() => {
+    const [means] = tensors.map((tensor) => wrap(tensor).dataSync())
+    return new Map(
+      names.map(([name, elements], i) => [name, { sum: Number(means?.[i]) * elements, elements }]),
+    )
+  })
 }
-
-/** The outputs of layers by their names. */
-export type Recorded = ReadonlyMap<string, Squares>
 
 /** Begins or ends that calls record the sizes of the outputs of layers. */
 export function recordAll(module: Parent, on: boolean): void {

@@ -4,7 +4,6 @@ import { GATES } from '../symbols.js'
 import type { Device } from '../tensor/device.js'
 import type { Gates } from '../tensor/schedule.js'
 import type { Entry, StateDict } from './entries.js'
-import type { Recorded } from './recording.js'
 
 /** How {@link Module.quantize} keeps weights: in 8.5, 4.5 or 16 bits each, in place of 32. */
 export type Quantization = 'q8_0' | 'q4_0' | 'bf16'
@@ -44,6 +43,17 @@ export interface LoRAChange {
   /** The random numbers of new ones; absent: the next ones. */
   context?: ContextJson
 }
+
+/** The outputs of a layer. */
+export interface Squares {
+  /** The sum of the squares of all elements. */
+  sum: number
+  /** The number of elements. */
+  elements: number
+}
+
+/** The outputs of layers by their names. */
+export type Recorded = ReadonlyMap<string, Squares>
 
 /** What a model asks of those within it. */
 export interface Submodule {

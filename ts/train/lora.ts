@@ -77,8 +77,8 @@ export class LoRA {
   }
 
   /**
-   * The updates that a model has, such as those of a checkpoint of the whole model: one LoRA for all
-   * layers that have the same rank and factor. In a model that was loaded nothing is frozen.
+   * The updates that a model has, such as those of a checkpoint of the whole model: one LoRA for
+   * all layers that have the same rank and factor. In a model that was loaded nothing is frozen.
    *
    * @throws XTransformersError with `freeze`: (`busy`) while a call on the model is pending
    * @example
@@ -193,9 +193,9 @@ export class LoRA {
    * same, up to rounding. With the last LoRA of a model, what was frozen for it is thawed. This
    * object and its parameters have ended.
    *
-   * @throws XTransformersError (`quantized`), which changes nothing; (`out_of_memory`): where memory
-   *   ends only while it merges, some layers are merged, and another call goes on with the others;
-   *   (`busy`) while a call on the model is pending
+   * @throws XTransformersError (`quantized`), which changes nothing; (`out_of_memory`): where
+   *   memory ends only while it merges, some layers are merged, and another call goes on with the
+   *   others; (`busy`) while a call on the model is pending
    */
   merge(): void {
     this.#end('merge')

@@ -116,8 +116,8 @@ export interface Operations {
   lorasOf: [params: { model: Id; freeze: boolean }, result: Id[]]
   load: [params: { object: Id; source: unknown; options: Wire }, result: WireModel]
   /**
-   * A method of a model, an optimizer, an EMA or a LoRA. `unawaited`: nobody looks at its error, the next call on
-   * the object shall have it.
+   * A method of a model, an optimizer, an EMA or a LoRA. `unawaited`: nobody looks at its error,
+   * the next call on the object shall have it.
    */
   call: [params: { object: Id; method: string; args: Wire[]; unawaited?: boolean }, result: Wire]
   /** The tokens come as items, as many as were pulled. */
