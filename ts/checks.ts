@@ -10,6 +10,10 @@ import { type ErrorCode, XTransformersError } from './errors.js'
 export const isText = (value: unknown): value is string =>
   typeof value === 'string' && !/\p{Surrogate}/u.test(value)
 
+/** Whether it is a whole number from 0. */
+export const isCount = (value: unknown): value is number =>
+  Number.isSafeInteger(value) && (value as number) >= 0
+
 /** Longest text of the caller's in a message. */
 const MAX_TEXT_SHOWN = 80
 

@@ -2,7 +2,9 @@ import { describe, expect, it } from 'vitest'
 import {
   AdamW,
   AutoregressiveWrapper,
+  cat,
   Decoder,
+  full,
   Module,
   manualSeed,
   noGrad,
@@ -11,7 +13,7 @@ import {
   TransformerWrapper,
 } from 'x-transformers'
 import { activationNorms, gradNorms, type StepEvent, Trainer } from 'x-transformers/train'
-import { expectError } from './bytes.js'
+import { expectError, watchRejections } from './bytes.js'
 import { expectClose, ids, smallModel, smallNet } from './helpers.js'
 import { decoder, xTransformer } from './zoo.js'
 
@@ -62,6 +64,72 @@ describe('activationNorms', () => {
     await expect(failing).rejects.toThrow('of the caller')
     await run(a)
     expect(await activationNorms(model, () => {})).toEqual({})
+  })
+
+  it('count each element alike, of calls of the model and of the models within', async () => {
+    const model = smallModel().eval()
+    const { net } = model
+    const [few, many] = [ids(1, 4), X.narrow(1, 0, 8)]
+    const run = (x: Tensor) => noGrad(() => net.forward(x))
+    const ofMany = await activationNorms(model, () => noGrad(() => model.forward(ids(2, 9))))
+    const ofFew = await activationNorms(net, () => run(few))
+    const both = await activationNorms(model, async () => {
+      await noGrad(() => model.forward(ids(2, 9)))
+      await run(few)
+    })
+    const twice = await activationNorms(net, async () => {
+      await run(many)
+      net.forwardSync(few)
+    })
+    expect(Object.keys(ofMany)).toHaveLength(2)
+    for (const [layer, norm] of Object.entries(ofMany)) {
+      const inner = layer.replace('net.', '')
+      // 16 rows of vectors and 4
+      const want = Math.sqrt((norm ** 2 * 16 + (ofFew[inner] as number) ** 2 * 4) / 20)
+      expectClose([both[layer] as number, twice[inner] as number], [want, want], 1e-5)
+    }
+  })
+
+  it('are those of generations too', async () => {
+    const model = smallModel().eval()
+    const prompt = ids(1, 3)
+    const options = { temperature: 0, cache_kv: true } as const
+    const runs: Record<string, () => unknown> = {
+      generate: () => model.generate(prompt, 5, options),
+      generateSync: () => model.generateSync(prompt, 5, options),
+      'a filter': () => model.generate(prompt, 5, { ...options, filter_logits_fn: (x) => x }),
+      stream: async () => {
+        for await (const _ of model.stream(prompt, 5, options));
+      },
+    }
+    const tokens = cat([
+      prompt.reshape([3]),
+      (await model.generate(prompt, 5, options)).reshape([5]),
+    ])
+    const all = tokens.narrow(0, 0, 7).reshape([1, 7])
+    const want = await activationNorms(model.net, () => noGrad(() => model.net.forward(all)))
+    for (const [name, run] of Object.entries(runs)) {
+      const norms = await activationNorms(model, run)
+      expect(Object.keys(norms), name).toEqual(Object.keys(want).map((layer) => `net.${layer}`))
+      expectClose(Object.values(norms), Object.values(want), 1e-5)
+    }
+  })
+
+  it('leave out models within that were disposed, and say what is no number', async () => {
+    const rejections = watchRejections()
+    const net = smallNet()
+    const model = new AutoregressiveWrapper(net).eval()
+    const names = Object.keys(await activationNorms(model, () => model.forward(X)))
+    net.dispose()
+    expect(Object.keys(await activationNorms(model, () => model.forward(X)))).toEqual(names)
+    const weight = 'net.token_emb.emb.weight'
+    const { shape } = model.stateDict().get(weight) as Tensor
+    model.loadStateDict({ [weight]: full(shape, Number.NaN) }, { strict: false })
+    const norms = await activationNorms(model, () => model.forward(X))
+    expect(Object.values(norms)).toEqual([Number.NaN, Number.NaN])
+    await new Promise((resolve) => setTimeout(resolve, 10))
+    rejections.stop()
+    expect(rejections.seen).toEqual([])
   })
 
   it('name the layers of models in models, and of those of the user', async () => {

@@ -13,7 +13,7 @@ import {
 import { type DoneEvent, type EvaluationEvent, Trainer, trainStep } from 'x-transformers/train'
 import { expectError, FakeFile } from './bytes.js'
 import { newFolder } from './folder.js'
-import { expectClose, ids, numbers, smallModel } from './helpers.js'
+import { expectClose, expectThrows, ids, numbers, smallModel } from './helpers.js'
 import { epoch, eventsOf, sgd as sgdAt, twins, weights, wholeAndResumed } from './runs.js'
 import { encoder } from './zoo.js'
 
@@ -183,6 +183,22 @@ describe('an EMA', () => {
     await last.apply()
     model.dispose()
     last.dispose()
+  })
+
+  it('is not disposed where it has the weights of a model that was quantized', async () => {
+    // quantized weights are on the CPU
+    const model = smallModel({ dim: 32, attn_dim_head: 16 }).cpu()
+    const ema = new EMA(model, { decay: 0.5 })
+    await trainStep(model, sgd(model), [[ids(2, 9)]])
+    await ema.update()
+    const [own, state] = [weights(model), smallModel({ dim: 32, attn_dim_head: 16 }).cpu()]
+    await ema.apply()
+    model.quantize('q8_0')
+    expectThrows(() => ema.dispose(), 'quantized', 'quantized')
+    expect(ema.applied).toBe(true)
+    model.loadStateDict(state.stateDict())
+    ema.dispose()
+    expect([ema.applied, weights(model)]).toEqual([false, own])
   })
 
   it('counts updates in the order of the calls, and those alone that were made', async () => {

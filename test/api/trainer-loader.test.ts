@@ -46,31 +46,39 @@ describe('a DataLoader', () => {
 
   it('goes on where it was, in the middle of an epoch and at its end', async () => {
     const validation = new DataLoader(windows(tokens, { length: 12 }), { batch_size: 5 })
-    const run = async (folder: string, more: Partial<TrainerOptions>) => {
+    const run = async (folder: string, stop: number, more: Partial<TrainerOptions>) => {
       const model = smallModel({ ff_dropout: 0.2 })
       const options = { data: loader(), optimizer: adam(model), checkpoint: { folder, every: 6 } }
       const evaluation = { data: validation, every: 5, batches: 2 }
-      const events = await eventsOf(
-        new Trainer(model, { ...options, eval: evaluation, steps: 20, ...more }),
-      )
+      const schedule = (_: number, share: number) => 0.01 * (1 - share / 2)
+      const controller = new AbortController()
+      const until = { eval: evaluation, schedule, epochs: 4, signal: controller.signal }
+      const events: TrainEvent[] = []
+      for await (const event of new Trainer(model, { ...options, ...until, ...more })) {
+        events.push(event)
+        if (event.type === 'step' && event.step === stop) controller.abort()
+      }
       return { model, events }
     }
     manualSeed(4)
-    const whole = await run(await newFolder(), {})
+    const whole = await run(await newFolder(), 24, {})
     // 24 windows in batches of 4
     expect(loader().length).toBe(6)
-    expect(stepsOf(whole.events).map(({ epoch }) => epoch)).toEqual([
-      ...[0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 3, 3],
-    ])
+    const all = stepsOf(whole.events)
+    expect(all.map(({ epoch }) => epoch)).toEqual(
+      Array.from({ length: 24 }, (_, i) => Math.floor(i / 6)),
+    )
+    for (const [i, { share }] of all.entries()) expect(share).toBeCloseTo((i + 1) / 24, 5)
     for (const stop of [6, 9]) {
       const folder = await newFolder()
       manualSeed(4)
-      const first = await run(folder, { steps: stop })
+      const first = await run(folder, stop, {})
       manualSeed(5)
-      const second = await run(folder, { resume: true })
+      const second = await run(folder, 24, { resume: true })
       const events = [...stepsOf(first.events), ...stepsOf(second.events)]
-      const told = (all: StepEvent[]) => all.map(({ step, epoch, loss }) => ({ step, epoch, loss }))
-      expect(told(events)).toEqual(told(stepsOf(whole.events)))
+      const told = (all: StepEvent[]) =>
+        all.map(({ step, epoch, loss, share, lr }) => ({ step, epoch, loss, share, lr }))
+      expect(told(events)).toEqual(told(all))
       expect(weights(second.model)).toEqual(weights(whole.model))
     }
   })

@@ -186,13 +186,33 @@ describe('samples', () => {
       const folder = await newFolder()
       const model = smallModel()
       const options = { checkpoint: { folder, every: 2 }, sample: { every, make: fails } }
-      await expect(eventsOf(model, options)).rejects.toThrow('no sample')
+      const told: TrainEvent[] = []
+      const logger = { log: (event: TrainEvent) => void told.push(event) }
+      const run = eventsOf(model, { ...options, loggers: [logger] })
+      await expect(run).rejects.toThrow('no sample')
+      expect(told.at(-1)).toMatchObject({ type: 'checkpoint', step })
       const more = { ...options, sample: undefined, steps: 7, resume: true }
       const resumed = stepsOf(await eventsOf(smallModel(), more))
       expect(resumed.map((event) => event.step)).toEqual(
         Array.from({ length: 7 - step }, (_, i) => step + 1 + i),
       )
     }
+  })
+
+  it('end a run with their own error where the checkpoint after it fails too', async () => {
+    const model = smallModel()
+    const make = () => {
+      throw new Error('no sample')
+    }
+    const logger = {
+      log() {},
+      flush() {
+        throw new Error('no room')
+      },
+    }
+    const checkpoint = { folder: await newFolder(), every: 9 }
+    const run = eventsOf(model, { checkpoint, sample: { every: 9, make }, loggers: [logger] })
+    await expect(run).rejects.toThrow('no sample')
   })
 
   it('end a run where making one fails, or gives no text', async () => {

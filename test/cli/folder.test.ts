@@ -1,6 +1,7 @@
 // What a run keeps in its folder, goes on with, and leaves as it was.
 import {
   appendFileSync,
+  copyFileSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -11,8 +12,10 @@ import {
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { LoRA, load, randn, type Tensor } from 'x-transformers'
 import { CharacterTokenizer } from 'x-transformers/tokenizers'
 import { modelFile } from '../../packages/cli/src/model/files.js'
+import { expectClose, numbers } from '../api/helpers.js'
 import { CLI, lastJson, scratch, smallRun, start, x } from './command.js'
 
 let place: ReturnType<typeof scratch>
@@ -133,10 +136,41 @@ describe('--init', () => {
   it('is refused with another model, or another tokenizer', async () => {
     await refused(small('third', init('depth=2')), 'attn_layers.options.depth: 2, and 1')
     await refused(small('third', init('attn_layers.rotary_pos_emb=true')), 'rotary_pos_emb: true')
+    await refused(small('third', init('heads=4')), 'heads: 4, and 2 there')
     await refused(small('third', init('--tokenizer', 'byte')), 'tokenizer: "byte"')
+    await refused(small('third', init('depth=2')), 'Leave these out')
     writeFileSync(at('other.json'), JSON.stringify(new CharacterTokenizer(['a', 'b'])))
     await refused(small('third', init('--tokenizer', at('other.json'))), 'tokenizer: ')
     expect(readdirSync(at('third'))).toEqual([])
+  })
+
+  it('may be given with options that are named, and have their defaults in the model', async () => {
+    const defaults = ['rotary_pos_emb=false', 'ff_mult=4', 'attn_dropout=0']
+    const settings = defaults.map((setting) => `attn_layers.${setting}`)
+    await done(small('named-defaults', init('--steps', '1', ...settings)))
+    expect(json('named-defaults/config.json').model).toEqual(json('first/config.json').model)
+  })
+
+  it('has its low-rank updates merged, so that the run can be gone on with', async () => {
+    const model = await load(at('first/model.safetensors'))
+    const lora = new LoRA(model, { target_modules: '*.to_q', r: 2 })
+    const random = [...lora.namedParameters()].map(([name, { shape }]) => [name, randn(shape)])
+    model.loadStateDict(Object.fromEntries(random), { strict: false })
+    mkdirSync(at('updated'))
+    copyFileSync(at('first/tokenizer.json'), at('updated/tokenizer.json'))
+    await model.save(at('updated/model.safetensors'))
+    const schedule = 'train.schedule=null'
+    const more = ['--init', at('updated'), '--steps', '1', 'optimizer.lr=1e-9', schedule]
+    const { code, stderr } = await x(small('of-updated', more))
+    expect(code, stderr).toBe(0)
+    expect(stderr).toContain('are merged into its weights')
+    const resume = ['train', '--resume', '--out', at('of-updated'), '--json', '--steps', '2']
+    expect((await done(resume)).steps).toBe(2)
+    lora.merge()
+    const trained = (await load(at('of-updated/model.safetensors'))).stateDict()
+    for (const [name, tensor] of model.stateDict())
+      expectClose(numbers(trained.get(name) as Tensor), numbers(tensor), 1e-5)
+    expect(trained.size).toBe(model.stateDict().size)
   })
 
   it('is what a configuration without a tokenizer has it from', async () => {

@@ -62,12 +62,43 @@ describe('a LoRA of a model in a worker', () => {
     expect((await weights(loadedModel)).length).toBe(state.length)
   })
 
+  it('is found in a model that was loaded', async () => {
+    const x = await library()
+    const model = smallModel(x)
+    const before = await weights(model)
+    const lora = await new x.LoRA(model, OPTIONS).ready
+    new x.LoRA(model, { target_modules: '*.to_v', r: 1 })
+    const loaded = await x.load(await model.saveBytes())
+    const found = await x.LoRA.of(loaded)
+    const told = await Promise.all(found.map((one) => one.describe()))
+    expect(told.map(({ r, scale }) => [r, scale]).sort()).toEqual([
+      [1, 8],
+      [2, 3],
+    ])
+    const own = found[told.findIndex(({ r }) => r === 2)]
+    expect(await own?.describe()).toEqual(await lora.describe())
+    expect(await own?.saveBytes()).toEqual(await lora.saveBytes())
+    // nothing is frozen, unless that is asked for
+    expect(await loaded.freeze('*.lora_?.weight')).toHaveLength(6)
+    await loaded.unfreeze()
+    expect(await x.LoRA.of(loaded, { freeze: true })).toHaveLength(2)
+    await expect(loaded.unfreeze()).resolves.toHaveLength(before.length)
+    for (const one of found) {
+      await one.remove()
+      one.dispose()
+    }
+    expect(await weights(loaded)).toEqual(before)
+    expect(await x.LoRA.of(loaded)).toEqual([])
+  })
+
   it('says what is wrong', async () => {
     const [x, other] = [await library(), await library()]
     const model = smallModel(x)
     expect(() => new other.LoRA(model)).toThrow(/one of this worker/)
     expect(() => new x.LoRA(model, { r: 0 })).toThrow(/r must be/)
     expect(() => new x.LoRA(model, { options: {} } as never)).toThrow(/options/)
+    await expect(other.LoRA.of(model)).rejects.toThrow(/LoRA.of\(\) must be one of this worker/)
+    await expect(x.LoRA.of(model, { r: 2 } as never)).rejects.toThrow(/r is not an option/)
     const none = new x.LoRA(model, { target_modules: 'q_proj' })
     await expect(none.ready).rejects.toThrow(/no linear layer has a name like/)
     await expect(none.merge()).rejects.toThrow(/no linear layer has a name like/)

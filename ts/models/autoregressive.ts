@@ -4,7 +4,8 @@ import { XTransformersError } from '../errors.js'
 import type { Ids, Vectors } from '../tensor/arguments.js'
 import type { Tensor } from '../tensor/tensor.js'
 import { Generative, type Score } from './generative.js'
-import { LoadedNative, NativeModel } from './native-model.js'
+import { NativeModel } from './native-model.js'
+import { LoadedNative } from './native-weights.js'
 import type {
   AutoregressiveCall,
   AutoregressiveWrapperOptions,

@@ -8,8 +8,11 @@ import { NativeModel } from './native-model.js'
 
 /** A parameter, as {@link describe} tells it. */
 export interface DescribedParameter {
+  /** As in the state dict: `net.token_emb.emb.weight`. */
   name: string
+  /** The sizes of its dimensions; empty for a scalar. */
   shape: readonly number[]
+  /** The number of its elements. */
   size: number
   /** True for the table of an `Embedding`, which is looked up and no matrix that multiplies. */
   table?: true

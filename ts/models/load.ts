@@ -9,7 +9,8 @@ import type { ModuleDescription, NativeModule } from '../native/native.js'
 import { getDefaultDevice } from '../tensor/default-device.js'
 import { checkDevice, type Device } from '../tensor/device.js'
 import * as models from './index.js'
-import { LoadedNative, type NativeModel } from './native-model.js'
+import type { NativeModel } from './native-model.js'
+import { LoadedNative } from './native-weights.js'
 
 /** Options of {@link load}. */
 export interface LoadOptions extends ReadOptions {

@@ -440,7 +440,7 @@ export interface EncoderOptions {
    *
    * @default 64
    */
-  attn_dim_head?: number | undefined
+  attn_dim_head?: number | readonly number[] | undefined
   /**
    * Talking heads: learned linear maps across the heads, applied to the attention scores before the
    * softmax and to the weights after it.
@@ -448,14 +448,14 @@ export interface EncoderOptions {
    * @default false
    * @see https://arxiv.org/abs/2003.02436
    */
-  attn_talking_heads?: boolean | undefined
+  attn_talking_heads?: boolean | readonly boolean[] | undefined
   /**
    * Multiplies the output of each head by a learned scale, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
-  attn_head_scale?: boolean | undefined
+  attn_head_scale?: boolean | readonly boolean[] | undefined
   /**
    * Sparse attention: number of keys that each query attends to, those with the largest scores.
    * Absent: all keys.
@@ -463,7 +463,7 @@ export interface EncoderOptions {
    * @default null
    * @see https://arxiv.org/abs/1912.11637
    */
-  attn_sparse_topk?: number | null | undefined
+  attn_sparse_topk?: number | null | readonly (number | null)[] | undefined
   /**
    * Number of learned memory keys and values, which every query can attend to in addition to those
    * of the sequence.
@@ -471,20 +471,20 @@ export interface EncoderOptions {
    * @default 0
    * @see https://arxiv.org/abs/1907.01470
    */
-  attn_num_mem_kv?: number | undefined
+  attn_num_mem_kv?: number | readonly number[] | undefined
   /**
    * Dropout probability for the attention weights in training.
    *
    * @default 0
    */
-  attn_dropout?: number | undefined
+  attn_dropout?: number | readonly number[] | undefined
   /**
    * Attention on attention: a gated linear unit (GLU) after the output projection.
    *
    * @default false
    * @see https://arxiv.org/abs/1908.06954
    */
-  attn_on_attn?: boolean | undefined
+  attn_on_attn?: boolean | readonly boolean[] | undefined
   /**
    * Multiplies the aggregated values by a sigmoid gate computed from the block's input, as in
    * AlphaFold 2.
@@ -492,42 +492,42 @@ export interface EncoderOptions {
    * @default false
    * @see https://doi.org/10.1038/s41586-021-03819-2
    */
-  attn_gate_values?: boolean | undefined
+  attn_gate_values?: boolean | readonly boolean[] | undefined
   /**
    * Initialises the output projection to zero, so that the block initially outputs zeros. Cannot be
    * combined with `attn_on_attn`.
    *
    * @default false
    */
-  attn_zero_init_output?: boolean | undefined
+  attn_zero_init_output?: boolean | readonly boolean[] | undefined
   /**
    * Sliding window: a query does not attend to keys more than this many positions before it.
    * Absent: no limit.
    *
    * @default null
    */
-  attn_max_attend_past?: number | null | undefined
+  attn_max_attend_past?: number | null | readonly (number | null)[] | undefined
   /**
    * Cosine similarity attention: queries and keys are L2-normalised before their dot product.
    *
    * @default false
    * @see https://arxiv.org/abs/2010.04245
    */
-  attn_qk_norm?: boolean | undefined
+  attn_qk_norm?: boolean | readonly boolean[] | undefined
   /**
    * With `attn_qk_norm`: number of groups of features that are normalised separately, each of at
    * least 3 features.
    *
    * @default 1
    */
-  attn_qk_norm_groups?: number | undefined
+  attn_qk_norm_groups?: number | readonly number[] | undefined
   /**
    * With `attn_qk_norm`: scale of the attention scores, instead of one over the square root of
    * `attn_dim_head`.
    *
    * @default 10
    */
-  attn_qk_norm_scale?: number | undefined
+  attn_qk_norm_scale?: number | readonly number[] | undefined
   /**
    * With `attn_qk_norm`: a learned scale per feature of the normalised queries and keys, as in
    * ViT-22B.
@@ -535,14 +535,14 @@ export interface EncoderOptions {
    * @default false
    * @see https://arxiv.org/abs/2302.05442
    */
-  attn_qk_norm_dim_scale?: boolean | undefined
+  attn_qk_norm_dim_scale?: boolean | readonly boolean[] | undefined
   /**
    * Multi-query attention: all query heads share one head of keys and values.
    *
    * @default false
    * @see https://arxiv.org/abs/1911.02150
    */
-  attn_one_kv_head?: boolean | undefined
+  attn_one_kv_head?: boolean | readonly boolean[] | undefined
   /**
    * Grouped queries: number of heads of keys and values, each of which as many neighbouring query
    * heads share. Must divide the number of heads. Absent: as many as query heads, or one with
@@ -551,7 +551,7 @@ export interface EncoderOptions {
    * @default null
    * @see https://arxiv.org/abs/2305.13245
    */
-  attn_kv_heads?: number | null | undefined
+  attn_kv_heads?: number | null | readonly (number | null)[] | undefined
   /**
    * RMSNorm of queries and keys, with a learned scale per head and feature, as in Qwen 3 and Gemma
    * 3.
@@ -559,26 +559,26 @@ export interface EncoderOptions {
    * @default false
    * @see https://arxiv.org/abs/2302.05442
    */
-  attn_qk_rmsnorm?: boolean | undefined
+  attn_qk_rmsnorm?: boolean | readonly boolean[] | undefined
   /**
    * With `attn_qk_rmsnorm`: normalises all heads of a position together, as in OLMo 2.
    *
    * @default false
    * @see https://arxiv.org/abs/2501.00656
    */
-  attn_qk_rmsnorm_across_heads?: boolean | undefined
+  attn_qk_rmsnorm_across_heads?: boolean | readonly boolean[] | undefined
   /**
    * With `attn_qk_rmsnorm`: added to the mean square, for numerical stability.
    *
    * @default 1e-6
    */
-  attn_qk_rmsnorm_eps?: number | undefined
+  attn_qk_rmsnorm_eps?: number | readonly number[] | undefined
   /**
    * Factor of the attention scores, instead of one over the square root of `attn_dim_head`.
    *
    * @default null
    */
-  attn_scale?: number | null | undefined
+  attn_scale?: number | null | readonly (number | null)[] | undefined
   /**
    * Limits the attention scores, with their biases by position, to `attn_logit_softclamp_value` by
    * a hyperbolic tangent, as in Gemma 2.
@@ -586,13 +586,13 @@ export interface EncoderOptions {
    * @default false
    * @see https://arxiv.org/abs/2408.00118
    */
-  attn_softclamp_logits?: boolean | undefined
+  attn_softclamp_logits?: boolean | readonly boolean[] | undefined
   /**
    * With `attn_softclamp_logits`: the limit, above 0.
    *
    * @default 50
    */
-  attn_logit_softclamp_value?: number | undefined
+  attn_logit_softclamp_value?: number | readonly number[] | undefined
   /**
    * Attention sinks: a learned score of each head that takes a part of the weights, as a key with a
    * value of 0 would.
@@ -600,38 +600,38 @@ export interface EncoderOptions {
    * @default false
    * @see https://arxiv.org/abs/2309.17453
    */
-  attn_head_learned_sink?: boolean | undefined
+  attn_head_learned_sink?: boolean | readonly boolean[] | undefined
   /**
    * A key and a value of 0 that every query can attend to, before all others: the weights of the
    * others may have any sum up to 1.
    *
    * @default false
    */
-  attn_add_zero_kv?: boolean | undefined
+  attn_add_zero_kv?: boolean | readonly boolean[] | undefined
   /**
    * Biases of the projections to queries, keys and values.
    *
    * @default false
    */
-  attn_qkv_bias?: boolean | undefined
+  attn_qkv_bias?: boolean | readonly boolean[] | undefined
   /**
    * A bias of the output projection.
    *
    * @default false
    */
-  attn_out_bias?: boolean | undefined
+  attn_out_bias?: boolean | readonly boolean[] | undefined
   /**
    * Uses the keys as the values too. `attn_value_dim_head` must then equal `attn_dim_head`.
    *
    * @default false
    */
-  attn_shared_kv?: boolean | undefined
+  attn_shared_kv?: boolean | readonly boolean[] | undefined
   /**
    * Dimension of the values of each head. Absent: `attn_dim_head`.
    *
    * @default null
    */
-  attn_value_dim_head?: number | null | undefined
+  attn_value_dim_head?: number | null | readonly (number | null)[] | undefined
   /**
    * Tensor product attention: the output `y` of each head becomes `y * r + y`, where `r` is a
    * projection of the query input.
@@ -639,25 +639,25 @@ export interface EncoderOptions {
    * @default false
    * @see https://arxiv.org/abs/2208.06061
    */
-  attn_tensor_product?: boolean | undefined
+  attn_tensor_product?: boolean | readonly boolean[] | undefined
   /**
    * Width of the hidden layer as a multiple of the input width, rounded down.
    *
    * @default 4
    */
-  ff_mult?: number | undefined
+  ff_mult?: number | readonly number[] | undefined
   /**
    * Width of the hidden layer. Absent: from `ff_mult`.
    *
    * @default null
    */
-  ff_inner_dim?: number | null | undefined
+  ff_inner_dim?: number | null | readonly (number | null)[] | undefined
   /**
    * Width of the output. Absent: the width of the input, which the residual connection needs.
    *
    * @default null
    */
-  ff_dim_out?: number | null | undefined
+  ff_dim_out?: number | null | readonly (number | null)[] | undefined
   /**
    * Gated linear unit (GLU): the hidden projection is twice as wide, and one half is multiplied by
    * the activation of the other half.
@@ -665,21 +665,21 @@ export interface EncoderOptions {
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
-  ff_glu?: boolean | undefined
+  ff_glu?: boolean | readonly boolean[] | undefined
   /**
    * SiLU (Swish) activation instead of GELU; with `ff_glu` this is SwiGLU.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
-  ff_swish?: boolean | undefined
+  ff_swish?: boolean | readonly boolean[] | undefined
   /**
    * Squared ReLU activation. Takes precedence over `ff_swish`.
    *
    * @default false
    * @see https://arxiv.org/abs/2109.08668
    */
-  ff_relu_squared?: boolean | undefined
+  ff_relu_squared?: boolean | readonly boolean[] | undefined
   /**
    * Activation by name, instead of `ff_swish` and `ff_relu_squared`; with `ff_glu` that of the
    * gate. `'gelu'` is the exact one, `'gelu_tanh'` and `'quick_gelu'` are its approximations by a
@@ -697,26 +697,34 @@ export interface EncoderOptions {
     | 'quick_gelu'
     | 'sigmoid'
     | null
+    | readonly ('gelu'
+    | 'gelu_tanh'
+    | 'silu'
+    | 'relu'
+    | 'relu_squared'
+    | 'quick_gelu'
+    | 'sigmoid'
+    | null)[]
     | undefined
   /**
    * With `ff_glu`: a bias in the gated projection, which `ff_no_bias` does not remove.
    *
    * @default true
    */
-  ff_glu_bias?: boolean | undefined
+  ff_glu_bias?: boolean | readonly boolean[] | undefined
   /**
    * LayerNorm after the activation, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
-  ff_post_act_ln?: boolean | undefined
+  ff_post_act_ln?: boolean | readonly boolean[] | undefined
   /**
    * Dropout probability for the hidden layer in training.
    *
    * @default 0
    */
-  ff_dropout?: number | undefined
+  ff_dropout?: number | readonly number[] | undefined
   /**
    * Linear layers without bias, as in PaLM. With `ff_glu`, the gated projection keeps its bias
    * unless `ff_glu_bias` is false.
@@ -724,14 +732,14 @@ export interface EncoderOptions {
    * @default false
    * @see https://arxiv.org/abs/2204.02311
    */
-  ff_no_bias?: boolean | undefined
+  ff_no_bias?: boolean | readonly boolean[] | undefined
   /**
    * Initialises the last linear layer to zero, so that the branch initially adds nothing to the
    * residual.
    *
    * @default false
    */
-  ff_zero_init_output?: boolean | undefined
+  ff_zero_init_output?: boolean | readonly boolean[] | undefined
 }
 
 /** Options of a stack of layers. */
@@ -1170,7 +1178,7 @@ export interface DecoderOptions {
    *
    * @default 64
    */
-  attn_dim_head?: number | undefined
+  attn_dim_head?: number | readonly number[] | undefined
   /**
    * Talking heads: learned linear maps across the heads, applied to the attention scores before the
    * softmax and to the weights after it.
@@ -1178,14 +1186,14 @@ export interface DecoderOptions {
    * @default false
    * @see https://arxiv.org/abs/2003.02436
    */
-  attn_talking_heads?: boolean | undefined
+  attn_talking_heads?: boolean | readonly boolean[] | undefined
   /**
    * Multiplies the output of each head by a learned scale, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
-  attn_head_scale?: boolean | undefined
+  attn_head_scale?: boolean | readonly boolean[] | undefined
   /**
    * Sparse attention: number of keys that each query attends to, those with the largest scores.
    * Absent: all keys.
@@ -1193,7 +1201,7 @@ export interface DecoderOptions {
    * @default null
    * @see https://arxiv.org/abs/1912.11637
    */
-  attn_sparse_topk?: number | null | undefined
+  attn_sparse_topk?: number | null | readonly (number | null)[] | undefined
   /**
    * Number of learned memory keys and values, which every query can attend to in addition to those
    * of the sequence.
@@ -1201,20 +1209,20 @@ export interface DecoderOptions {
    * @default 0
    * @see https://arxiv.org/abs/1907.01470
    */
-  attn_num_mem_kv?: number | undefined
+  attn_num_mem_kv?: number | readonly number[] | undefined
   /**
    * Dropout probability for the attention weights in training.
    *
    * @default 0
    */
-  attn_dropout?: number | undefined
+  attn_dropout?: number | readonly number[] | undefined
   /**
    * Attention on attention: a gated linear unit (GLU) after the output projection.
    *
    * @default false
    * @see https://arxiv.org/abs/1908.06954
    */
-  attn_on_attn?: boolean | undefined
+  attn_on_attn?: boolean | readonly boolean[] | undefined
   /**
    * Multiplies the aggregated values by a sigmoid gate computed from the block's input, as in
    * AlphaFold 2.
@@ -1222,42 +1230,42 @@ export interface DecoderOptions {
    * @default false
    * @see https://doi.org/10.1038/s41586-021-03819-2
    */
-  attn_gate_values?: boolean | undefined
+  attn_gate_values?: boolean | readonly boolean[] | undefined
   /**
    * Initialises the output projection to zero, so that the block initially outputs zeros. Cannot be
    * combined with `attn_on_attn`.
    *
    * @default false
    */
-  attn_zero_init_output?: boolean | undefined
+  attn_zero_init_output?: boolean | readonly boolean[] | undefined
   /**
    * Sliding window: a query does not attend to keys more than this many positions before it.
    * Absent: no limit.
    *
    * @default null
    */
-  attn_max_attend_past?: number | null | undefined
+  attn_max_attend_past?: number | null | readonly (number | null)[] | undefined
   /**
    * Cosine similarity attention: queries and keys are L2-normalised before their dot product.
    *
    * @default false
    * @see https://arxiv.org/abs/2010.04245
    */
-  attn_qk_norm?: boolean | undefined
+  attn_qk_norm?: boolean | readonly boolean[] | undefined
   /**
    * With `attn_qk_norm`: number of groups of features that are normalised separately, each of at
    * least 3 features.
    *
    * @default 1
    */
-  attn_qk_norm_groups?: number | undefined
+  attn_qk_norm_groups?: number | readonly number[] | undefined
   /**
    * With `attn_qk_norm`: scale of the attention scores, instead of one over the square root of
    * `attn_dim_head`.
    *
    * @default 10
    */
-  attn_qk_norm_scale?: number | undefined
+  attn_qk_norm_scale?: number | readonly number[] | undefined
   /**
    * With `attn_qk_norm`: a learned scale per feature of the normalised queries and keys, as in
    * ViT-22B.
@@ -1265,14 +1273,14 @@ export interface DecoderOptions {
    * @default false
    * @see https://arxiv.org/abs/2302.05442
    */
-  attn_qk_norm_dim_scale?: boolean | undefined
+  attn_qk_norm_dim_scale?: boolean | readonly boolean[] | undefined
   /**
    * Multi-query attention: all query heads share one head of keys and values.
    *
    * @default false
    * @see https://arxiv.org/abs/1911.02150
    */
-  attn_one_kv_head?: boolean | undefined
+  attn_one_kv_head?: boolean | readonly boolean[] | undefined
   /**
    * Grouped queries: number of heads of keys and values, each of which as many neighbouring query
    * heads share. Must divide the number of heads. Absent: as many as query heads, or one with
@@ -1281,7 +1289,7 @@ export interface DecoderOptions {
    * @default null
    * @see https://arxiv.org/abs/2305.13245
    */
-  attn_kv_heads?: number | null | undefined
+  attn_kv_heads?: number | null | readonly (number | null)[] | undefined
   /**
    * RMSNorm of queries and keys, with a learned scale per head and feature, as in Qwen 3 and Gemma
    * 3.
@@ -1289,26 +1297,26 @@ export interface DecoderOptions {
    * @default false
    * @see https://arxiv.org/abs/2302.05442
    */
-  attn_qk_rmsnorm?: boolean | undefined
+  attn_qk_rmsnorm?: boolean | readonly boolean[] | undefined
   /**
    * With `attn_qk_rmsnorm`: normalises all heads of a position together, as in OLMo 2.
    *
    * @default false
    * @see https://arxiv.org/abs/2501.00656
    */
-  attn_qk_rmsnorm_across_heads?: boolean | undefined
+  attn_qk_rmsnorm_across_heads?: boolean | readonly boolean[] | undefined
   /**
    * With `attn_qk_rmsnorm`: added to the mean square, for numerical stability.
    *
    * @default 1e-6
    */
-  attn_qk_rmsnorm_eps?: number | undefined
+  attn_qk_rmsnorm_eps?: number | readonly number[] | undefined
   /**
    * Factor of the attention scores, instead of one over the square root of `attn_dim_head`.
    *
    * @default null
    */
-  attn_scale?: number | null | undefined
+  attn_scale?: number | null | readonly (number | null)[] | undefined
   /**
    * Limits the attention scores, with their biases by position, to `attn_logit_softclamp_value` by
    * a hyperbolic tangent, as in Gemma 2.
@@ -1316,13 +1324,13 @@ export interface DecoderOptions {
    * @default false
    * @see https://arxiv.org/abs/2408.00118
    */
-  attn_softclamp_logits?: boolean | undefined
+  attn_softclamp_logits?: boolean | readonly boolean[] | undefined
   /**
    * With `attn_softclamp_logits`: the limit, above 0.
    *
    * @default 50
    */
-  attn_logit_softclamp_value?: number | undefined
+  attn_logit_softclamp_value?: number | readonly number[] | undefined
   /**
    * Attention sinks: a learned score of each head that takes a part of the weights, as a key with a
    * value of 0 would.
@@ -1330,38 +1338,38 @@ export interface DecoderOptions {
    * @default false
    * @see https://arxiv.org/abs/2309.17453
    */
-  attn_head_learned_sink?: boolean | undefined
+  attn_head_learned_sink?: boolean | readonly boolean[] | undefined
   /**
    * A key and a value of 0 that every query can attend to, before all others: the weights of the
    * others may have any sum up to 1.
    *
    * @default false
    */
-  attn_add_zero_kv?: boolean | undefined
+  attn_add_zero_kv?: boolean | readonly boolean[] | undefined
   /**
    * Biases of the projections to queries, keys and values.
    *
    * @default false
    */
-  attn_qkv_bias?: boolean | undefined
+  attn_qkv_bias?: boolean | readonly boolean[] | undefined
   /**
    * A bias of the output projection.
    *
    * @default false
    */
-  attn_out_bias?: boolean | undefined
+  attn_out_bias?: boolean | readonly boolean[] | undefined
   /**
    * Uses the keys as the values too. `attn_value_dim_head` must then equal `attn_dim_head`.
    *
    * @default false
    */
-  attn_shared_kv?: boolean | undefined
+  attn_shared_kv?: boolean | readonly boolean[] | undefined
   /**
    * Dimension of the values of each head. Absent: `attn_dim_head`.
    *
    * @default null
    */
-  attn_value_dim_head?: number | null | undefined
+  attn_value_dim_head?: number | null | readonly (number | null)[] | undefined
   /**
    * Tensor product attention: the output `y` of each head becomes `y * r + y`, where `r` is a
    * projection of the query input.
@@ -1369,25 +1377,25 @@ export interface DecoderOptions {
    * @default false
    * @see https://arxiv.org/abs/2208.06061
    */
-  attn_tensor_product?: boolean | undefined
+  attn_tensor_product?: boolean | readonly boolean[] | undefined
   /**
    * Width of the hidden layer as a multiple of the input width, rounded down.
    *
    * @default 4
    */
-  ff_mult?: number | undefined
+  ff_mult?: number | readonly number[] | undefined
   /**
    * Width of the hidden layer. Absent: from `ff_mult`.
    *
    * @default null
    */
-  ff_inner_dim?: number | null | undefined
+  ff_inner_dim?: number | null | readonly (number | null)[] | undefined
   /**
    * Width of the output. Absent: the width of the input, which the residual connection needs.
    *
    * @default null
    */
-  ff_dim_out?: number | null | undefined
+  ff_dim_out?: number | null | readonly (number | null)[] | undefined
   /**
    * Gated linear unit (GLU): the hidden projection is twice as wide, and one half is multiplied by
    * the activation of the other half.
@@ -1395,21 +1403,21 @@ export interface DecoderOptions {
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
-  ff_glu?: boolean | undefined
+  ff_glu?: boolean | readonly boolean[] | undefined
   /**
    * SiLU (Swish) activation instead of GELU; with `ff_glu` this is SwiGLU.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
-  ff_swish?: boolean | undefined
+  ff_swish?: boolean | readonly boolean[] | undefined
   /**
    * Squared ReLU activation. Takes precedence over `ff_swish`.
    *
    * @default false
    * @see https://arxiv.org/abs/2109.08668
    */
-  ff_relu_squared?: boolean | undefined
+  ff_relu_squared?: boolean | readonly boolean[] | undefined
   /**
    * Activation by name, instead of `ff_swish` and `ff_relu_squared`; with `ff_glu` that of the
    * gate. `'gelu'` is the exact one, `'gelu_tanh'` and `'quick_gelu'` are its approximations by a
@@ -1427,26 +1435,34 @@ export interface DecoderOptions {
     | 'quick_gelu'
     | 'sigmoid'
     | null
+    | readonly ('gelu'
+    | 'gelu_tanh'
+    | 'silu'
+    | 'relu'
+    | 'relu_squared'
+    | 'quick_gelu'
+    | 'sigmoid'
+    | null)[]
     | undefined
   /**
    * With `ff_glu`: a bias in the gated projection, which `ff_no_bias` does not remove.
    *
    * @default true
    */
-  ff_glu_bias?: boolean | undefined
+  ff_glu_bias?: boolean | readonly boolean[] | undefined
   /**
    * LayerNorm after the activation, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
-  ff_post_act_ln?: boolean | undefined
+  ff_post_act_ln?: boolean | readonly boolean[] | undefined
   /**
    * Dropout probability for the hidden layer in training.
    *
    * @default 0
    */
-  ff_dropout?: number | undefined
+  ff_dropout?: number | readonly number[] | undefined
   /**
    * Linear layers without bias, as in PaLM. With `ff_glu`, the gated projection keeps its bias
    * unless `ff_glu_bias` is false.
@@ -1454,14 +1470,14 @@ export interface DecoderOptions {
    * @default false
    * @see https://arxiv.org/abs/2204.02311
    */
-  ff_no_bias?: boolean | undefined
+  ff_no_bias?: boolean | readonly boolean[] | undefined
   /**
    * Initialises the last linear layer to zero, so that the branch initially adds nothing to the
    * residual.
    *
    * @default false
    */
-  ff_zero_init_output?: boolean | undefined
+  ff_zero_init_output?: boolean | readonly boolean[] | undefined
 }
 
 /** Options of a stack with cross attention only: no self attention, not causal. */
@@ -1887,7 +1903,7 @@ export interface CrossAttenderOptions {
    *
    * @default 64
    */
-  attn_dim_head?: number | undefined
+  attn_dim_head?: number | readonly number[] | undefined
   /**
    * Talking heads: learned linear maps across the heads, applied to the attention scores before the
    * softmax and to the weights after it.
@@ -1895,14 +1911,14 @@ export interface CrossAttenderOptions {
    * @default false
    * @see https://arxiv.org/abs/2003.02436
    */
-  attn_talking_heads?: boolean | undefined
+  attn_talking_heads?: boolean | readonly boolean[] | undefined
   /**
    * Multiplies the output of each head by a learned scale, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
-  attn_head_scale?: boolean | undefined
+  attn_head_scale?: boolean | readonly boolean[] | undefined
   /**
    * Sparse attention: number of keys that each query attends to, those with the largest scores.
    * Absent: all keys.
@@ -1910,7 +1926,7 @@ export interface CrossAttenderOptions {
    * @default null
    * @see https://arxiv.org/abs/1912.11637
    */
-  attn_sparse_topk?: number | null | undefined
+  attn_sparse_topk?: number | null | readonly (number | null)[] | undefined
   /**
    * Number of learned memory keys and values, which every query can attend to in addition to those
    * of the sequence.
@@ -1918,20 +1934,20 @@ export interface CrossAttenderOptions {
    * @default 0
    * @see https://arxiv.org/abs/1907.01470
    */
-  attn_num_mem_kv?: number | undefined
+  attn_num_mem_kv?: number | readonly number[] | undefined
   /**
    * Dropout probability for the attention weights in training.
    *
    * @default 0
    */
-  attn_dropout?: number | undefined
+  attn_dropout?: number | readonly number[] | undefined
   /**
    * Attention on attention: a gated linear unit (GLU) after the output projection.
    *
    * @default false
    * @see https://arxiv.org/abs/1908.06954
    */
-  attn_on_attn?: boolean | undefined
+  attn_on_attn?: boolean | readonly boolean[] | undefined
   /**
    * Multiplies the aggregated values by a sigmoid gate computed from the block's input, as in
    * AlphaFold 2.
@@ -1939,42 +1955,42 @@ export interface CrossAttenderOptions {
    * @default false
    * @see https://doi.org/10.1038/s41586-021-03819-2
    */
-  attn_gate_values?: boolean | undefined
+  attn_gate_values?: boolean | readonly boolean[] | undefined
   /**
    * Initialises the output projection to zero, so that the block initially outputs zeros. Cannot be
    * combined with `attn_on_attn`.
    *
    * @default false
    */
-  attn_zero_init_output?: boolean | undefined
+  attn_zero_init_output?: boolean | readonly boolean[] | undefined
   /**
    * Sliding window: a query does not attend to keys more than this many positions before it.
    * Absent: no limit.
    *
    * @default null
    */
-  attn_max_attend_past?: number | null | undefined
+  attn_max_attend_past?: number | null | readonly (number | null)[] | undefined
   /**
    * Cosine similarity attention: queries and keys are L2-normalised before their dot product.
    *
    * @default false
    * @see https://arxiv.org/abs/2010.04245
    */
-  attn_qk_norm?: boolean | undefined
+  attn_qk_norm?: boolean | readonly boolean[] | undefined
   /**
    * With `attn_qk_norm`: number of groups of features that are normalised separately, each of at
    * least 3 features.
    *
    * @default 1
    */
-  attn_qk_norm_groups?: number | undefined
+  attn_qk_norm_groups?: number | readonly number[] | undefined
   /**
    * With `attn_qk_norm`: scale of the attention scores, instead of one over the square root of
    * `attn_dim_head`.
    *
    * @default 10
    */
-  attn_qk_norm_scale?: number | undefined
+  attn_qk_norm_scale?: number | readonly number[] | undefined
   /**
    * With `attn_qk_norm`: a learned scale per feature of the normalised queries and keys, as in
    * ViT-22B.
@@ -1982,14 +1998,14 @@ export interface CrossAttenderOptions {
    * @default false
    * @see https://arxiv.org/abs/2302.05442
    */
-  attn_qk_norm_dim_scale?: boolean | undefined
+  attn_qk_norm_dim_scale?: boolean | readonly boolean[] | undefined
   /**
    * Multi-query attention: all query heads share one head of keys and values.
    *
    * @default false
    * @see https://arxiv.org/abs/1911.02150
    */
-  attn_one_kv_head?: boolean | undefined
+  attn_one_kv_head?: boolean | readonly boolean[] | undefined
   /**
    * Grouped queries: number of heads of keys and values, each of which as many neighbouring query
    * heads share. Must divide the number of heads. Absent: as many as query heads, or one with
@@ -1998,7 +2014,7 @@ export interface CrossAttenderOptions {
    * @default null
    * @see https://arxiv.org/abs/2305.13245
    */
-  attn_kv_heads?: number | null | undefined
+  attn_kv_heads?: number | null | readonly (number | null)[] | undefined
   /**
    * RMSNorm of queries and keys, with a learned scale per head and feature, as in Qwen 3 and Gemma
    * 3.
@@ -2006,26 +2022,26 @@ export interface CrossAttenderOptions {
    * @default false
    * @see https://arxiv.org/abs/2302.05442
    */
-  attn_qk_rmsnorm?: boolean | undefined
+  attn_qk_rmsnorm?: boolean | readonly boolean[] | undefined
   /**
    * With `attn_qk_rmsnorm`: normalises all heads of a position together, as in OLMo 2.
    *
    * @default false
    * @see https://arxiv.org/abs/2501.00656
    */
-  attn_qk_rmsnorm_across_heads?: boolean | undefined
+  attn_qk_rmsnorm_across_heads?: boolean | readonly boolean[] | undefined
   /**
    * With `attn_qk_rmsnorm`: added to the mean square, for numerical stability.
    *
    * @default 1e-6
    */
-  attn_qk_rmsnorm_eps?: number | undefined
+  attn_qk_rmsnorm_eps?: number | readonly number[] | undefined
   /**
    * Factor of the attention scores, instead of one over the square root of `attn_dim_head`.
    *
    * @default null
    */
-  attn_scale?: number | null | undefined
+  attn_scale?: number | null | readonly (number | null)[] | undefined
   /**
    * Limits the attention scores, with their biases by position, to `attn_logit_softclamp_value` by
    * a hyperbolic tangent, as in Gemma 2.
@@ -2033,13 +2049,13 @@ export interface CrossAttenderOptions {
    * @default false
    * @see https://arxiv.org/abs/2408.00118
    */
-  attn_softclamp_logits?: boolean | undefined
+  attn_softclamp_logits?: boolean | readonly boolean[] | undefined
   /**
    * With `attn_softclamp_logits`: the limit, above 0.
    *
    * @default 50
    */
-  attn_logit_softclamp_value?: number | undefined
+  attn_logit_softclamp_value?: number | readonly number[] | undefined
   /**
    * Attention sinks: a learned score of each head that takes a part of the weights, as a key with a
    * value of 0 would.
@@ -2047,38 +2063,38 @@ export interface CrossAttenderOptions {
    * @default false
    * @see https://arxiv.org/abs/2309.17453
    */
-  attn_head_learned_sink?: boolean | undefined
+  attn_head_learned_sink?: boolean | readonly boolean[] | undefined
   /**
    * A key and a value of 0 that every query can attend to, before all others: the weights of the
    * others may have any sum up to 1.
    *
    * @default false
    */
-  attn_add_zero_kv?: boolean | undefined
+  attn_add_zero_kv?: boolean | readonly boolean[] | undefined
   /**
    * Biases of the projections to queries, keys and values.
    *
    * @default false
    */
-  attn_qkv_bias?: boolean | undefined
+  attn_qkv_bias?: boolean | readonly boolean[] | undefined
   /**
    * A bias of the output projection.
    *
    * @default false
    */
-  attn_out_bias?: boolean | undefined
+  attn_out_bias?: boolean | readonly boolean[] | undefined
   /**
    * Uses the keys as the values too. `attn_value_dim_head` must then equal `attn_dim_head`.
    *
    * @default false
    */
-  attn_shared_kv?: boolean | undefined
+  attn_shared_kv?: boolean | readonly boolean[] | undefined
   /**
    * Dimension of the values of each head. Absent: `attn_dim_head`.
    *
    * @default null
    */
-  attn_value_dim_head?: number | null | undefined
+  attn_value_dim_head?: number | null | readonly (number | null)[] | undefined
   /**
    * Tensor product attention: the output `y` of each head becomes `y * r + y`, where `r` is a
    * projection of the query input.
@@ -2086,25 +2102,25 @@ export interface CrossAttenderOptions {
    * @default false
    * @see https://arxiv.org/abs/2208.06061
    */
-  attn_tensor_product?: boolean | undefined
+  attn_tensor_product?: boolean | readonly boolean[] | undefined
   /**
    * Width of the hidden layer as a multiple of the input width, rounded down.
    *
    * @default 4
    */
-  ff_mult?: number | undefined
+  ff_mult?: number | readonly number[] | undefined
   /**
    * Width of the hidden layer. Absent: from `ff_mult`.
    *
    * @default null
    */
-  ff_inner_dim?: number | null | undefined
+  ff_inner_dim?: number | null | readonly (number | null)[] | undefined
   /**
    * Width of the output. Absent: the width of the input, which the residual connection needs.
    *
    * @default null
    */
-  ff_dim_out?: number | null | undefined
+  ff_dim_out?: number | null | readonly (number | null)[] | undefined
   /**
    * Gated linear unit (GLU): the hidden projection is twice as wide, and one half is multiplied by
    * the activation of the other half.
@@ -2112,21 +2128,21 @@ export interface CrossAttenderOptions {
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
-  ff_glu?: boolean | undefined
+  ff_glu?: boolean | readonly boolean[] | undefined
   /**
    * SiLU (Swish) activation instead of GELU; with `ff_glu` this is SwiGLU.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
-  ff_swish?: boolean | undefined
+  ff_swish?: boolean | readonly boolean[] | undefined
   /**
    * Squared ReLU activation. Takes precedence over `ff_swish`.
    *
    * @default false
    * @see https://arxiv.org/abs/2109.08668
    */
-  ff_relu_squared?: boolean | undefined
+  ff_relu_squared?: boolean | readonly boolean[] | undefined
   /**
    * Activation by name, instead of `ff_swish` and `ff_relu_squared`; with `ff_glu` that of the
    * gate. `'gelu'` is the exact one, `'gelu_tanh'` and `'quick_gelu'` are its approximations by a
@@ -2144,26 +2160,34 @@ export interface CrossAttenderOptions {
     | 'quick_gelu'
     | 'sigmoid'
     | null
+    | readonly ('gelu'
+    | 'gelu_tanh'
+    | 'silu'
+    | 'relu'
+    | 'relu_squared'
+    | 'quick_gelu'
+    | 'sigmoid'
+    | null)[]
     | undefined
   /**
    * With `ff_glu`: a bias in the gated projection, which `ff_no_bias` does not remove.
    *
    * @default true
    */
-  ff_glu_bias?: boolean | undefined
+  ff_glu_bias?: boolean | readonly boolean[] | undefined
   /**
    * LayerNorm after the activation, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
-  ff_post_act_ln?: boolean | undefined
+  ff_post_act_ln?: boolean | readonly boolean[] | undefined
   /**
    * Dropout probability for the hidden layer in training.
    *
    * @default 0
    */
-  ff_dropout?: number | undefined
+  ff_dropout?: number | readonly number[] | undefined
   /**
    * Linear layers without bias, as in PaLM. With `ff_glu`, the gated projection keeps its bias
    * unless `ff_glu_bias` is false.
@@ -2171,14 +2195,14 @@ export interface CrossAttenderOptions {
    * @default false
    * @see https://arxiv.org/abs/2204.02311
    */
-  ff_no_bias?: boolean | undefined
+  ff_no_bias?: boolean | readonly boolean[] | undefined
   /**
    * Initialises the last linear layer to zero, so that the branch initially adds nothing to the
    * residual.
    *
    * @default false
    */
-  ff_zero_init_output?: boolean | undefined
+  ff_zero_init_output?: boolean | readonly boolean[] | undefined
 }
 
 /**
@@ -3364,7 +3388,7 @@ export interface XTransformerOptions {
    *
    * @default 64
    */
-  enc_attn_dim_head?: number | undefined
+  enc_attn_dim_head?: number | readonly number[] | undefined
   /**
    * Talking heads: learned linear maps across the heads, applied to the attention scores before the
    * softmax and to the weights after it.
@@ -3372,14 +3396,14 @@ export interface XTransformerOptions {
    * @default false
    * @see https://arxiv.org/abs/2003.02436
    */
-  enc_attn_talking_heads?: boolean | undefined
+  enc_attn_talking_heads?: boolean | readonly boolean[] | undefined
   /**
    * Multiplies the output of each head by a learned scale, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
-  enc_attn_head_scale?: boolean | undefined
+  enc_attn_head_scale?: boolean | readonly boolean[] | undefined
   /**
    * Sparse attention: number of keys that each query attends to, those with the largest scores.
    * Absent: all keys.
@@ -3387,7 +3411,7 @@ export interface XTransformerOptions {
    * @default null
    * @see https://arxiv.org/abs/1912.11637
    */
-  enc_attn_sparse_topk?: number | null | undefined
+  enc_attn_sparse_topk?: number | null | readonly (number | null)[] | undefined
   /**
    * Number of learned memory keys and values, which every query can attend to in addition to those
    * of the sequence.
@@ -3395,20 +3419,20 @@ export interface XTransformerOptions {
    * @default 0
    * @see https://arxiv.org/abs/1907.01470
    */
-  enc_attn_num_mem_kv?: number | undefined
+  enc_attn_num_mem_kv?: number | readonly number[] | undefined
   /**
    * Dropout probability for the attention weights in training.
    *
    * @default 0
    */
-  enc_attn_dropout?: number | undefined
+  enc_attn_dropout?: number | readonly number[] | undefined
   /**
    * Attention on attention: a gated linear unit (GLU) after the output projection.
    *
    * @default false
    * @see https://arxiv.org/abs/1908.06954
    */
-  enc_attn_on_attn?: boolean | undefined
+  enc_attn_on_attn?: boolean | readonly boolean[] | undefined
   /**
    * Multiplies the aggregated values by a sigmoid gate computed from the block's input, as in
    * AlphaFold 2.
@@ -3416,42 +3440,42 @@ export interface XTransformerOptions {
    * @default false
    * @see https://doi.org/10.1038/s41586-021-03819-2
    */
-  enc_attn_gate_values?: boolean | undefined
+  enc_attn_gate_values?: boolean | readonly boolean[] | undefined
   /**
    * Initialises the output projection to zero, so that the block initially outputs zeros. Cannot be
    * combined with `enc_attn_on_attn`.
    *
    * @default false
    */
-  enc_attn_zero_init_output?: boolean | undefined
+  enc_attn_zero_init_output?: boolean | readonly boolean[] | undefined
   /**
    * Sliding window: a query does not attend to keys more than this many positions before it.
    * Absent: no limit.
    *
    * @default null
    */
-  enc_attn_max_attend_past?: number | null | undefined
+  enc_attn_max_attend_past?: number | null | readonly (number | null)[] | undefined
   /**
    * Cosine similarity attention: queries and keys are L2-normalised before their dot product.
    *
    * @default false
    * @see https://arxiv.org/abs/2010.04245
    */
-  enc_attn_qk_norm?: boolean | undefined
+  enc_attn_qk_norm?: boolean | readonly boolean[] | undefined
   /**
    * With `enc_attn_qk_norm`: number of groups of features that are normalised separately, each of
    * at least 3 features.
    *
    * @default 1
    */
-  enc_attn_qk_norm_groups?: number | undefined
+  enc_attn_qk_norm_groups?: number | readonly number[] | undefined
   /**
    * With `enc_attn_qk_norm`: scale of the attention scores, instead of one over the square root of
    * `enc_attn_dim_head`.
    *
    * @default 10
    */
-  enc_attn_qk_norm_scale?: number | undefined
+  enc_attn_qk_norm_scale?: number | readonly number[] | undefined
   /**
    * With `enc_attn_qk_norm`: a learned scale per feature of the normalised queries and keys, as in
    * ViT-22B.
@@ -3459,14 +3483,14 @@ export interface XTransformerOptions {
    * @default false
    * @see https://arxiv.org/abs/2302.05442
    */
-  enc_attn_qk_norm_dim_scale?: boolean | undefined
+  enc_attn_qk_norm_dim_scale?: boolean | readonly boolean[] | undefined
   /**
    * Multi-query attention: all query heads share one head of keys and values.
    *
    * @default false
    * @see https://arxiv.org/abs/1911.02150
    */
-  enc_attn_one_kv_head?: boolean | undefined
+  enc_attn_one_kv_head?: boolean | readonly boolean[] | undefined
   /**
    * Grouped queries: number of heads of keys and values, each of which as many neighbouring query
    * heads share. Must divide the number of heads. Absent: as many as query heads, or one with
@@ -3475,7 +3499,7 @@ export interface XTransformerOptions {
    * @default null
    * @see https://arxiv.org/abs/2305.13245
    */
-  enc_attn_kv_heads?: number | null | undefined
+  enc_attn_kv_heads?: number | null | readonly (number | null)[] | undefined
   /**
    * RMSNorm of queries and keys, with a learned scale per head and feature, as in Qwen 3 and Gemma
    * 3.
@@ -3483,26 +3507,26 @@ export interface XTransformerOptions {
    * @default false
    * @see https://arxiv.org/abs/2302.05442
    */
-  enc_attn_qk_rmsnorm?: boolean | undefined
+  enc_attn_qk_rmsnorm?: boolean | readonly boolean[] | undefined
   /**
    * With `enc_attn_qk_rmsnorm`: normalises all heads of a position together, as in OLMo 2.
    *
    * @default false
    * @see https://arxiv.org/abs/2501.00656
    */
-  enc_attn_qk_rmsnorm_across_heads?: boolean | undefined
+  enc_attn_qk_rmsnorm_across_heads?: boolean | readonly boolean[] | undefined
   /**
    * With `enc_attn_qk_rmsnorm`: added to the mean square, for numerical stability.
    *
    * @default 1e-6
    */
-  enc_attn_qk_rmsnorm_eps?: number | undefined
+  enc_attn_qk_rmsnorm_eps?: number | readonly number[] | undefined
   /**
    * Factor of the attention scores, instead of one over the square root of `enc_attn_dim_head`.
    *
    * @default null
    */
-  enc_attn_scale?: number | null | undefined
+  enc_attn_scale?: number | null | readonly (number | null)[] | undefined
   /**
    * Limits the attention scores, with their biases by position, to `enc_attn_logit_softclamp_value`
    * by a hyperbolic tangent, as in Gemma 2.
@@ -3510,13 +3534,13 @@ export interface XTransformerOptions {
    * @default false
    * @see https://arxiv.org/abs/2408.00118
    */
-  enc_attn_softclamp_logits?: boolean | undefined
+  enc_attn_softclamp_logits?: boolean | readonly boolean[] | undefined
   /**
    * With `enc_attn_softclamp_logits`: the limit, above 0.
    *
    * @default 50
    */
-  enc_attn_logit_softclamp_value?: number | undefined
+  enc_attn_logit_softclamp_value?: number | readonly number[] | undefined
   /**
    * Attention sinks: a learned score of each head that takes a part of the weights, as a key with a
    * value of 0 would.
@@ -3524,38 +3548,38 @@ export interface XTransformerOptions {
    * @default false
    * @see https://arxiv.org/abs/2309.17453
    */
-  enc_attn_head_learned_sink?: boolean | undefined
+  enc_attn_head_learned_sink?: boolean | readonly boolean[] | undefined
   /**
    * A key and a value of 0 that every query can attend to, before all others: the weights of the
    * others may have any sum up to 1.
    *
    * @default false
    */
-  enc_attn_add_zero_kv?: boolean | undefined
+  enc_attn_add_zero_kv?: boolean | readonly boolean[] | undefined
   /**
    * Biases of the projections to queries, keys and values.
    *
    * @default false
    */
-  enc_attn_qkv_bias?: boolean | undefined
+  enc_attn_qkv_bias?: boolean | readonly boolean[] | undefined
   /**
    * A bias of the output projection.
    *
    * @default false
    */
-  enc_attn_out_bias?: boolean | undefined
+  enc_attn_out_bias?: boolean | readonly boolean[] | undefined
   /**
    * Uses the keys as the values too. `enc_attn_value_dim_head` must then equal `enc_attn_dim_head`.
    *
    * @default false
    */
-  enc_attn_shared_kv?: boolean | undefined
+  enc_attn_shared_kv?: boolean | readonly boolean[] | undefined
   /**
    * Dimension of the values of each head. Absent: `enc_attn_dim_head`.
    *
    * @default null
    */
-  enc_attn_value_dim_head?: number | null | undefined
+  enc_attn_value_dim_head?: number | null | readonly (number | null)[] | undefined
   /**
    * Tensor product attention: the output `y` of each head becomes `y * r + y`, where `r` is a
    * projection of the query input.
@@ -3563,25 +3587,25 @@ export interface XTransformerOptions {
    * @default false
    * @see https://arxiv.org/abs/2208.06061
    */
-  enc_attn_tensor_product?: boolean | undefined
+  enc_attn_tensor_product?: boolean | readonly boolean[] | undefined
   /**
    * Width of the hidden layer as a multiple of the input width, rounded down.
    *
    * @default 4
    */
-  enc_ff_mult?: number | undefined
+  enc_ff_mult?: number | readonly number[] | undefined
   /**
    * Width of the hidden layer. Absent: from `enc_ff_mult`.
    *
    * @default null
    */
-  enc_ff_inner_dim?: number | null | undefined
+  enc_ff_inner_dim?: number | null | readonly (number | null)[] | undefined
   /**
    * Width of the output. Absent: the width of the input, which the residual connection needs.
    *
    * @default null
    */
-  enc_ff_dim_out?: number | null | undefined
+  enc_ff_dim_out?: number | null | readonly (number | null)[] | undefined
   /**
    * Gated linear unit (GLU): the hidden projection is twice as wide, and one half is multiplied by
    * the activation of the other half.
@@ -3589,21 +3613,21 @@ export interface XTransformerOptions {
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
-  enc_ff_glu?: boolean | undefined
+  enc_ff_glu?: boolean | readonly boolean[] | undefined
   /**
    * SiLU (Swish) activation instead of GELU; with `enc_ff_glu` this is SwiGLU.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
-  enc_ff_swish?: boolean | undefined
+  enc_ff_swish?: boolean | readonly boolean[] | undefined
   /**
    * Squared ReLU activation. Takes precedence over `enc_ff_swish`.
    *
    * @default false
    * @see https://arxiv.org/abs/2109.08668
    */
-  enc_ff_relu_squared?: boolean | undefined
+  enc_ff_relu_squared?: boolean | readonly boolean[] | undefined
   /**
    * Activation by name, instead of `enc_ff_swish` and `enc_ff_relu_squared`; with `enc_ff_glu` that
    * of the gate. `'gelu'` is the exact one, `'gelu_tanh'` and `'quick_gelu'` are its approximations
@@ -3622,26 +3646,34 @@ export interface XTransformerOptions {
     | 'quick_gelu'
     | 'sigmoid'
     | null
+    | readonly ('gelu'
+    | 'gelu_tanh'
+    | 'silu'
+    | 'relu'
+    | 'relu_squared'
+    | 'quick_gelu'
+    | 'sigmoid'
+    | null)[]
     | undefined
   /**
    * With `enc_ff_glu`: a bias in the gated projection, which `enc_ff_no_bias` does not remove.
    *
    * @default true
    */
-  enc_ff_glu_bias?: boolean | undefined
+  enc_ff_glu_bias?: boolean | readonly boolean[] | undefined
   /**
    * LayerNorm after the activation, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
-  enc_ff_post_act_ln?: boolean | undefined
+  enc_ff_post_act_ln?: boolean | readonly boolean[] | undefined
   /**
    * Dropout probability for the hidden layer in training.
    *
    * @default 0
    */
-  enc_ff_dropout?: number | undefined
+  enc_ff_dropout?: number | readonly number[] | undefined
   /**
    * Linear layers without bias, as in PaLM. With `enc_ff_glu`, the gated projection keeps its bias
    * unless `enc_ff_glu_bias` is false.
@@ -3649,14 +3681,14 @@ export interface XTransformerOptions {
    * @default false
    * @see https://arxiv.org/abs/2204.02311
    */
-  enc_ff_no_bias?: boolean | undefined
+  enc_ff_no_bias?: boolean | readonly boolean[] | undefined
   /**
    * Initialises the last linear layer to zero, so that the branch initially adds nothing to the
    * residual.
    *
    * @default false
    */
-  enc_ff_zero_init_output?: boolean | undefined
+  enc_ff_zero_init_output?: boolean | readonly boolean[] | undefined
   /**
    * Blocks consist of cross attention and feed-forward, without self attention.
    *
@@ -4150,7 +4182,7 @@ export interface XTransformerOptions {
    *
    * @default 64
    */
-  dec_attn_dim_head?: number | undefined
+  dec_attn_dim_head?: number | readonly number[] | undefined
   /**
    * Talking heads: learned linear maps across the heads, applied to the attention scores before the
    * softmax and to the weights after it.
@@ -4158,14 +4190,14 @@ export interface XTransformerOptions {
    * @default false
    * @see https://arxiv.org/abs/2003.02436
    */
-  dec_attn_talking_heads?: boolean | undefined
+  dec_attn_talking_heads?: boolean | readonly boolean[] | undefined
   /**
    * Multiplies the output of each head by a learned scale, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
-  dec_attn_head_scale?: boolean | undefined
+  dec_attn_head_scale?: boolean | readonly boolean[] | undefined
   /**
    * Sparse attention: number of keys that each query attends to, those with the largest scores.
    * Absent: all keys.
@@ -4173,7 +4205,7 @@ export interface XTransformerOptions {
    * @default null
    * @see https://arxiv.org/abs/1912.11637
    */
-  dec_attn_sparse_topk?: number | null | undefined
+  dec_attn_sparse_topk?: number | null | readonly (number | null)[] | undefined
   /**
    * Number of learned memory keys and values, which every query can attend to in addition to those
    * of the sequence.
@@ -4181,20 +4213,20 @@ export interface XTransformerOptions {
    * @default 0
    * @see https://arxiv.org/abs/1907.01470
    */
-  dec_attn_num_mem_kv?: number | undefined
+  dec_attn_num_mem_kv?: number | readonly number[] | undefined
   /**
    * Dropout probability for the attention weights in training.
    *
    * @default 0
    */
-  dec_attn_dropout?: number | undefined
+  dec_attn_dropout?: number | readonly number[] | undefined
   /**
    * Attention on attention: a gated linear unit (GLU) after the output projection.
    *
    * @default false
    * @see https://arxiv.org/abs/1908.06954
    */
-  dec_attn_on_attn?: boolean | undefined
+  dec_attn_on_attn?: boolean | readonly boolean[] | undefined
   /**
    * Multiplies the aggregated values by a sigmoid gate computed from the block's input, as in
    * AlphaFold 2.
@@ -4202,42 +4234,42 @@ export interface XTransformerOptions {
    * @default false
    * @see https://doi.org/10.1038/s41586-021-03819-2
    */
-  dec_attn_gate_values?: boolean | undefined
+  dec_attn_gate_values?: boolean | readonly boolean[] | undefined
   /**
    * Initialises the output projection to zero, so that the block initially outputs zeros. Cannot be
    * combined with `dec_attn_on_attn`.
    *
    * @default false
    */
-  dec_attn_zero_init_output?: boolean | undefined
+  dec_attn_zero_init_output?: boolean | readonly boolean[] | undefined
   /**
    * Sliding window: a query does not attend to keys more than this many positions before it.
    * Absent: no limit.
    *
    * @default null
    */
-  dec_attn_max_attend_past?: number | null | undefined
+  dec_attn_max_attend_past?: number | null | readonly (number | null)[] | undefined
   /**
    * Cosine similarity attention: queries and keys are L2-normalised before their dot product.
    *
    * @default false
    * @see https://arxiv.org/abs/2010.04245
    */
-  dec_attn_qk_norm?: boolean | undefined
+  dec_attn_qk_norm?: boolean | readonly boolean[] | undefined
   /**
    * With `dec_attn_qk_norm`: number of groups of features that are normalised separately, each of
    * at least 3 features.
    *
    * @default 1
    */
-  dec_attn_qk_norm_groups?: number | undefined
+  dec_attn_qk_norm_groups?: number | readonly number[] | undefined
   /**
    * With `dec_attn_qk_norm`: scale of the attention scores, instead of one over the square root of
    * `dec_attn_dim_head`.
    *
    * @default 10
    */
-  dec_attn_qk_norm_scale?: number | undefined
+  dec_attn_qk_norm_scale?: number | readonly number[] | undefined
   /**
    * With `dec_attn_qk_norm`: a learned scale per feature of the normalised queries and keys, as in
    * ViT-22B.
@@ -4245,14 +4277,14 @@ export interface XTransformerOptions {
    * @default false
    * @see https://arxiv.org/abs/2302.05442
    */
-  dec_attn_qk_norm_dim_scale?: boolean | undefined
+  dec_attn_qk_norm_dim_scale?: boolean | readonly boolean[] | undefined
   /**
    * Multi-query attention: all query heads share one head of keys and values.
    *
    * @default false
    * @see https://arxiv.org/abs/1911.02150
    */
-  dec_attn_one_kv_head?: boolean | undefined
+  dec_attn_one_kv_head?: boolean | readonly boolean[] | undefined
   /**
    * Grouped queries: number of heads of keys and values, each of which as many neighbouring query
    * heads share. Must divide the number of heads. Absent: as many as query heads, or one with
@@ -4261,7 +4293,7 @@ export interface XTransformerOptions {
    * @default null
    * @see https://arxiv.org/abs/2305.13245
    */
-  dec_attn_kv_heads?: number | null | undefined
+  dec_attn_kv_heads?: number | null | readonly (number | null)[] | undefined
   /**
    * RMSNorm of queries and keys, with a learned scale per head and feature, as in Qwen 3 and Gemma
    * 3.
@@ -4269,26 +4301,26 @@ export interface XTransformerOptions {
    * @default false
    * @see https://arxiv.org/abs/2302.05442
    */
-  dec_attn_qk_rmsnorm?: boolean | undefined
+  dec_attn_qk_rmsnorm?: boolean | readonly boolean[] | undefined
   /**
    * With `dec_attn_qk_rmsnorm`: normalises all heads of a position together, as in OLMo 2.
    *
    * @default false
    * @see https://arxiv.org/abs/2501.00656
    */
-  dec_attn_qk_rmsnorm_across_heads?: boolean | undefined
+  dec_attn_qk_rmsnorm_across_heads?: boolean | readonly boolean[] | undefined
   /**
    * With `dec_attn_qk_rmsnorm`: added to the mean square, for numerical stability.
    *
    * @default 1e-6
    */
-  dec_attn_qk_rmsnorm_eps?: number | undefined
+  dec_attn_qk_rmsnorm_eps?: number | readonly number[] | undefined
   /**
    * Factor of the attention scores, instead of one over the square root of `dec_attn_dim_head`.
    *
    * @default null
    */
-  dec_attn_scale?: number | null | undefined
+  dec_attn_scale?: number | null | readonly (number | null)[] | undefined
   /**
    * Limits the attention scores, with their biases by position, to `dec_attn_logit_softclamp_value`
    * by a hyperbolic tangent, as in Gemma 2.
@@ -4296,13 +4328,13 @@ export interface XTransformerOptions {
    * @default false
    * @see https://arxiv.org/abs/2408.00118
    */
-  dec_attn_softclamp_logits?: boolean | undefined
+  dec_attn_softclamp_logits?: boolean | readonly boolean[] | undefined
   /**
    * With `dec_attn_softclamp_logits`: the limit, above 0.
    *
    * @default 50
    */
-  dec_attn_logit_softclamp_value?: number | undefined
+  dec_attn_logit_softclamp_value?: number | readonly number[] | undefined
   /**
    * Attention sinks: a learned score of each head that takes a part of the weights, as a key with a
    * value of 0 would.
@@ -4310,38 +4342,38 @@ export interface XTransformerOptions {
    * @default false
    * @see https://arxiv.org/abs/2309.17453
    */
-  dec_attn_head_learned_sink?: boolean | undefined
+  dec_attn_head_learned_sink?: boolean | readonly boolean[] | undefined
   /**
    * A key and a value of 0 that every query can attend to, before all others: the weights of the
    * others may have any sum up to 1.
    *
    * @default false
    */
-  dec_attn_add_zero_kv?: boolean | undefined
+  dec_attn_add_zero_kv?: boolean | readonly boolean[] | undefined
   /**
    * Biases of the projections to queries, keys and values.
    *
    * @default false
    */
-  dec_attn_qkv_bias?: boolean | undefined
+  dec_attn_qkv_bias?: boolean | readonly boolean[] | undefined
   /**
    * A bias of the output projection.
    *
    * @default false
    */
-  dec_attn_out_bias?: boolean | undefined
+  dec_attn_out_bias?: boolean | readonly boolean[] | undefined
   /**
    * Uses the keys as the values too. `dec_attn_value_dim_head` must then equal `dec_attn_dim_head`.
    *
    * @default false
    */
-  dec_attn_shared_kv?: boolean | undefined
+  dec_attn_shared_kv?: boolean | readonly boolean[] | undefined
   /**
    * Dimension of the values of each head. Absent: `dec_attn_dim_head`.
    *
    * @default null
    */
-  dec_attn_value_dim_head?: number | null | undefined
+  dec_attn_value_dim_head?: number | null | readonly (number | null)[] | undefined
   /**
    * Tensor product attention: the output `y` of each head becomes `y * r + y`, where `r` is a
    * projection of the query input.
@@ -4349,25 +4381,25 @@ export interface XTransformerOptions {
    * @default false
    * @see https://arxiv.org/abs/2208.06061
    */
-  dec_attn_tensor_product?: boolean | undefined
+  dec_attn_tensor_product?: boolean | readonly boolean[] | undefined
   /**
    * Width of the hidden layer as a multiple of the input width, rounded down.
    *
    * @default 4
    */
-  dec_ff_mult?: number | undefined
+  dec_ff_mult?: number | readonly number[] | undefined
   /**
    * Width of the hidden layer. Absent: from `dec_ff_mult`.
    *
    * @default null
    */
-  dec_ff_inner_dim?: number | null | undefined
+  dec_ff_inner_dim?: number | null | readonly (number | null)[] | undefined
   /**
    * Width of the output. Absent: the width of the input, which the residual connection needs.
    *
    * @default null
    */
-  dec_ff_dim_out?: number | null | undefined
+  dec_ff_dim_out?: number | null | readonly (number | null)[] | undefined
   /**
    * Gated linear unit (GLU): the hidden projection is twice as wide, and one half is multiplied by
    * the activation of the other half.
@@ -4375,21 +4407,21 @@ export interface XTransformerOptions {
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
-  dec_ff_glu?: boolean | undefined
+  dec_ff_glu?: boolean | readonly boolean[] | undefined
   /**
    * SiLU (Swish) activation instead of GELU; with `dec_ff_glu` this is SwiGLU.
    *
    * @default false
    * @see https://arxiv.org/abs/2002.05202
    */
-  dec_ff_swish?: boolean | undefined
+  dec_ff_swish?: boolean | readonly boolean[] | undefined
   /**
    * Squared ReLU activation. Takes precedence over `dec_ff_swish`.
    *
    * @default false
    * @see https://arxiv.org/abs/2109.08668
    */
-  dec_ff_relu_squared?: boolean | undefined
+  dec_ff_relu_squared?: boolean | readonly boolean[] | undefined
   /**
    * Activation by name, instead of `dec_ff_swish` and `dec_ff_relu_squared`; with `dec_ff_glu` that
    * of the gate. `'gelu'` is the exact one, `'gelu_tanh'` and `'quick_gelu'` are its approximations
@@ -4408,26 +4440,34 @@ export interface XTransformerOptions {
     | 'quick_gelu'
     | 'sigmoid'
     | null
+    | readonly ('gelu'
+    | 'gelu_tanh'
+    | 'silu'
+    | 'relu'
+    | 'relu_squared'
+    | 'quick_gelu'
+    | 'sigmoid'
+    | null)[]
     | undefined
   /**
    * With `dec_ff_glu`: a bias in the gated projection, which `dec_ff_no_bias` does not remove.
    *
    * @default true
    */
-  dec_ff_glu_bias?: boolean | undefined
+  dec_ff_glu_bias?: boolean | readonly boolean[] | undefined
   /**
    * LayerNorm after the activation, as in NormFormer.
    *
    * @default false
    * @see https://arxiv.org/abs/2110.09456
    */
-  dec_ff_post_act_ln?: boolean | undefined
+  dec_ff_post_act_ln?: boolean | readonly boolean[] | undefined
   /**
    * Dropout probability for the hidden layer in training.
    *
    * @default 0
    */
-  dec_ff_dropout?: number | undefined
+  dec_ff_dropout?: number | readonly number[] | undefined
   /**
    * Linear layers without bias, as in PaLM. With `dec_ff_glu`, the gated projection keeps its bias
    * unless `dec_ff_glu_bias` is false.
@@ -4435,14 +4475,14 @@ export interface XTransformerOptions {
    * @default false
    * @see https://arxiv.org/abs/2204.02311
    */
-  dec_ff_no_bias?: boolean | undefined
+  dec_ff_no_bias?: boolean | readonly boolean[] | undefined
   /**
    * Initialises the last linear layer to zero, so that the branch initially adds nothing to the
    * residual.
    *
    * @default false
    */
-  dec_ff_zero_init_output?: boolean | undefined
+  dec_ff_zero_init_output?: boolean | readonly boolean[] | undefined
 }
 
 /**

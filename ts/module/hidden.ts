@@ -41,7 +41,8 @@ function classesOf(module: object): object[] {
     classes.push(prototype.constructor)
     prototype = Object.getPrototypeOf(prototype)
   }
-  return classes.slice(0, -1)
+  // behind it are its own base (weights.ts) and Object
+  return classes.slice(0, -2)
 }
 
 /** Notes a new model, before the constructors of its own classes run. */

@@ -5,6 +5,7 @@ import {
   readTensors,
   readTensorsSync,
   type SyncTensorSource,
+  type TensorFile,
   type TensorReadOptions,
   type TensorSource,
 } from '../io/tensor-files.js'
@@ -37,6 +38,32 @@ export function loadState(
   return result
 }
 
+/**
+ * Reads a file of weights at once, and runs `put` with it in the turn of this call: calls on the
+ * module that follow wait for it. An abort counts until then. The tensors end with the call.
+ */
+export async function readInTurn<T>(
+  module: Submodule,
+  source: TensorSource,
+  options: TensorReadOptions,
+  put: (file: TensorFile) => T,
+): Promise<T> {
+  const signal = checkSignal(options.signal)
+  const gates = module[GATES]()
+  const reading = readTensors(source, { ...options, widen: true })
+  // it may fail before its turn comes, when nobody looks at it yet: in Node that would end the
+  // process
+  reading.catch(() => {})
+  const run = async () => {
+    const file = await reading
+    throwIfAborted(signal)
+    return put(file)
+  }
+  // the native tensors go with the call, however it ends
+  const free = () => void reading.then(({ tensors }) => disposeAll(tensors)).catch(() => {})
+  return await whenEnded(schedule(NO_GATES, gates, run, signal), free)
+}
+
 /** {@link Module.loadWeights} */
 export async function loadWeights(
   module: Submodule,
@@ -44,21 +71,11 @@ export async function loadWeights(
   given: LoadWeightsOptions,
 ): Promise<LoadResult> {
   const options = checkStateOptions(given, 'loadWeights()', ['key', 'signal', 'on_progress'])
-  const signal = checkSignal(options.signal)
-  const gates = module[GATES]()
-  const reading = readTensors(source, { ...options, widen: true })
-  // it may fail before its turn comes, when nobody looks at it yet: in Node that would end the
-  // process
-  reading.catch(() => {})
-  const put = async () => {
-    const { known, result } = fitState((await reading).tensors, module[ENTRIES](), options)
-    throwIfAborted(signal)
+  return await readInTurn(module, source, options, ({ tensors }) => {
+    const { known, result } = fitState(tensors, module[ENTRIES](), options)
     module[ASSIGN](known)
     return result
-  }
-  // the native tensors go with the call, however it ends
-  const free = () => void reading.then(({ tensors }) => disposeAll(tensors)).catch(() => {})
-  return await whenEnded(schedule(NO_GATES, gates, put, signal), free)
+  })
 }
 
 /** {@link Module.loadWeightsSync}, whose options have no `signal` and no `on_progress` */

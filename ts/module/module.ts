@@ -1,24 +1,13 @@
 import { BRAND, type Brand, brand, withArticle } from '../brand.js'
 import { checkFlag } from '../checks.js'
-import { checkNamed, classNameOf } from '../io/named.js'
-import { saveWeights, saveWeightsSync, type Target, toBlob } from '../io/sources.js'
-import {
-  type SyncTensorSource,
-  type TensorSource,
-  writeTensorBytes,
-  writeTensorBytesSync,
-} from '../io/tensor-files.js'
+import { classNameOf } from '../io/named.js'
 import { GATES, INSPECT, NATIVE_MODULE, SELF, uncloneable } from '../symbols.js'
 import { checkDevice, type Device } from '../tensor/device.js'
 import type { Gates } from '../tensor/schedule.js'
-import type { Tensor } from '../tensor/tensor.js'
-import { distinct, type Entry, type StateDict } from './entries.js'
+import type { Entry, StateDict } from './entries.js'
 import { hookForward } from './forwards.js'
-import { setRequiresGrad } from './freezing.js'
 import { noteModule } from './hidden.js'
-import { type LoadWeightsOptions, loadState, loadWeights, loadWeightsSync } from './loading.js'
-import { type MuonGroup, muonGroups } from './matrices.js'
-import { countWeights, parametersOf, tablesOf } from './parameters.js'
+import { changeLora, checkMerge, loraLayersOf } from './lora.js'
 import {
   CHILDREN,
   DISPOSAL,
@@ -28,34 +17,32 @@ import {
   whileDisposing,
 } from './parents.js'
 import { withParts } from './parts.js'
-import type { NamePattern } from './patterns.js'
-import type { LoadResult, LoadStateOptions } from './state.js'
+import { recordAll, recordedBy } from './recording.js'
 import {
   ASSIGN,
   CHANGE_LORA,
+  CHECK_MERGE,
   ENTRIES,
   FORGET,
   LORA_LAYERS,
-  type LoraChange,
-  type LoraLayers,
+  type LoRAChange,
+  type LoRALayers,
   METADATA,
   type Quantization,
   RECORD,
   RECORDED,
+  type Recorded,
 } from './submodule.js'
 import { renderTree } from './tree.js'
+import { ModuleWeights } from './weights.js'
 import {
   assignAll,
-  changeLora,
   childrenOf,
   entriesOf,
   gatesOf,
-  loraLayersOf,
   moveAll,
   quantizationOf,
   quantizeAll,
-  recordAll,
-  recordedBy,
   releaseAll,
   trainAll,
 } from './within.js'
@@ -90,7 +77,7 @@ const UNCLONEABLE = uncloneable('a model cannot be cloned: send saveBytes()')
  *   }
  * }
  */
-export abstract class Module<Options = unknown> {
+export abstract class Module<Options = unknown> extends ModuleWeights {
   /** @internal The model itself, where `this` may be a Proxy around it. */
   declare readonly [SELF]: this
   /** @internal */
@@ -103,6 +90,7 @@ export abstract class Module<Options = unknown> {
 
   /** @param options kept as `options`; a class of your own needs none */
   constructor(options?: Options) {
+    super()
     Object.defineProperty(this, SELF, { value: this })
     this.#options = options as Options
     noteModule(this)
@@ -123,92 +111,6 @@ export abstract class Module<Options = unknown> {
     return this[SELF].#training
   }
 
-  /**
-   * The parameters, each once, in the order of the state dict; the same objects on every call.
-   * Draws initial values.
-   */
-  parameters(): Tensor[] {
-    return [...this.namedParameters().values()]
-  }
-
-  /** The parameters by name, each once. */
-  namedParameters(): Map<string, Tensor> {
-    return parametersOf(this[ENTRIES]())
-  }
-
-  /**
-   * The parameters in two groups for `Muon`: matrices between the layers, which Muon steps, and all
-   * others, which AdamW steps (`use_muon: false`): embeddings, positions, memory tokens, the layers
-   * at the input and the output, norms, biases.
-   *
-   * Matrices are told by shape and name. In a model of your own, the weights of an `Embedding`, and
-   * what has a part like `embedding`, `pos`, `head`, `logits`, `wte` in its name, are none of them;
-   * for other names, give `Muon` groups of your own.
-   *
-   * @example
-   * const optimizer = new Muon(model.muonParameters(), { lr: 0.02 })
-   * // or with a rate for each
-   * const [matrices, others] = model.muonParameters()
-   * new Muon([{ ...matrices, lr: 0.02 }, { ...others, lr: 1e-3 }])
-   */
-  muonParameters(): [matrices: MuonGroup<Tensor>, others: MuonGroup<Tensor>] {
-    const tables = tablesOf(this[ENTRIES]())
-    return muonGroups(
-      this.namedParameters(),
-      ({ shape }) => shape,
-      (parameter) => tables.has(parameter),
-    )
-  }
-
-  /**
-   * Every parameter and persistent buffer by its name in the Python package. The tensors are the
-   * model's own: they follow the training.
-   */
-  stateDict(): Map<string, Tensor> {
-    return new Map(distinct(this[ENTRIES]()).map(({ name, source }) => [name, source.tensor()]))
-  }
-
-  /**
-   * Copies values into the parameters and buffers, by name; values of other types are converted.
-   *
-   * @returns what was missing, unexpected or of another shape, and which prefix was taken off the
-   *   names
-   * @throws XTransformersError (`invalid_checkpoint`) where names or shapes do not fit; (`busy`)
-   *   while a call on the model is pending
-   */
-  loadStateDict(
-    state: StateDict | Readonly<Record<string, Tensor>>,
-    options: LoadStateOptions = {},
-  ): LoadResult {
-    return loadState(this, state, options)
-  }
-
-  /**
-   * Reads a file into the parameters and buffers: safetensors (also in several files, by their
-   * index) or what `torch.save` has made of a state dict; see {@link loadTensors}. Calls that
-   * follow wait for it.
-   *
-   * All or nothing: an error or an abort changes nothing. So all values are read into new tensors
-   * first, and take the place of the old ones at the end: at its peak there is memory for the old
-   * weights and the new.
-   *
-   * @returns as {@link loadStateDict}
-   * @throws XTransformersError (`file`, `invalid_checkpoint`, `out_of_memory`)
-   * @example
-   * const { missing } = await model.loadWeights('pytorch_model.bin', { strict: false })
-   */
-  async loadWeights(source: TensorSource, given: LoadWeightsOptions = {}): Promise<LoadResult> {
-    return await loadWeights(this, source, given)
-  }
-
-  /** As {@link loadWeights}, at once: of paths (Node) or of bytes. */
-  loadWeightsSync(
-    source: SyncTensorSource,
-    given: Omit<LoadWeightsOptions, 'signal' | 'on_progress'> = {},
-  ): LoadResult {
-    return loadWeightsSync(this, source, given)
-  }
-
   /** Turns dropout on (or off): in this model and in those within. */
   train(on = true): this {
     this[SELF].#training = checkFlag(on, 'the mode')
@@ -219,27 +121,6 @@ export abstract class Module<Options = unknown> {
   /** Turns dropout off, and nothing else. */
   eval(): this {
     return this.train(false)
-  }
-
-  /**
-   * Freezes the parameters whose names fit a pattern: they get no gradient, and optimizers pass
-   * over them, until {@link unfreeze}. In a text, `*` stands for any characters and `?` for one; a
-   * RegExp is looked for in the names. A parameter with several names is meant by each.
-   *
-   * @returns the names of those that were not frozen before
-   * @throws XTransformersError (`invalid_argument`) where no name fits; (`busy`) while a call on
-   *   the model is pending
-   * @example
-   * model.freeze('net.token_emb.*')
-   * model.freeze(/attn_layers\.layers\.[0-3]\./)
-   */
-  freeze(pattern: NamePattern = '*'): string[] {
-    return setRequiresGrad(this, pattern, false)
-  }
-
-  /** Thaws parameters by their names, as {@link freeze} freezes them. */
-  unfreeze(pattern: NamePattern = '*'): string[] {
-    return setRequiresGrad(this, pattern, true)
   }
 
   /**
@@ -298,44 +179,6 @@ export abstract class Module<Options = unknown> {
     return quantizationOf(this)
   }
 
-  /** Number of single weights, each counted once. Draws no values. */
-  get numParameters(): number {
-    return countWeights(this[ENTRIES]())
-  }
-
-  /**
-   * Writes the weights as safetensors, which in Python `safetensors.torch.load_file` reads; a name
-   * that PyTorch's files have (`.pt`, `.pth`) is refused (`invalid_argument`). The
-   * weights are those of now: later steps wait until they are read.
-   *
-   * @param target a path (Node), `opfs:folder/name` (browser), a handle of a file or a stream: see
-   *   {@link Target}
-   * @throws XTransformersError (`file`); what is in the file then, {@link Target} says
-   */
-  async save(target: Target): Promise<void> {
-    await saveWeights(target, () => this.saveBytes())
-  }
-
-  /** As {@link save}, at once: to a path (Node). */
-  saveSync(path: string): void {
-    saveWeightsSync(path, () => this.saveBytesSync())
-  }
-
-  /** The weights as a safetensors file in a Blob, such as for a download. */
-  async saveBlob(): Promise<Blob> {
-    return toBlob(await this.saveBytes())
-  }
-
-  /** The weights as the bytes of a safetensors file. */
-  async saveBytes(): Promise<Uint8Array> {
-    return await writeTensorBytes(checkNamed(this.stateDict()), this[METADATA]())
-  }
-
-  /** As {@link saveBytes}, at once. */
-  saveBytesSync(): Uint8Array {
-    return writeTensorBytesSync(checkNamed(this.stateDict()), this[METADATA]())
-  }
-
   /**
    * Frees the weights: its own, and those of the models within, unless another live model has these
    * within too. Every later use is an error (`disposed`); so is a later step of an optimizer of
@@ -391,7 +234,7 @@ export abstract class Module<Options = unknown> {
   }
 
   /** The model as a readable tree. */
-  toString(): string {
+  override toString(): string {
     if (this[SELF].#ended !== null) return `${this.constructor.name}(disposed)`
     return renderTree(this.constructor.name, this[ENTRIES]())
   }
@@ -434,12 +277,17 @@ export abstract class Module<Options = unknown> {
   }
 
   /** @internal */
-  [LORA_LAYERS](): LoraLayers[] {
+  [LORA_LAYERS](): LoRALayers[] {
     return loraLayersOf(this)
   }
 
+  /** @internal */
+  [CHECK_MERGE](modules: readonly string[]): void {
+    checkMerge(this, modules)
+  }
+
   /** @internal The names are those of linear layers. */
-  [CHANGE_LORA](change: LoraChange): void {
+  [CHANGE_LORA](change: LoRAChange): void {
     changeLora(this, change)
   }
 
@@ -449,7 +297,7 @@ export abstract class Module<Options = unknown> {
   }
 
   /** @internal */
-  [RECORDED](): Promise<Record<string, number>> {
+  [RECORDED](): Promise<Recorded> {
     return recordedBy(this)
   }
 }

@@ -1,5 +1,5 @@
 /**
- * How often the parameters of a model have changed in number: models keep what the native side
- * tells of them until then. One number for all, since a model is part of others.
+ * Incremented when a model gains or loses parameters; cached descriptions of older versions are
+ * dropped. One number for all models, since a model is part of others.
  */
 export const structure = { version: 0 }

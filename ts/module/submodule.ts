@@ -1,4 +1,5 @@
 /** A model, as far as the models around it need it: what leads to it does not import the class. */
+import type { ContextJson } from '../native/native.js'
 import { GATES } from '../symbols.js'
 import type { Device } from '../tensor/device.js'
 import type { Gates } from '../tensor/schedule.js'
@@ -16,6 +17,8 @@ export const METADATA: unique symbol = Symbol('x-transformers.metadata')
 export const LORA_LAYERS: unique symbol = Symbol('x-transformers.loraLayers')
 /** Adds low-rank updates, merges or removes them. */
 export const CHANGE_LORA: unique symbol = Symbol('x-transformers.changeLora')
+/** Checks that low-rank updates can be merged. */
+export const CHECK_MERGE: unique symbol = Symbol('x-transformers.checkMerge')
 /** Begins or ends that calls record the sizes of the outputs of layers. */
 export const RECORD: unique symbol = Symbol('x-transformers.record')
 /** What was recorded since the last time, by the names of the layers. */
@@ -23,20 +26,34 @@ export const RECORDED: unique symbol = Symbol('x-transformers.recorded')
 export const FORGET: unique symbol = Symbol('x-transformers.forget')
 
 /** Linear layers whose low-rank updates `scale * B A` have one rank and one factor. */
-export interface LoraLayers {
+export interface LoRALayers {
   /** The names of the layers: those of their weights without `.weight`. */
   modules: string[]
   /** The rank: `A` is `[r, in]`, `B` is `[out, r]`. */
   r: number
+  /** The factor of the product `B A`: `lora_alpha / r`, or `lora_alpha / sqrt(r)` in rsLoRA. */
   scale: number
 }
 
 /** A change of low-rank updates of the layers with these names. */
-export interface LoraChange {
+export interface LoRAChange {
   modules: readonly string[]
   /** Rank and factor of new ones; or what happens to those that are there. */
-  to: Omit<LoraLayers, 'modules'> | 'merge' | 'remove'
+  to: Omit<LoRALayers, 'modules'> | 'merge' | 'remove'
+  /** The random numbers of new ones; absent: the next ones. */
+  context?: ContextJson
 }
+
+/** The outputs of a layer. */
+export interface Squares {
+  /** The sum of the squares of all elements. */
+  sum: number
+  /** The number of elements. */
+  elements: number
+}
+
+/** The outputs of layers by their names. */
+export type Recorded = ReadonlyMap<string, Squares>
 
 /** What a model asks of those within it. */
 export interface Submodule {
@@ -48,10 +65,11 @@ export interface Submodule {
   [ENTRIES](): Entry[]
   [GATES](): Gates
   [ASSIGN](state: StateDict): void
-  [LORA_LAYERS](): LoraLayers[]
-  [CHANGE_LORA](change: LoraChange): void
+  [LORA_LAYERS](): LoRALayers[]
+  [CHECK_MERGE](modules: readonly string[]): void
+  [CHANGE_LORA](change: LoRAChange): void
   [RECORD](on: boolean): void
-  [RECORDED](): Promise<Record<string, number>>
+  [RECORDED](): Promise<Recorded>
 }
 
 /** By what every model has: the class is not imported here. */

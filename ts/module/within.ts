@@ -5,36 +5,17 @@
 import { GATES, HANDLE } from '../symbols.js'
 import type { Device } from '../tensor/device.js'
 import { type Gates, mergeGates, NO_GATES, scheduleSync } from '../tensor/schedule.js'
-import { below, distinct, type Entry, modulesBelow, prefixed, type StateDict } from './entries.js'
+import { below, distinct, type Entry, prefixed, type StateDict } from './entries.js'
 import { hookForward } from './forwards.js'
 import { requireSeen } from './hidden.js'
 import { assignParameter, moveParameter, parameterEntry } from './parameters.js'
-import { addChild, hasLiveParent, type Parent, requireLive } from './parents.js'
-import { type Part, withParts } from './parts.js'
-import {
-  ASSIGN,
-  CHANGE_LORA,
-  ENTRIES,
-  isModule,
-  LORA_LAYERS,
-  type LoraChange,
-  type LoraLayers,
-  type Quantization,
-  RECORD,
-  RECORDED,
-  type Submodule,
-} from './submodule.js'
+import { hasLiveParent, type Parent, requireLive } from './parents.js'
+import type { Part } from './parts.js'
+import { ASSIGN, ENTRIES, isModule, type Quantization, type Submodule } from './submodule.js'
+import { walk } from './walk.js'
 
 /** A model, as far as this needs it. */
 type Model = Parent & Submodule & { forward(...args: unknown[]): unknown }
-
-/** Runs `fn` with the children and own parameters of `module`, by dotted name. */
-function walk<T>(module: Parent, fn: (parts: Part[]) => T): T {
-  return withParts(module, (parts) => {
-    for (const [, part] of parts) addChild(module, part)
-    return fn(parts)
-  })
-}
 
 /** Runs `fn` with the models that are directly within. */
 function forChildren(module: Parent, fn: (child: Submodule) => void): void {
@@ -114,40 +95,3 @@ export function assignAll(module: Parent, state: StateDict): void {
     }
   })
 }
-
-/** The low-rank updates of linear layers. */
-export function loraLayersOf(module: Parent): LoraLayers[] {
-  const within = (name: string) => (layer: string) => (layer === '' ? name : `${name}.${layer}`)
-  const named = (name: string, layers: LoraLayers): LoraLayers => ({
-    ...layers,
-    modules: layers.modules.map(within(name)),
-  })
-  const layers = ([name, part]: Part) =>
-    isModule(part) ? part[LORA_LAYERS]().map((layers) => named(name, layers)) : []
-  return walk(module, (parts) => parts.flatMap(layers))
-}
-
-/** Changes low-rank updates; the names are those of linear layers. */
-export function changeLora(module: Parent, change: LoraChange): void {
-  walk(module, (parts) => {
-    for (const [name, part] of parts) {
-      const modules = modulesBelow(change.modules, name)
-      if (isModule(part) && modules.length > 0) part[CHANGE_LORA]({ ...change, modules })
-    }
-  })
-}
-
-/** Begins or ends that calls record the sizes of the outputs of layers. */
-export const recordAll = (module: Parent, on: boolean): void =>
-  forChildren(module, (child) => child[RECORD](on))
-
-/** What was recorded since the last time, by the names of the layers. */
-export async function recordedBy(module: Parent): Promise<Record<string, number>> {
-  const norms = ([name, part]: Part) => (isModule(part) ? [underName(name, part[RECORDED]())] : [])
-  const all = walk(module, (parts) => parts.flatMap(norms))
-  return Object.assign({}, ...(await Promise.all(all)))
-}
-
-/** Norms of a model within, by the names that the model around it has for the layers. */
-export const underName = async (name: string, norms: Promise<Record<string, number>>) =>
-  Object.fromEntries(Object.entries(await norms).map(([layer, norm]) => [`${name}.${layer}`, norm]))

@@ -76,6 +76,11 @@ export interface NativeModule {
    */
   addLora(layers: string, context: ContextJson): void
   /**
+   * Returns an error if the low-rank updates of these layers, a JSON array of names, cannot be
+   * added to their weights. Changes nothing.
+   */
+  checkMergeLora(modules: string): void
+  /**
    * Adds the low-rank updates of these layers, a JSON array of names, to their weights, and removes
    * them.
    */
@@ -107,11 +112,12 @@ export interface NativeModule {
     context: ContextJson,
   ): NativeResult
   /**
-   * JSON `[name, norm][]`: the root mean square of the output of each layer in the calls whose
-   * context has asked for it, since the last time.
+   * What layers gave in the calls whose context has asked for it, since the last time. JSON `[name,
+   * elements][]`, with the number of elements of each layer; the tensor, f64, `(layers)`, has the
+   * mean of their squares.
    */
-  takeActivationNorms(): Promise<string>
-  takeActivationNormsSync(): string
+  takeActivations(): Promise<NativeResult>
+  takeActivationsSync(): NativeResult
   /**
    * Starts a generation of which the caller takes the steps; `method` is `generate` or `stream`,
    * `args` and `tensors` are its arguments.
@@ -278,6 +284,16 @@ export interface NativeFunctions {
   /** Scales the gradients so that their common norm is at most `max`. Returns the norm before. */
   clipGradNorm(parameters: NativeTensor[], max: number, abort: NativeAbortFlag): Promise<number>
   clipGradNormSync(parameters: NativeTensor[], max: number): number
+  /**
+   * The norm of the gradients of each of consecutive groups of parameters, whose sizes are
+   * `counts`: f64, `(groups)`.
+   */
+  gradNorms(
+    parameters: NativeTensor[],
+    counts: number[],
+    abort: NativeAbortFlag,
+  ): Promise<NativeTensor>
+  gradNormsSync(parameters: NativeTensor[], counts: number[]): NativeTensor
   /** Limits each element of the gradients to `-value` to `value`. */
   clipGradValue(parameters: NativeTensor[], value: number, abort: NativeAbortFlag): Promise<void>
   clipGradValueSync(parameters: NativeTensor[], value: number): void

@@ -99,7 +99,7 @@ export class Series<Row> {
     for (let at = 0; at < this.#kept.length; at += two)
       kept.push(...this.#choose(this.#kept.slice(at, at + two)))
     this.#kept = kept
-    // while parts are single rows, as many of them as are kept of a part were none yet
+    // at size 1 a part has one row, so `2 * each` parts become one
     this.#size *= this.#size === 1 ? two : 2
   }
 

@@ -6,7 +6,8 @@ import { RECORD, RECORDED } from '../module/submodule.js'
 /**
  * The root mean square of the elements that each layer gives (attention or feed-forward, with its
  * residual connection and norms), by its name, such as `net.attn_layers.layers.0`. Of several calls
- * it is taken over all; layers that did not compute, as with `layer_dropout`, are left out.
+ * it is taken over the elements of all, also of calls of the models within, and of `generate` and
+ * `stream`; layers that did not compute, as with `layer_dropout`, are left out.
  *
  * Nothing else may use the model meanwhile. What layers compute is not copied: of each there is one
  * number, and all are copied from a GPU together.
@@ -39,7 +40,9 @@ export async function recorded<T>(
   model[RECORD](true)
   try {
     const result = await run()
-    return { result, norms: await model[RECORDED]() }
+    const layers = [...(await model[RECORDED]())]
+    const norms = layers.map(([name, { sum, elements }]) => [name, Math.sqrt(sum / elements)])
+    return { result, norms: Object.fromEntries(norms) }
   } catch (error) {
     // what was recorded until then is nobody's
     await model[RECORDED]().catch(() => {})

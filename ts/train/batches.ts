@@ -18,6 +18,10 @@ export type BatchLike = readonly unknown[] | TrainBatch
 export interface StatefulData extends AsyncIterable<BatchLike> {
   /** The epoch of the next batch, counted from 0, where it counts them. */
   readonly epoch?: number
+  /**
+   * The number of batches in an epoch, by which a run tells its `share`; null or absent: not known.
+   */
+  readonly length?: number | null
   /** Where it is, for JSON. */
   stateDict(): object
   loadStateDict(state: never): void
@@ -51,7 +55,7 @@ export interface BatchesState {
   loader: object | null
 }
 
-/** The part of an epoch of which all batches have come. */
+/** Share of an epoch whose last batch was taken: below 1 until the data ends. */
 const ALMOST = 1 - 2 ** -20
 
 type Iterator = { next(): unknown; return?: () => unknown }
@@ -136,7 +140,10 @@ export class Batches {
     }
     for (let fresh = this.#iterator === null; ; fresh = true) {
       if (this.#base !== null) {
-        this.#epoch = ((data as StatefulData).epoch as number) - this.#base
+        const epoch = ((data as StatefulData).epoch as number) - this.#base
+        // the checkpoint of a resumed run may be of the end of an epoch
+        if (epoch > this.#epoch) this.#position = 0
+        this.#epoch = epoch
         if (this.#epoch >= this.#epochs) return null
       }
       this.#iterator ??= iterate(data)
@@ -176,10 +183,9 @@ export const isStateful = (data: unknown): data is StatefulData =>
 
 /** The number of batches in an epoch; 0 where nobody knows it. */
 function lengthOf(data: TrainData): number {
-  // of other data it could be anything
-  const { length } = data as { length?: unknown }
-  const counts = Array.isArray(data) || isStateful(data)
-  return counts && Number.isSafeInteger(length) ? (length as number) : 0
+  // of other data, such as a function, it would be something else
+  const length = Array.isArray(data) || isStateful(data) ? data.length : null
+  return Number.isSafeInteger(length) ? (length as number) : 0
 }
 
 function iterate(data: Iterable<BatchLike> | AsyncIterable<BatchLike>): Iterator {

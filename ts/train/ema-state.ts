@@ -1,7 +1,7 @@
-/** Averages of weights by the names of a model, and what a file says of them. */
-import { isRecord, refuse } from '../checks.js'
+/** The state of an EMA: averages by the names of the parameters, and the metadata of its file. */
+import { isCount, isRecord, refuse } from '../checks.js'
 import { guarded, XTransformersError } from '../errors.js'
-import type { Entry, EntrySource, StateDict } from '../module/entries.js'
+import type { EntrySource, StateDict } from '../module/entries.js'
 import type { Module } from '../module/module.js'
 import { assignParameter } from '../module/parameters.js'
 import { checkState, fitState } from '../module/state.js'
@@ -10,7 +10,7 @@ import { jsonOf } from '../native/json.js'
 import { HANDLE } from '../symbols.js'
 import { type Tensor, wrap } from '../tensor/tensor.js'
 
-/** What an `EMA` knows, as `EMA.stateDict` gives it. */
+/** The state of an `EMA`, as `EMA.stateDict` gives it. */
 export interface EMAState {
   /** The number of updates so far. */
   updates: number
@@ -18,10 +18,10 @@ export interface EMAState {
   weights: Map<string, Tensor>
 }
 
-/** The key of its metadata in a file. */
+/** The key of the metadata of a file under which the state of an EMA is. */
 const KEY = 'ema'
 
-/** The averages of the parameters of a model, each in the place of its parameter. */
+/** The averages of the parameters of a model, in the order of the parameters. */
 export class Averages {
   readonly #model: Module
   readonly #parameters: readonly Tensor[]
@@ -33,7 +33,7 @@ export class Averages {
     this.#averages = averages
   }
 
-  /** The average of each parameter, by what tells two names of one parameter. */
+  /** The averages by the sources of their parameters: one source has several names if tied. */
   #bySource(): Map<EntrySource, Tensor> {
     const places = new Map(this.#parameters.map((parameter, i) => [parameter[HANDLE], i]))
     return new Map(
@@ -45,7 +45,7 @@ export class Averages {
     )
   }
 
-  /** What a state dict of the model has, with the averages in place of the parameters. */
+  /** The state dict of the model, with the averages in place of the parameters. */
   named(): Map<string, Tensor> {
     const averages = this.#bySource()
     return new Map(
@@ -56,29 +56,28 @@ export class Averages {
     )
   }
 
-  /** The same with copies. */
+  /** As {@link named}, with copies of all tensors. */
   copies(): Map<string, Tensor> {
     return new Map([...this.named()].map(([name, tensor]) => [name, copyOf(tensor)]))
   }
 
-  /** What of a state is to be put in, by `put`. */
-  fit(state: StateDict): Fitting {
-    const lines = this.#model[ENTRIES]()
-    return { lines, known: fitState(state, lines, {}).known }
+  /**
+   * Averages by the names of the model, for {@link put}.
+   *
+   * @throws XTransformersError (`invalid_checkpoint`) where names or shapes do not fit
+   */
+  fit(state: StateDict): StateDict {
+    return fitState(state, this.#model[ENTRIES](), {}).known
   }
 
-  put({ known, lines }: Fitting): void {
+  /** Copies values into the averages. */
+  put(known: StateDict): void {
     const averages = this.#bySource()
-    for (const { name, tied, source } of lines) {
+    for (const { name, tied, source } of this.#model[ENTRIES]()) {
       const [average, value] = [averages.get(source), known.get(name)]
       if (average && value && tied === null) assignParameter(average, value)
     }
   }
-}
-
-interface Fitting {
-  known: StateDict
-  lines: readonly Entry[]
 }
 
 const copyOf = (tensor: Tensor) => wrap(guarded(() => tensor[HANDLE].use().detach()))
@@ -91,10 +90,7 @@ export function checkEMAState(state: unknown): { updates: number; weights: State
   throw refuse('updates', 'a whole number from 0', updates)
 }
 
-const isCount = (value: unknown): value is number =>
-  Number.isSafeInteger(value) && (value as number) >= 0
-
-/** What a file says of averages beside them. */
+/** The metadata of a file with averages. */
 export const averagesMetadata = ({
   updates,
   decay,
@@ -105,7 +101,11 @@ export const averagesMetadata = ({
   warmup: boolean
 }): Record<string, string> => ({ [KEY]: jsonOf({ updates, decay, warmup }) })
 
-/** The number of updates that the metadata of a file tells. */
+/**
+ * The number of updates in the metadata of a file.
+ *
+ * @throws XTransformersError (`invalid_checkpoint`) where an EMA has not written it
+ */
 export function updatesIn(metadata: Record<string, string>): number {
   try {
     const { updates } = JSON.parse(metadata[KEY] ?? '')

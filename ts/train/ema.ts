@@ -3,7 +3,7 @@ import { BRAND, type Brand, brand } from '../brand.js'
 import { checkOptions, refuse } from '../checks.js'
 import { checkSignal, type ReadOptions } from '../control.js'
 import { guarded, XTransformersError } from '../errors.js'
-import { type Source, saveTo, type Target, toBlob } from '../io/sources.js'
+import { type Source, saveWeights, type Target, toBlob } from '../io/sources.js'
 import { disposeAll, readTensors, type TensorFile, writeTensorBytes } from '../io/tensor-files.js'
 import { Module } from '../module/module.js'
 import { METADATA } from '../module/submodule.js'
@@ -208,7 +208,8 @@ export class EMA {
   }
 
   /**
-   * Writes the averages, as {@link saveBytes}.
+   * Writes the averages, as {@link saveBytes}; a name that PyTorch's files have (`.pt`, `.pth`) is
+   * refused (`invalid_argument`).
    *
    * @param target a path (Node), `opfs:folder/name` (browser), a handle of a file or a stream: see
    *   {@link Target}
@@ -218,7 +219,7 @@ export class EMA {
    * const model = await load('ema.safetensors')
    */
   async save(target: Target): Promise<void> {
-    await saveTo(target, () => this.saveBytes())
+    await saveWeights(target, () => this.saveBytes())
   }
 
   /** The averages as a file in a Blob, such as for a download. */
@@ -274,13 +275,18 @@ export class EMA {
   /**
    * Frees the averages, once the calls made before have ended. The model stays, and gets its
    * weights back where it has the averages.
+   *
+   * @throws XTransformersError (`quantized`) where the model has the averages and was quantized
+   *   since: nothing is freed then. Weights that are loaded into the model make it f32 again, and
+   *   dispose() gives it its own back
    */
   dispose(): void {
     runOrQueue(this.#all, () => {
       try {
         if (this.#applied) this.#exchange()
-      } catch {
-        // a model that was disposed or quantized since has no use for them
+      } catch (error) {
+        // a model that was disposed has no use for its weights
+        if (!(error instanceof XTransformersError) || error.code !== 'disposed') throw error
       }
       this.#applied = false
       for (const average of this.#averages) average[HANDLE].release()

@@ -1,10 +1,14 @@
+import { native } from '#native'
 import { describeValue } from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import { Module } from '../module/module.js'
-import { Promises } from '../promises.js'
-import type { Tensor } from '../tensor/tensor.js'
+import { HANDLE } from '../symbols.js'
+import { heavy } from '../tensor/calls.js'
+import type { TensorHandle } from '../tensor/handle.js'
+import { tidy } from '../tensor/memory.js'
+import { mergeGates, NO_GATES } from '../tensor/schedule.js'
+import { type Tensor, wrap } from '../tensor/tensor.js'
 import { recorded } from './activation-norms.js'
-import { clipGradNorm } from './clip.js'
 import type { EngineResult, RunPlace } from './engine.js'
 import { requireFinite } from './finite.js'
 import { layersOf } from './layers.js'
@@ -13,8 +17,8 @@ import type { StepResult } from './step-options.js'
 /**
  * The norm of the gradients in each layer, by its name: what the names of its parameters begin
  * with, such as `net.attn_layers.layers.0` (one attention or feed-forward with its norm) or
- * `net.token_emb`. Layers without gradients are left out. One call into the native side for each
- * layer, which on a GPU copies one number.
+ * `net.token_emb`. Layers without gradients are left out. From a GPU one number is copied for each
+ * layer.
  *
  * @example
  * await loss.backward()
@@ -31,9 +35,21 @@ export async function gradNorms(model: Module): Promise<Record<string, number>> 
     const own = names.map((name) => parameters.get(name) as Tensor)
     return own.some(({ grad }) => grad !== null) ? [{ layer, own }] : []
   })
-  const norms = await Promises.all(layers.map(({ own }) => clipGradNorm(own, Infinity)))
-  return Object.fromEntries(layers.map(({ layer }, i) => [layer, norms[i] as number]))
+  if (layers.length === 0) return {}
+  const handles = layers.flatMap(({ own }) => own.map((parameter) => parameter[HANDLE]))
+  const counts = layers.map(({ own }) => own.length)
+  const norms = await heavy({
+    reads: mergeGates(handles.map((handle) => handle.gates)),
+    writes: NO_GATES,
+    inputs: handles,
+    start: (abort) => native.gradNorms(pinned(handles), counts, abort),
+    discard: (unwanted) => unwanted.dispose(),
+  })
+  const values = tidy(() => wrap(norms).dataSync())
+  return Object.fromEntries(layers.map(({ layer }, i) => [layer, Number(values[i])]))
 }
+
+const pinned = (handles: readonly TensorHandle[]) => handles.map((handle) => handle.pinned())
 
 /** What is looked at in a step of a run, before the weights change. */
 export interface Measures {

@@ -8,8 +8,7 @@ export type { EMAOptions } from './ema-options.js'
 export type { EMAState } from './ema-state.js'
 export type { ParamGroup } from './groups.js'
 export { LoRA, type LoRALoadOptions } from './lora.js'
-export type { LoRAOptions } from './lora-options.js'
-export type { StateReadOptions } from './optimizer.js'
+export type { LoRAOfOptions, LoRAOptions } from './lora-options.js'
 export { Adafactor, Adam, AdamW, Lion, Muon, SGD } from './optimizers.js'
 export type {
   OptimizerState,
@@ -26,6 +25,6 @@ export {
   type Schedule,
   warmupStableDecay,
 } from './schedules.js'
-export type { StateFormat, StateSaveOptions } from './state-files.js'
+export type { StateFormat, StateReadOptions, StateSaveOptions } from './state-files.js'
 export { type Objective, type TrainStepOptions, trainStep } from './step.js'
 export type { StepResult } from './step-options.js'

@@ -33,6 +33,16 @@ export interface LoRAOptions {
   use_rslora?: boolean | undefined
 }
 
+/** Options of `LoRA.of`. */
+export interface LoRAOfOptions {
+  /**
+   * Whether all parameters but the matrices are frozen, as the constructor of a LoRA freezes them.
+   *
+   * @default false
+   */
+  freeze?: boolean | undefined
+}
+
 /** More than any layer is wide: an update of a higher rank than that can do nothing more. */
 const MAX_RANK = 65_536
 

@@ -1,27 +1,28 @@
 import { BRAND, type Brand, brand } from '../brand.js'
-import { checkOptions, refuse } from '../checks.js'
+import { checkFlag, checkOptions, refuse } from '../checks.js'
 import { checkReading, type ReadOptions } from '../control.js'
 import { XTransformersError } from '../errors.js'
-import { type Source, saveTo, type Target, toBlob } from '../io/sources.js'
-import { disposeAll, readTensors, writeTensorBytes } from '../io/tensor-files.js'
+import { type Source, saveWeights, type Target, toBlob } from '../io/sources.js'
+import { writeTensorBytes } from '../io/tensor-files.js'
+import { readInTurn } from '../module/loading.js'
 import { Module } from '../module/module.js'
-import { matching, patternOf } from '../module/patterns.js'
-import { CHANGE_LORA, ENTRIES, LORA_LAYERS, type LoraLayers } from '../module/submodule.js'
+import { ASSIGN, CHANGE_LORA, LORA_LAYERS, type LoRALayers } from '../module/submodule.js'
 import { jsonOf } from '../native/json.js'
+import type { ContextJson } from '../native/native.js'
 import { GATES, INSPECT } from '../symbols.js'
+import { nextContext } from '../tensor/random.js'
 import { NO_GATES, scheduleSync } from '../tensor/schedule.js'
 import type { Tensor } from '../tensor/tensor.js'
-import { layersIn, unprefixed, withPrefix } from './lora-file.js'
-import { checkLoRA, type LoRAOptions, scaleOf } from './lora-options.js'
+import { fitMatrices, layersIn, scaleOfFile, withPrefix } from './lora-file.js'
+import { freezeBase, thawBase } from './lora-freezing.js'
+import { chosenLayers, firstNames, namesOfMatrices, shapesOfMatrices } from './lora-layers.js'
+import { checkLoRA, type LoRAOfOptions, type LoRAOptions } from './lora-options.js'
 
 /** Options of {@link LoRA.load}. */
 export interface LoRALoadOptions extends ReadOptions, Pick<LoRAOptions, 'lora_alpha'> {
   /** As in {@link LoRAOptions}. */
   use_rslora?: boolean | undefined
 }
-
-/** The parameters that are no part of a LoRA. */
-const NOT_LORA = /^(?!(.*\.)?lora_[AB]\.weight$)/
 
 /**
  * Low-rank updates of the linear layers of a model, to fine-tune it with few parameters: next to
@@ -53,109 +54,70 @@ export class LoRA {
   /** The factor of the updates. */
   readonly scale: number
   readonly #model: Module
-  #frozen: Tensor[] = []
   /** How it ended, in words; null while it lives. */
   #ended: string | null = null
 
   /**
    * @throws XTransformersError (`invalid_options`, `invalid_argument`) where a pattern fits no
-   *   linear layer; (`invalid_state`) where a layer has an update already; (`busy`) while a call
-   *   on the model is pending
+   *   linear layer; (`invalid_state`) where a layer has an update already; (`out_of_memory`);
+   *   (`busy`) while a call on the model is pending. Nothing is added then
    */
   constructor(model: Module, options?: LoRAOptions)
   /** @internal Takes over updates that are there. */
-  constructor(model: Module, options: LoRAOptions | undefined, existing: LoraLayers)
-  constructor(model: Module, options: LoRAOptions = {}, existing?: LoraLayers) {
+  constructor(model: Module, options: LoRAOptions | undefined, existing: LoRALayers)
+  constructor(model: Module, options: LoRAOptions = {}, existing?: LoRALayers) {
     if (!(model instanceof Module)) throw refuse('the model of a LoRA', 'a Module', model)
     this.#model = model
-    if (existing !== undefined) {
-      ;({ modules: this.modules, r: this.r, scale: this.scale } = existing)
-      return
-    }
-    const checked = checkLoRA(options)
-    const names = linearLayers(model)
-    const chosen = new Set(
-      checked.target_modules.flatMap((wire) => matching(names, patternOf(wire), 'linear layer')),
-    )
-    this.modules = names.filter((name) => chosen.has(name))
-    this.r = checked.r
-    this.scale = scaleOf(checked)
-    this.#add()
+    const layers = existing ?? chosenLayers(model, checkLoRA(options))
+    this.modules = layers.modules
+    this.r = layers.r
+    this.scale = layers.scale
+    if (existing === undefined)
+      scheduleSync('new LoRA()', NO_GATES, model[GATES](), () => add(model, layers))
   }
 
-  #add(): void {
-    const [model, { modules, r, scale }] = [this.#model, this]
-    const present = new Set(model[LORA_LAYERS]().flatMap((layers) => layers.modules))
-    const twice = modules.find((name) => present.has(name))
-    if (twice !== undefined) {
-      throw new XTransformersError(
-        'invalid_state',
-        `${twice} has a LoRA already: LoRA.of(model) gives it, to merge or to remove it first`,
-      )
-    }
-    scheduleSync('new LoRA()', NO_GATES, model[GATES](), () =>
-      model[CHANGE_LORA]({ modules, to: { r, scale } }),
-    )
-    const parameters = model.namedParameters()
-    this.#frozen = model.freeze(NOT_LORA).flatMap((name) => parameters.get(name) ?? [])
-  }
-
-  /** The updates that a model has: of a checkpoint of the whole model, for example. */
-  static of(model: Module): LoRA[] {
+  /**
+   * The updates that a model has, such as those of a checkpoint of the whole model: one LoRA for
+   * all layers that have the same rank and factor. In a model that was loaded nothing is frozen.
+   *
+   * @throws XTransformersError with `freeze`: (`busy`) while a call on the model is pending
+   * @example
+   * const model = await load('half-trained.safetensors')
+   * const [lora] = LoRA.of(model, { freeze: true })
+   */
+  static of(model: Module, options: LoRAOfOptions = {}): LoRA[] {
     if (!(model instanceof Module)) throw refuse('the model of LoRA.of()', 'a Module', model)
-    return model[LORA_LAYERS]().map((layers) => make(model, {}, layers))
+    const { freeze } = checkOptions(options, 'LoRA.of()', ['freeze'])
+    const all = model[LORA_LAYERS]().map((layers) => make(model, {}, layers))
+    if (checkFlag(freeze, 'freeze', false) && all.length > 0)
+      scheduleSync('LoRA.of()', NO_GATES, model[GATES](), () => freezeBase(model))
+    return all
   }
 
   /**
    * Adds the updates of a file to a model: one that {@link LoRA.save} has made, or the
    * `adapter_model.safetensors` of Python's `peft`, whose names of layers must be those of the
-   * model, and whose `lora_alpha` (of `adapter_config.json`) has to be given.
+   * model, and whose `lora_alpha` (of `adapter_config.json`) has to be given. Calls that follow
+   * wait for it.
    *
-   * @throws XTransformersError (`file`, `invalid_checkpoint`, `invalid_options`), and what the
-   *   constructor throws
+   * @throws XTransformersError (`file`, `invalid_options`); (`invalid_checkpoint`) where the layers
+   *   or their sizes do not fit the model; and what the constructor throws. Nothing is added then
    * @example
    * const lora = await LoRA.load(model, 'adapter.safetensors')
    */
   static async load(model: Module, source: Source, given: LoRALoadOptions = {}): Promise<LoRA> {
+    if (!(model instanceof Module)) throw refuse('the model of LoRA.load()', 'a Module', model)
     const own = ['lora_alpha', 'use_rslora', 'signal', 'on_progress']
     const { lora_alpha, use_rslora, ...reading } = checkOptions(given, 'LoRA.load()', own)
-    const { tensors, metadata } = await readTensors(source, {
-      ...checkReading(reading),
-      widen: true,
+    // fixed now, though they are not looked at: what other calls draw must not depend on the file
+    const context = nextContext()
+    return await readInTurn(model, source, checkReading(reading), ({ tensors, metadata }) => {
+      const layers = layersIn(tensors, metadata, { lora_alpha, use_rslora })
+      const matrices = fitMatrices(tensors, shapesOfMatrices(model, layers))
+      add(model, layers, context)
+      model[ASSIGN](matrices)
+      return make(model, {}, { ...layers, modules: firstNames(model, layers.modules) })
     })
-    try {
-      const { modules, r, scale } = layersIn(tensors, metadata, { lora_alpha, use_rslora })
-      const lora = make(model, {
-        target_modules: modules.map(literal),
-        r,
-        lora_alpha: scale * r,
-      })
-      try {
-        lora.#put(tensors)
-      } catch (error) {
-        lora.remove()
-        throw error
-      }
-      return lora
-    } finally {
-      disposeAll(tensors)
-    }
-  }
-
-  /** Copies values into the matrices. */
-  #put(tensors: ReadonlyMap<string, Tensor>): void {
-    const wanted = this.namedParameters()
-    const state = unprefixed(tensors)
-    const wrong = [
-      ...[...wanted.keys()].filter((name) => !state.has(name)).map((name) => `${name} is missing`),
-      ...[...state.keys()].filter((name) => !wanted.has(name)).map((name) => `${name} is too much`),
-    ]
-    if (wrong.length > 0)
-      throw new XTransformersError(
-        'invalid_checkpoint',
-        `the file does not fit these updates:\n${wrong.join('\n')}`,
-      )
-    this.#model.loadStateDict(state, { strict: false, prefix: '' })
   }
 
   /** The matrices: `A` and `B` of each layer, in the order of the model's parameters. */
@@ -166,24 +128,34 @@ export class LoRA {
   /** The matrices by their names in the model. */
   namedParameters(): Map<string, Tensor> {
     this.#requireLive()
-    const own = new Set(this.modules.flatMap((name) => matrices(name)))
+    const own = namesOfMatrices(this.modules)
     return new Map([...this.#model.namedParameters()].filter(([name]) => own.has(name)))
   }
 
   /**
    * Reads values into the matrices, of a file that {@link LoRA.save} has made of these layers.
+   * Calls on the model that follow wait for it.
    *
-   * @throws XTransformersError (`file`, `invalid_checkpoint`); nothing is changed then
+   * @throws XTransformersError (`file`); (`invalid_checkpoint`) where the file has other layers,
+   *   another rank or another factor. Nothing is changed then
    */
   async load(source: Source, given: ReadOptions = {}): Promise<void> {
     this.#requireLive()
     const options = checkOptions(given, 'load()', ['signal', 'on_progress'])
-    const { tensors } = await readTensors(source, { ...checkReading(options), widen: true })
-    try {
-      this.#put(tensors)
-    } finally {
-      disposeAll(tensors)
-    }
+    const model = this.#model
+    await readInTurn(model, source, checkReading(options), ({ tensors, metadata }) => {
+      this.#requireLive()
+      this.#requireScale(scaleOfFile(metadata))
+      model[ASSIGN](fitMatrices(tensors, shapesOfMatrices(model, this)))
+    })
+  }
+
+  #requireScale(scale: number | null): void {
+    if (scale === null || scale === this.scale) return
+    throw new XTransformersError(
+      'invalid_checkpoint',
+      `the file has updates with the factor ${scale}, and the factor of this LoRA is ${this.scale}: LoRA.load(model, source) makes one with that of the file`,
+    )
   }
 
   /**
@@ -199,7 +171,8 @@ export class LoRA {
   }
 
   /**
-   * Writes the matrices, as {@link saveBytes}.
+   * Writes the matrices, as {@link saveBytes}; a name that PyTorch's files have (`.pt`, `.pth`) is
+   * refused (`invalid_argument`).
    *
    * @param target a path (Node), `opfs:folder/name` (browser), a handle of a file or a stream: see
    *   {@link Target}
@@ -207,7 +180,7 @@ export class LoRA {
    */
   async save(target: Target): Promise<void> {
     this.#requireLive()
-    await saveTo(target, () => this.saveBytes())
+    await saveWeights(target, () => this.saveBytes())
   }
 
   /** The matrices as a file in a Blob, such as for a download. */
@@ -217,18 +190,20 @@ export class LoRA {
 
   /**
    * Adds the updates to the weights, after which the model is one without LoRA that computes the
-   * same, up to rounding. What was frozen is thawed. This object and its parameters have ended.
+   * same, up to rounding. With the last LoRA of a model, what was frozen for it is thawed. This
+   * object and its parameters have ended.
    *
-   * @throws XTransformersError (`quantized`, `out_of_memory`); (`busy`) while a call on the model
-   *   is pending
+   * @throws XTransformersError (`quantized`), which changes nothing; (`out_of_memory`): where
+   *   memory ends only while it merges, some layers are merged, and another call goes on with the
+   *   others; (`busy`) while a call on the model is pending
    */
   merge(): void {
     this.#end('merge')
   }
 
   /**
-   * Takes the updates away: the model computes what it did before them. What was frozen is thawed.
-   * This object and its parameters have ended.
+   * Takes the updates away: the model computes what it did before them. With the last LoRA of a
+   * model, what was frozen for it is thawed. This object and its parameters have ended.
    *
    * @throws XTransformersError (`busy`) while a call on the model is pending
    */
@@ -241,9 +216,8 @@ export class LoRA {
     const [model, { modules }] = [this.#model, this]
     scheduleSync(`${to}()`, NO_GATES, model[GATES](), () => {
       model[CHANGE_LORA]({ modules, to })
-      for (const parameter of this.#frozen) parameter.requires_grad = true
+      thawBase(model)
     })
-    this.#frozen = []
     this.#ended = to === 'merge' ? 'was merged into the weights' : 'was removed'
   }
 
@@ -269,19 +243,26 @@ export class LoRA {
 }
 
 /** For static methods: a class that names itself within gets another name in bundles. */
-const make = (model: Module, options: LoRAOptions, existing?: LoraLayers): LoRA =>
+const make = (model: Module, options: LoRAOptions, existing?: LoRALayers): LoRA =>
   existing === undefined ? new LoRA(model, options) : new LoRA(model, options, existing)
 
-/** The names of the linear layers of a model, each once. */
-const linearLayers = (model: Module): string[] =>
-  model[ENTRIES]().flatMap(({ name, linear, tied }) =>
-    linear && tied === null ? name.replace(/\.?weight$/, '') : [],
-  )
-
-/** The names of the matrices of a layer. */
-const matrices = (layer: string): string[] =>
-  ['lora_A.weight', 'lora_B.weight'].map((name) => (layer === '' ? name : `${layer}.${name}`))
-
-/** A pattern for this name alone. */
-const literal = (name: string): RegExp =>
-  new RegExp(`^${name.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')}$`)
+/** Adds updates to a model, in its turn; after an error there are none. */
+function add(model: Module, layers: LoRALayers, context?: ContextJson): void {
+  const { modules, ...to } = layers
+  const present = new Set(model[LORA_LAYERS]().flatMap((other) => other.modules))
+  const twice = modules.find((name) => present.has(name))
+  if (twice !== undefined) {
+    throw new XTransformersError(
+      'invalid_state',
+      `${twice} has a LoRA already: LoRA.of(model) gives it, to merge or to remove it first`,
+    )
+  }
+  model[CHANGE_LORA]({ modules, to, ...(context && { context }) })
+  try {
+    freezeBase(model)
+  } catch (error) {
+    model[CHANGE_LORA]({ modules, to: 'remove' })
+    thawBase(model)
+    throw error
+  }
+}

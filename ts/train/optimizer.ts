@@ -1,7 +1,7 @@
 import { native } from '#native'
 import { BRAND, type Brand, brand } from '../brand.js'
 import { checkOptions, isRecord, refuse } from '../checks.js'
-import { type CallControl, checkSignal, type ReadOptions } from '../control.js'
+import { type CallControl, checkSignal } from '../control.js'
 import { guarded, XTransformersError } from '../errors.js'
 import {
   type Source,
@@ -38,23 +38,13 @@ import {
 } from './saved-state.js'
 import {
   formatOf,
-  parseGroups,
   type StateFormat,
+  type StateReadOptions,
   type StateSaveOptions,
   stateInFile,
   writeState,
   writeStateSync,
 } from './state-files.js'
-
-/** Options of {@link Optimizer.load}. */
-export interface StateReadOptions extends ReadOptions {
-  /**
-   * Which of several states in a file of PyTorch: the key of the dict, such as `optimizer`, or a
-   * path of keys and places with dots, such as `optimizer_states.0`. Without it, the only one is
-   * taken.
-   */
-  key?: string | undefined
-}
 
 /** All settings. With `exactOptionalPropertyTypes`, `Required` would leave `undefined` in them. */
 type Settings<Options> = { [Name in keyof Options]-?: Exclude<Options[Name], undefined> } & {
@@ -298,22 +288,10 @@ export abstract class Optimizer<Options extends { lr?: number | undefined }> {
   }
 
   #restore(file: TensorFile): void {
-    const { metadata, tensors } = file
     try {
-      if (metadata.optimizer === 'torch') {
-        this.#put(stateInFile(this.#kind, file, this.#names()))
-        return
-      }
-      if (metadata.optimizer !== this.#kind || metadata.param_groups === undefined) {
-        const found = metadata.optimizer ? `that of ${metadata.optimizer}` : 'no optimizer state'
-        throw new XTransformersError(
-          'invalid_checkpoint',
-          `this is ${found}, not the state of ${this.#kind}`,
-        )
-      }
-      this.#put({ param_groups: parseGroups(metadata.param_groups), state: tensors })
+      this.#put(stateInFile(this.#kind, file, this.#names()))
     } finally {
-      disposeAll(tensors)
+      disposeAll(file.tensors)
     }
   }
 

@@ -5,7 +5,9 @@
  * and counts for nothing. So is one whose `trainer.json` was removed, which is how the removal of a
  * checkpoint begins.
  */
+
 import { files } from '#files'
+import { isCount } from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import { openSource, saveTo } from '../io/sources.js'
 import { Promises } from '../promises.js'
@@ -131,8 +133,6 @@ const damaged = (path: string, cause?: unknown) =>
     [],
     { cause },
   )
-
-const isCount = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0
 
 function checkState(state: Partial<RunState> | null, path: string): RunState {
   const { version, step, seconds, random, data, losses, stale } = state ?? {}

@@ -197,11 +197,7 @@ export class Run {
     }
     const every = checkpoint?.every ?? evaluation?.every ?? null
     const keep = checkpoint !== null && (due(every) || (improved && checkpoint.best))
-    if (due(sample?.every)) {
-      const event = await this.#sample(keep)
-      if (event === null) return
-      yield event
-    }
+    if (due(sample?.every) && !(yield* this.#sampled(keep))) return
     if (keep) yield await this.#checkpoint()
   }
 
@@ -214,10 +210,7 @@ export class Run {
       if (event) yield event
     }
     const keep = this.#folder !== null && now.saved !== now.step
-    if (sample && now.sampled !== now.step && reason !== 'aborted') {
-      const event = await this.#sample(keep)
-      if (event) yield event
-    }
+    if (sample && now.sampled !== now.step && reason !== 'aborted') yield* this.#sampled(keep)
     if (keep) yield await this.#checkpoint()
     yield now.done(reason, this.#seconds(), this.#options.ema !== null)
   }
@@ -257,21 +250,35 @@ export class Run {
     return { type: 'evaluation', step: now.step, loss, best, seconds }
   }
 
-  /** Null after an abort. Where it fails, the checkpoint that is due after it is written first. */
-  async #sample(keep: boolean): Promise<SampleEvent | null> {
+  /**
+   * A sample. Where it fails, the checkpoint that is due after it comes first, and the run ends
+   * with the error of the sample, also where the checkpoint fails too.
+   *
+   * @returns false after an abort
+   */
+  async *#sampled(keep: boolean): AsyncGenerator<SampleEvent | CheckpointEvent, boolean> {
+    let event: SampleEvent | null
+    try {
+      event = await this.#sample()
+    } catch (error) {
+      const saved = keep ? await this.#checkpoint().catch(() => null) : null
+      if (saved) yield saved
+      throw error
+    }
+    if (event) yield event
+    return event !== null
+  }
+
+  /** Null after an abort. */
+  async #sample(): Promise<SampleEvent | null> {
     const { sample } = this.#options
     const { step } = this.#now
     if (sample === null) throw new XTransformersError('internal', 'there is no sample')
-    try {
-      const text = await this.#aside(sample.make)
-      if (text === null) return null
-      if (!isText(text)) throw refuse('what sample.make gives', 'a text', text)
-      this.#now.sampled = step
-      return { type: 'sample', step, text }
-    } catch (error) {
-      if (keep) await this.#checkpoint()
-      throw error
-    }
+    const text = await this.#aside(sample.make)
+    if (text === null) return null
+    if (!isText(text)) throw refuse('what sample.make gives', 'a text', text)
+    this.#now.sampled = step
+    return { type: 'sample', step, text }
   }
 
   async #checkpoint(): Promise<CheckpointEvent> {

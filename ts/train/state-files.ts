@@ -1,5 +1,6 @@
 /** States of optimizers as files, of this package and of PyTorch. */
 import { checkOptions, refuse } from '../checks.js'
+import type { ReadOptions } from '../control.js'
 import { XTransformersError } from '../errors.js'
 import { torchName } from '../io/sources.js'
 import {
@@ -27,6 +28,16 @@ export interface StateSaveOptions {
    * end in `.pt`, `.pth`, `.bin` or `.ckpt`, and `safetensors` for all else.
    */
   format?: StateFormat | undefined
+}
+
+/** Options of `Optimizer.load`. */
+export interface StateReadOptions extends ReadOptions {
+  /**
+   * Which of several states in a file of PyTorch: the key of the dict, such as `optimizer`, or a
+   * path of keys and places with dots, such as `optimizer_states.0`. Without it, the only one is
+   * taken.
+   */
+  key?: string | undefined
 }
 
 const FORMATS: readonly StateFormat[] = ['safetensors', 'torch']
@@ -100,8 +111,27 @@ function settingsIn(
 /** The names of settings that are tensors begin so. */
 const GROUPS = 'param_groups.'
 
-/** The state in a file of PyTorch. `known`: the names of our settings. */
+/**
+ * The state of an optimizer in a file, of this package or of PyTorch.
+ *
+ * @param known the names of the settings of this package
+ * @throws XTransformersError (`invalid_checkpoint`) where it is of another optimizer or damaged
+ */
 export function stateInFile(
+  kind: string,
+  file: TensorFile,
+  known: readonly string[],
+): OptimizerState<object> {
+  const { metadata, tensors } = file
+  const { optimizer, param_groups } = metadata
+  if (optimizer === 'torch') return stateOfPyTorch(kind, file, known)
+  if (optimizer === kind && param_groups !== undefined)
+    return { param_groups: parseGroups(param_groups), state: tensors }
+  const found = optimizer ? `that of ${optimizer}` : 'no optimizer state'
+  throw new XTransformersError('invalid_checkpoint', `this is ${found}, not the state of ${kind}`)
+}
+
+function stateOfPyTorch(
   kind: string,
   { metadata, tensors }: TensorFile,
   known: readonly string[],
@@ -124,7 +154,7 @@ export function stateInFile(
   }
 }
 
-export function parseGroups(json: string | undefined): SavedGroup<object>[] {
+function parseGroups(json: string | undefined): SavedGroup<object>[] {
   try {
     return JSON.parse(json ?? '')
   } catch (error) {

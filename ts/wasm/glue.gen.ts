@@ -31,6 +31,7 @@ export interface MethodsGlue {
   model_to(model: Handle, device: string): void
   model_quantize(model: Handle, format: string): void
   model_add_lora(model: Handle, layers: string, context: string): void
+  model_check_merge_lora(model: Handle, modules: string): void
   model_merge_lora(model: Handle, modules: string): void
   model_remove_lora(model: Handle, modules: string): void
   model_quantization(model: Handle): string | undefined
@@ -42,7 +43,7 @@ export interface MethodsGlue {
     tensors: Uint32Array,
     context: string,
   ): Reply
-  model_take_activation_norms(model: Handle): string
+  model_take_activations(model: Handle): Reply
   model_generation(
     model: Handle,
     method: string,
@@ -103,6 +104,7 @@ export interface MethodsGlue {
   reader(settings: string): Handle
   optimizer(kind: string, parameters: Uint32Array, groups: string): Handle
   clip_grad_norm(parameters: Uint32Array, max: number): number
+  grad_norms(parameters: Uint32Array, counts: Float64Array): Handle
   clip_grad_value(parameters: Uint32Array, value: number): void
   average(averages: Uint32Array, parameters: Uint32Array, decay: number): void
   swap_values(some: Uint32Array, others: Uint32Array): void

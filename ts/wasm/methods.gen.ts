@@ -122,6 +122,10 @@ export class WasmModule extends Owned implements NativeModule {
     this.instance.run((glue) => glue.model_add_lora(this.handle, layers, context))
   }
 
+  checkMergeLora(modules: string): void {
+    this.instance.run((glue) => glue.model_check_merge_lora(this.handle, modules))
+  }
+
   mergeLora(modules: string): void {
     this.instance.run((glue) => glue.model_merge_lora(this.handle, modules))
   }
@@ -157,12 +161,12 @@ export class WasmModule extends Owned implements NativeModule {
     return result(this.instance, (glue) => glue.model_call(this.handle, method, args, handles(tensors), context))
   }
 
-  takeActivationNorms(): Promise<string> {
-    return defer([this], () => this.takeActivationNormsSync())
+  takeActivations(): Promise<NativeResult> {
+    return defer([this], () => this.takeActivationsSync())
   }
 
-  takeActivationNormsSync(): string {
-    return this.instance.run((glue) => glue.model_take_activation_norms(this.handle))
+  takeActivationsSync(): NativeResult {
+    return result(this.instance, (glue) => glue.model_take_activations(this.handle))
   }
 
   generation(
@@ -338,6 +342,18 @@ export class WasmFunctions implements NativeFunctions {
 
   clipGradNormSync(parameters: NativeTensor[], max: number): number {
     return this.instance.run((glue) => glue.clip_grad_norm(handles(parameters), max))
+  }
+
+  gradNorms(
+    parameters: NativeTensor[],
+    counts: number[],
+    abort: NativeAbortFlag,
+  ): Promise<NativeTensor> {
+    return defer([...parameters], () => this.gradNormsSync(parameters, counts), abort)
+  }
+
+  gradNormsSync(parameters: NativeTensor[], counts: number[]): NativeTensor {
+    return tensorOf(this.instance, (glue) => glue.grad_norms(handles(parameters), Float64Array.from(counts)))
   }
 
   clipGradValue(parameters: NativeTensor[], value: number, abort: NativeAbortFlag): Promise<void> {

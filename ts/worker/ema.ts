@@ -9,7 +9,8 @@ import { REMOTE } from './values.js'
 
 /**
  * Averages of the weights of a model in a worker, as `EMA` of the main library: its file has them
- * as the weights of the model. `dispose()` frees them; the model stays.
+ * as the weights of the model. `dispose()` frees them; the model stays, and gets its weights back
+ * where it has the averages, unless it was quantized since: then it keeps the averages.
  */
 export class RemoteEMA extends RemoteCompanion implements EngineAverages {
   readonly decay: number
@@ -18,7 +19,7 @@ export class RemoteEMA extends RemoteCompanion implements EngineAverages {
   /** @internal */
   constructor(connection: Connection, model: RemoteModel, options: EMAOptions = {}) {
     const { decay, warmup } = checkEMA(options)
-    super(connection, model, ['ema', 'an EMA'], { options: { decay, warmup } })
+    super(connection, model, 'an EMA', { kind: 'ema', settings: { options: { decay, warmup } } })
     this.decay = decay
     this.warmup = warmup
   }

@@ -6,11 +6,11 @@ import type * as kinds from '../models/kinds.js'
 import type { RuntimeInfo } from '../native/runtime.js'
 import type { Memory } from '../tensor/memory.js'
 import type { EMAOptions } from '../train/ema-options.js'
-import type { LoRAOptions } from '../train/lora-options.js'
+import type { LoRAOfOptions, LoRAOptions } from '../train/lora-options.js'
 import type { StepResult } from '../train/step-options.js'
 import type { Connection } from './client.js'
 import { RemoteEMA } from './ema.js'
-import { loadLoRA, RemoteLoRA } from './lora.js'
+import { loadLoRA, lorasOf, RemoteLoRA } from './lora.js'
 import * as models from './models.gen.js'
 import * as optimizers from './optimizers.js'
 import type { LearningRates, WireModel } from './protocol.js'
@@ -93,6 +93,8 @@ export type LibraryClasses = {
       source: WorkerSource,
       options?: Pick<LoRAOptions, 'lora_alpha' | 'use_rslora'>,
     ): Promise<RemoteLoRA>
+    /** The updates that a model has, such as a loaded one: see `LoRA.of` of the main library. */
+    of(model: RemoteModel, options?: LoRAOfOptions): Promise<RemoteLoRA[]>
   }
 }
 
@@ -135,6 +137,9 @@ export function libraryOf(connection: Connection, rates: LearningRates): Library
     }
     static load(model: RemoteModel, source: WorkerSource, options: LoRAOptions = {}) {
       return loadLoRA(connection, model, source, options)
+    }
+    static of(model: RemoteModel, options: LoRAOfOptions = {}) {
+      return lorasOf(connection, model, options)
     }
   }
   Object.defineProperty(calls, 'LoRA', { value: named(Updates, 'LoRA'), enumerable: true })

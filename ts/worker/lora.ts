@@ -1,40 +1,33 @@
 import { BRAND, type Brand, brand } from '../brand.js'
-import { checkOptions } from '../checks.js'
-import type { LoraLayers } from '../module/submodule.js'
-import { checkLoRA, type LoRAOptions } from '../train/lora-options.js'
+import { checkFlag, checkOptions } from '../checks.js'
+import type { LoRALayers } from '../module/submodule.js'
+import { checkLoRA, type LoRAOfOptions, type LoRAOptions } from '../train/lora-options.js'
 import type { Connection } from './client.js'
-import { RemoteCompanion } from './companion.js'
+import { idOfModel, type Origin, RemoteCompanion } from './companion.js'
 import { callRemote } from './remote.js'
 import type { RemoteModel } from './remote-model.js'
 import { packSource, type WorkerSource } from './source.js'
 import { packArguments, REMOTE } from './values.js'
 
-/** The file that updates are in, and what it does not say of them. */
-interface UpdatesFile {
-  settings: object
-  source: { value: unknown; transfer: object[] }
-}
-
 /**
  * Low-rank updates of a model in a worker, as `LoRA` of the main library: its file has the matrices
- * alone. They are parameters of the model; after `dispose()` they still are.
+ * alone. They are parameters of the model; after `dispose()` they still are. Names, rank and factor
+ * are given by `describe()`, the matrices by `stateDict()` of the model.
  */
 export class RemoteLoRA extends RemoteCompanion {
-  /** @internal `file`: in place of options. */
+  /** @internal `origin`: in place of options. */
   constructor(
     connection: Connection,
     model: RemoteModel,
     options: LoRAOptions = {},
-    file?: UpdatesFile,
+    origin?: Origin,
   ) {
-    const settings = file ? file.settings : checkLoRA(options)
-    const { value, transfer } = file?.source ?? { value: undefined, transfer: [] }
-    const source = file ? { source: value } : {}
-    super(connection, model, ['lora', 'a LoRA'], { options: settings, ...source }, transfer)
+    const made = () => ({ kind: 'lora' as const, settings: { options: checkLoRA(options) } })
+    super(connection, model, 'a LoRA', origin ?? made())
   }
 
   /** The names of the layers, the rank and the factor of the updates. */
-  describe(): Promise<LoraLayers> {
+  describe(): Promise<LoRALayers> {
     return callRemote(this[REMOTE], 'describe', [])
   }
 
@@ -65,7 +58,23 @@ export async function loadLoRA(
   given: LoRAOptions,
 ): Promise<RemoteLoRA> {
   const own = checkOptions(given, 'LoRA.load()', ['lora_alpha', 'use_rslora'])
-  const [settings] = packArguments([own], connection, 'the options of LoRA.load()').value
-  const file = { settings: settings as object, source: packSource(source, false) }
-  return await new RemoteLoRA(connection, model, {}, file).ready
+  const [options] = packArguments([own], connection, 'the options of LoRA.load()').value
+  const { value, transfer } = packSource(source, false)
+  const settings = { options, source: value }
+  return await new RemoteLoRA(connection, model, {}, { kind: 'lora', settings, transfer }).ready
+}
+
+/** The updates that a model has. */
+export async function lorasOf(
+  connection: Connection,
+  model: RemoteModel,
+  given: LoRAOfOptions,
+): Promise<RemoteLoRA[]> {
+  const { freeze } = checkOptions(given, 'LoRA.of()', ['freeze'])
+  const params = {
+    model: idOfModel(connection, model, 'LoRA.of()'),
+    freeze: checkFlag(freeze, 'freeze', false),
+  }
+  const there = await connection.request('lorasOf', params)
+  return there.map((id) => new RemoteLoRA(connection, model, {}, { there: id }))
 }

@@ -112,10 +112,12 @@ export interface Operations {
   ema: [params: { object: Id; model: Id; options: Wire }, result: null]
   /** `source`: of the file that it is in, where it is no new one. */
   lora: [params: { object: Id; model: Id; options: Wire; source?: unknown }, result: null]
+  /** The updates that a model has. */
+  lorasOf: [params: { model: Id; freeze: boolean }, result: Id[]]
   load: [params: { object: Id; source: unknown; options: Wire }, result: WireModel]
   /**
-   * A method of a model or an optimizer. `unawaited`: nobody looks at its error, the next call on
-   * the object shall have it.
+   * A method of a model, an optimizer, an EMA or a LoRA. `unawaited`: nobody looks at its error,
+   * the next call on the object shall have it.
    */
   call: [params: { object: Id; method: string; args: Wire[]; unawaited?: boolean }, result: Wire]
   /** The tokens come as items, as many as were pulled. */

@@ -10,6 +10,8 @@ pub struct MeanSquare {
     pub layer: Arc<Leaf>,
     /// One number, on the device of the layer.
     pub value: Array,
+    /// The number of elements of the output.
+    pub elements: usize,
 }
 
 /// Collects the mean squares of the outputs of layers, in the order in which they are computed.
@@ -20,8 +22,9 @@ impl Activations {
     /// Adds the output of the layer with this first parameter. Nothing is copied from a device.
     pub fn record(&self, layer: &Arc<Leaf>, output: &Tensor) -> Result<()> {
         let output = Tensor::constant(output.array()?);
+        let elements = output.elem_count();
         let value = no_grad(|| ops::mean(&ops::mul(&output, &output)?, None, false))?.array()?;
-        self.push(vec![MeanSquare { layer: layer.clone(), value }]);
+        self.push(vec![MeanSquare { layer: layer.clone(), value, elements }]);
         Ok(())
     }
 

@@ -257,6 +257,14 @@ impl NativeModule {
         report(env, now(|| declared::model::add_lora(&object, &layers, &context)))
     }
 
+    /// Returns an error if the low-rank updates of these layers, a JSON array of names, cannot be
+    /// added to their weights. Changes nothing.
+    #[napi]
+    pub fn check_merge_lora(&self, env: Env, modules: String) -> napi::Result<()> {
+        let object = self.get()?;
+        report(env, now(|| declared::model::check_merge_lora(&object, &modules)))
+    }
+
     /// Adds the low-rank updates of these layers, a JSON array of names, to their weights, and
     /// removes them.
     #[napi]
@@ -344,21 +352,24 @@ impl NativeModule {
         .map(NativeResult::from)
     }
 
-    /// JSON `[name, norm][]`: the root mean square of the output of each layer in the calls whose
-    /// context has asked for it, since the last time.
-    #[napi(ts_return_type = "Promise<string>")]
-    pub fn take_activation_norms(&self) -> napi::Result<Work<String, String>> {
+    /// What layers gave in the calls whose context has asked for it, since the last time. JSON
+    /// `[name, elements][]`, with the number of elements of each layer; the tensor, f64,
+    /// `(layers)`, has the mean of their squares.
+    #[napi(ts_return_type = "Promise<NativeResult>")]
+    pub fn take_activations(&self) -> napi::Result<Work<Reply, NativeResult>> {
         let object = self.get()?;
-        let run = move |_: &AbortFlag| declared::model::take_activation_norms(&object);
-        Ok(in_background(AbortFlag::default(), run, |x| x))
+        let run = move |_: &AbortFlag| declared::model::take_activations(&object);
+        Ok(in_background(AbortFlag::default(), run, NativeResult::from))
     }
 
-    /// JSON `[name, norm][]`: the root mean square of the output of each layer in the calls whose
-    /// context has asked for it, since the last time.
+    /// What layers gave in the calls whose context has asked for it, since the last time. JSON
+    /// `[name, elements][]`, with the number of elements of each layer; the tensor, f64,
+    /// `(layers)`, has the mean of their squares.
     #[napi]
-    pub fn take_activation_norms_sync(&self, env: Env) -> napi::Result<String> {
+    pub fn take_activations_sync(&self, env: Env) -> napi::Result<NativeResult> {
         let object = self.get()?;
-        report(env, now_shared(|| declared::model::take_activation_norms(&object)))
+        report(env, now_shared(|| declared::model::take_activations(&object)))
+            .map(NativeResult::from)
     }
 
     /// Starts a generation of which the caller takes the steps; `method` is `generate` or `stream`,
@@ -815,6 +826,37 @@ pub fn clip_grad_norm_sync(
         env,
         now_shared(|| declared::library::clip_grad_norm(&parameters, max, &AbortFlag::default())),
     )
+}
+
+/// The norm of the gradients of each of consecutive groups of parameters, whose sizes are `counts`:
+/// f64, `(groups)`.
+#[napi(ts_return_type = "Promise<NativeTensor>")]
+pub fn grad_norms(
+    parameters: Vec<ClassInstance<NativeTensor>>,
+    counts: Vec<f64>,
+    abort: &NativeAbortFlag,
+) -> napi::Result<Work<Tensor, NativeTensor>> {
+    let parameters = tensors_of(&parameters)?;
+    let counts = sizes(&counts);
+    let run = move |abort: &AbortFlag| declared::library::grad_norms(&parameters, &counts, abort);
+    Ok(in_background(abort.flag(), run, NativeTensor::new))
+}
+
+/// The norm of the gradients of each of consecutive groups of parameters, whose sizes are `counts`:
+/// f64, `(groups)`.
+#[napi]
+pub fn grad_norms_sync(
+    env: Env,
+    parameters: Vec<ClassInstance<NativeTensor>>,
+    counts: Vec<f64>,
+) -> napi::Result<NativeTensor> {
+    let parameters = tensors_of(&parameters)?;
+    let counts = sizes(&counts);
+    report(
+        env,
+        now_shared(|| declared::library::grad_norms(&parameters, &counts, &AbortFlag::default())),
+    )
+    .map(NativeTensor::new)
 }
 
 /// Limits each element of the gradients to `-value` to `value`.

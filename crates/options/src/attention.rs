@@ -5,7 +5,9 @@ use crate::{options, NonNegative, Probability, Problems};
 use std::num::NonZeroUsize;
 
 options! {
-    /// Options of one attention block.
+    /// Options of one attention block. In a stack of layers, each takes one value for all, or an
+    /// array with one for each self attention; a cross attention takes that of the self attention
+    /// before it.
     pub struct AttentionBlockOptions {
         /// Dimension of each head.
         dim_head: NonZeroUsize = size(64),

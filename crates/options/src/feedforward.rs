@@ -4,7 +4,8 @@ use crate::{options, FfActivation, Probability, Problems};
 use std::num::NonZeroUsize;
 
 options! {
-    /// Options of the feed-forward layer.
+    /// Options of the feed-forward layer. In a stack of layers, each takes one value for all, or an
+    /// array with one for each feed-forward.
     pub struct FeedForwardOptions {
         /// Width of the hidden layer as a multiple of the input width, rounded down.
         mult: f64 = 4.0,

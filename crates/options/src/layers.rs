@@ -4,7 +4,8 @@
 use crate::attention::AttentionBlockOptions;
 use crate::context::StackContext;
 use crate::feedforward::FeedForwardOptions;
-use crate::rotary::RotaryScaling;
+use crate::per_layer::PerLayer;
+use crate::rotary_scaling::RotaryScaling;
 use crate::types::size;
 use crate::{options, LayerKind, NonNegative, NormPosition, OneOrMany, Probability, Problems};
 use std::num::NonZeroUsize;
@@ -186,8 +187,8 @@ options! {
         gradient_checkpointing: bool = false,
     }
     groups {
-        "attn_" attn: AttentionBlockOptions,
-        "ff_" ff: FeedForwardOptions,
+        "attn_" attn: PerLayer<AttentionBlockOptions>,
+        "ff_" ff: PerLayer<FeedForwardOptions>,
     }
     checks conflicts
 }

@@ -21,7 +21,9 @@ pub mod layers;
 pub mod modules;
 pub mod norms;
 pub mod optimizers;
+pub mod per_layer;
 pub mod rotary;
+pub mod rotary_scaling;
 pub mod schedules;
 pub mod sets;
 pub mod stack;
@@ -31,6 +33,7 @@ mod choices;
 mod elsewhere;
 mod parse;
 mod problem;
+mod record;
 mod spec;
 #[cfg(test)]
 mod tests;

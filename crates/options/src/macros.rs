@@ -51,6 +51,7 @@ macro_rules! options {
                 groups: &[$(
                     $crate::Group { prefix: $prefix, spec: &<$Group as $crate::Options>::SPEC },
                 )*],
+                per_layer: false,
             };
 
             fn read(

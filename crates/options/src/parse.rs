@@ -95,8 +95,8 @@ pub fn field<T: OptionType>(
     default
 }
 
-/// A required option that is absent, or a value that is not of the option's type, with what is wrong
-/// `within` it. It is not generic
+/// A required option that is absent, or a value that is not of the option's type, with what is
+/// wrong `within` it. It is not generic
 /// as `field` is: one copy of it for all types.
 fn unread(
     path: &str,

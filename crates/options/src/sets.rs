@@ -153,7 +153,8 @@ fn classes() -> Vec<OptionSet> {
         OptionSet::of::<CrossAttenderOptions>("CrossAttenderOptions")
             .table("CrossAttender")
             .of_class(&[]),
-        OptionSet::of::<crate::rotary::RotaryScaling>("RotaryScaling").table("rotary_scaling"),
+        OptionSet::of::<crate::rotary_scaling::RotaryScaling>("RotaryScaling")
+            .table("rotary_scaling"),
         OptionSet::of::<attention::AttentionOptions>("AttentionOptions")
             .table("Attention")
             .of_class(&[]),

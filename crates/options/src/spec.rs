@@ -11,6 +11,8 @@ pub struct Spec {
     pub fields: &'static [Field],
     /// The included groups of options.
     pub groups: &'static [Group],
+    /// Whether its own options take one value for each layer too.
+    pub per_layer: bool,
 }
 
 /// One option.
@@ -115,6 +117,8 @@ pub struct Named {
     pub name: String,
     /// The declaration.
     pub field: &'static Field,
+    /// The type of its values, one for each layer included where that is allowed.
+    pub kind: ValueKind,
 }
 
 impl Named {
@@ -171,15 +175,37 @@ pub fn split_links(doc: &[&str]) -> (String, Vec<String>) {
     (text.trim().to_string(), links)
 }
 
+impl Field {
+    /// Whether an array is one value of this option, rather than one for each layer.
+    pub fn takes_arrays(&self) -> bool {
+        let kind = match self.kind {
+            ValueKind::Optional(inner) => *inner,
+            kind => kind,
+        };
+        matches!(kind, ValueKind::List(_) | ValueKind::OneOrMany(_))
+    }
+}
+
 impl Spec {
+    /// Its own options, with this before their names.
+    pub fn own(&self, prefix: &str) -> Vec<Named> {
+        let named = |field: &'static Field| Named {
+            name: format!("{prefix}{}", field.name),
+            field,
+            kind: match self.per_layer && !field.takes_arrays() {
+                true => ValueKind::OneOrMany(&field.kind),
+                false => field.kind,
+            },
+        };
+        self.fields.iter().map(named).collect()
+    }
+
     /// All options under their full names: first its own, then those of the groups.
     pub fn flatten(&self) -> Vec<Named> {
-        let own = self.fields.iter().map(|field| Named { name: field.name.to_string(), field });
         let grouped = self.groups.iter().flat_map(|group| {
-            let full =
-                |n: Named| Named { name: format!("{}{}", group.prefix, n.name), field: n.field };
+            let full = |n: Named| Named { name: format!("{}{}", group.prefix, n.name), ..n };
             group.spec.flatten().into_iter().map(full)
         });
-        own.chain(grouped).collect()
+        self.own("").into_iter().chain(grouped).collect()
     }
 }

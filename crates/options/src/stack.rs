@@ -87,12 +87,14 @@ impl StackOptions {
             format!("is set by `{prefix}deepnorm`; leave it at 1"),
         );
         self.check_norms(prefix, problems);
-        self.attn.check_heads(self.heads, &path("attn_"), problems);
+        for attn in self.attn.each() {
+            attn.check_heads(self.heads, &path("attn_"), problems);
+        }
         let mut require = |holds: bool, name: &str, message: String| {
             problems.require(holds, &path(name), message)
         };
         require(
-            !(self.zero_init_branch_output && self.attn.on_attn),
+            !(self.zero_init_branch_output && self.attn.each().any(|attn| attn.on_attn)),
             "zero_init_branch_output",
             format!(
                 "does not go with `{prefix}attn_on_attn`, whose gate would have to start at 0 too"
@@ -118,6 +120,7 @@ impl StackOptions {
         ];
         let attentions = kinds.iter().filter(|kind| **kind == SelfAttention).count();
         self.check_rotary_lengths(attentions, prefix, problems);
+        self.check_blocks(&kinds, prefix, problems);
         for (name, length) in lengths {
             problems.require(
                 length.is_none_or(|n| n == kinds.len()),
@@ -147,18 +150,42 @@ impl StackOptions {
         }
     }
 
+    /// Reports arrays of values of blocks that do not have a value for each.
+    fn check_blocks(&self, kinds: &[LayerKind], prefix: &str, problems: &mut Problems) {
+        let count = |kind| kinds.iter().filter(|other| **other == kind).count();
+        let attentions = match count(SelfAttention) {
+            0 => (count(CrossAttention), "cross attentions"),
+            attentions => (attentions, "self attentions"),
+        };
+        let blocks = [
+            ("attn_", self.attn.array(), self.attn.count(), attentions),
+            ("ff_", self.ff.array(), self.ff.count(), (count(FeedForward), "feed-forwards")),
+        ];
+        for (group, name, length, (wanted, what)) in blocks {
+            let Some(length) = length.filter(|length| *length != wanted) else { continue };
+            problems.add(
+                format!("{prefix}{group}{}", name.unwrap_or_default()),
+                format!("has {length} entries, but there are {wanted} {what}"),
+            );
+        }
+    }
+
     fn check_positions(&self, dim: usize, prefix: &str, problems: &mut Problems) {
-        let (rotated, values) = (self.rotary_dim(), self.attn.value_dim());
-        problems.require(
-            !self.is_rotary() || !self.rotary_values || values >= rotated,
-            &format!("{prefix}attn_value_dim_head"),
-            format!("{values} is less than the {rotated} features that rotary positions rotate"),
-        );
+        for attn in self.attn.each().filter(|_| self.is_rotary() && self.rotary_values) {
+            let (rotated, values) = (self.rotary_dim(attn.dim_head.get()), attn.value_dim());
+            problems.require(
+                values >= rotated,
+                &format!("{prefix}attn_value_dim_head"),
+                format!(
+                    "{values} is less than the {rotated} features that rotary positions rotate"
+                ),
+            );
+        }
         let dynamic = self.dynamic_pos_bias && !self.rel_pos_bias;
         let path = format!("{prefix}dynamic_pos_bias");
         problems.require(!dynamic || dim >= 4, &path, "needs a `dim` of at least 4");
         problems.require(
-            !dynamic || self.attn.num_mem_kv == 0,
+            !dynamic || self.attn.each().all(|attn| attn.num_mem_kv == 0),
             &path,
             format!("does not go with `{prefix}attn_num_mem_kv`: memory keys have no distance"),
         );
@@ -168,16 +195,18 @@ impl StackOptions {
         // an output of width 1 is broadcast over the residual, as in Python
         let spread = !self.norm_places().branch && !self.gate_residual;
         let fits = |out: usize| out == dim || (out == 1 && spread);
-        problems.require(
-            self.ff.dim_out.is_none_or(|out| fits(out.get())),
-            &format!("{prefix}ff_dim_out"),
-            format!("must equal `dim` ({dim}), so that the residual can be added"),
-        );
-        problems.require(
-            self.ff.mult <= 0.0 || self.ff.inner_dim(dim) > 0,
-            &format!("{prefix}ff_mult"),
-            format!("leaves no hidden layer at a `dim` of {dim}"),
-        );
+        for ff in self.ff.each() {
+            problems.require(
+                ff.dim_out.is_none_or(|out| fits(out.get())),
+                &format!("{prefix}ff_dim_out"),
+                format!("must equal `dim` ({dim}), so that the residual can be added"),
+            );
+            problems.require(
+                ff.mult <= 0.0 || ff.inner_dim(dim) > 0,
+                &format!("{prefix}ff_mult"),
+                format!("leaves no hidden layer at a `dim` of {dim}"),
+            );
+        }
     }
 
     /// Reports conflicts with the direction: whether the stack is causal.

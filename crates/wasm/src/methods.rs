@@ -174,6 +174,14 @@ pub fn model_add_lora(object: Handle, layers: String, context: &str) -> Thrown<(
     now(|| declared::model::add_lora(&object, &layers, &context))
 }
 
+/// Returns an error if the low-rank updates of these layers, a JSON array of names, cannot be added
+/// to their weights. Changes nothing.
+#[wasm_bindgen]
+pub fn model_check_merge_lora(object: Handle, modules: String) -> Thrown<()> {
+    let object = MODELS.get(object)?;
+    now(|| declared::model::check_merge_lora(&object, &modules))
+}
+
 /// Adds the low-rank updates of these layers, a JSON array of names, to their weights, and removes
 /// them.
 #[wasm_bindgen]
@@ -229,12 +237,13 @@ pub fn model_call(
     .map(reply)
 }
 
-/// JSON `[name, norm][]`: the root mean square of the output of each layer in the calls whose
-/// context has asked for it, since the last time.
+/// What layers gave in the calls whose context has asked for it, since the last time. JSON `[name,
+/// elements][]`, with the number of elements of each layer; the tensor, f64, `(layers)`, has the
+/// mean of their squares.
 #[wasm_bindgen]
-pub fn model_take_activation_norms(object: Handle) -> Thrown<String> {
+pub fn model_take_activations(object: Handle) -> Thrown<Array> {
     let object = MODELS.get(object)?;
-    now(|| declared::model::take_activation_norms(&object))
+    now(|| declared::model::take_activations(&object)).map(reply)
 }
 
 /// Starts a generation of which the caller takes the steps; `method` is `generate` or `stream`,
@@ -507,6 +516,16 @@ pub fn optimizer(kind: String, parameters: &[Handle], groups: String) -> Thrown<
 pub fn clip_grad_norm(parameters: &[Handle], max: f64) -> Thrown<f64> {
     let parameters = handles::tensors(parameters)?;
     now(|| declared::library::clip_grad_norm(&parameters, max, &AbortFlag::default()))
+}
+
+/// The norm of the gradients of each of consecutive groups of parameters, whose sizes are `counts`:
+/// f64, `(groups)`.
+#[wasm_bindgen]
+pub fn grad_norms(parameters: &[Handle], counts: &[f64]) -> Thrown<Handle> {
+    let parameters = handles::tensors(parameters)?;
+    let counts = handles::sizes(counts);
+    now(|| declared::library::grad_norms(&parameters, &counts, &AbortFlag::default()))
+        .map(|x| TENSORS.insert(x))
 }
 
 /// Limits each element of the gradients to `-value` to `value`.

@@ -61,9 +61,7 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn rows(&mut self, spec: &Spec, prefix: &str, rows: &mut Vec<Row>) {
-        for field in spec.fields {
-            rows.push(self.row(Named { name: format!("{prefix}{}", field.name), field }));
-        }
+        rows.extend(spec.own(prefix).into_iter().map(|option| self.row(option)));
         for group in spec.groups {
             let prefix = format!("{prefix}{}", group.prefix);
             if let Some(listed) = self.listed.iter().find(|listed| listed.doc == group.spec.doc) {
@@ -91,7 +89,7 @@ impl Writer<'_> {
             .default
             .map_or("required".into(), |default| format!("`{}`", literal(&default())));
         // a table's cell ends at a bar, also in code
-        let kind = type_of(&option.field.kind).replace('|', "\\|");
+        let kind = type_of(&option.kind).replace('|', "\\|");
         let line = format!(
             "| `{}` | `{kind}` | {default} | {} |\n",
             option.name,

@@ -17,7 +17,7 @@ pub const HEAD: &str =
 pub fn file() -> String {
     let sets = sets::all();
     let mut classes: Vec<&str> =
-        sets.iter().flat_map(OptionSet::options).flat_map(|o| modules(&o.field.kind)).collect();
+        sets.iter().flat_map(OptionSet::options).flat_map(|o| modules(&o.kind)).collect();
     classes.sort_unstable();
     classes.dedup();
     let mut file = format!(
@@ -49,7 +49,7 @@ pub fn tensor_options() -> String {
 /// A constant with the names of the options for whose kind `elements` says what arrays hold.
 fn table(name: &str, about: &str, elements: impl Fn(&ValueKind) -> Option<&'static str>) -> String {
     let line = |option: Named| {
-        let inner = match &option.field.kind {
+        let inner = match &option.kind {
             ValueKind::Optional(inner) => inner,
             kind => kind,
         };
@@ -96,7 +96,7 @@ fn member(option: &Named, names: &[&str]) -> String {
     // `exactOptionalPropertyTypes` takes `?` at its word: a program may give undefined all the same
     let (mark, absent) =
         if option.field.default.is_some() { ("?", " | undefined") } else { ("", "") };
-    let kind = type_of(&option.field.kind) + absent;
+    let kind = type_of(&option.kind) + absent;
     let mut line = format!("  {}{mark}: {kind}\n", option.name);
     if line.chars().count() > WIDTH {
         // each alternative on a line of its own, as Biome writes it

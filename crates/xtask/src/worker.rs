@@ -33,7 +33,7 @@ pub fn types() -> String {
 
 fn class(name: &str, set: &OptionSet, methods: &[&str]) -> String {
     let base = if methods.contains(&"cacheable") { "Stepwise" } else { "Computing" };
-    let getters = set.spec.flatten().into_iter().filter_map(|option| match option.field.kind {
+    let getters = set.spec.flatten().into_iter().filter_map(|option| match option.kind {
         ValueKind::Module(classes) => Some(getter(&option.name, classes, false)),
         ValueKind::Optional(&ValueKind::Module(classes)) => {
             Some(getter(&option.name, classes, true))

@@ -9,11 +9,13 @@ import { memory } from '../../tensor/memory.js'
 import { manualSeed, randomState, setRandomState } from '../../tensor/random.js'
 import { EMA } from '../../train/ema.js'
 import type { EMAOptions } from '../../train/ema-options.js'
-import type { Operation, Params, Request, Result } from '../protocol.js'
+import { LoRA } from '../../train/lora.js'
+import type { Id, Operation, Params, Request, Result } from '../protocol.js'
 import type { Packed } from '../transfer.js'
 import type { Call } from './call.js'
 import { emaMethods, loraMethods, modelMethod, OPTIMIZER_METHODS } from './methods.js'
 import { classOf, make, makeLoRA, makeOptimizer, register, sourceOf } from './objects.js'
+import type { Table } from './table.js'
 import { describeRun, runEvaluation, runMeasuredStep, runTrainStep } from './train.js'
 import { Tensors } from './values.js'
 
@@ -101,12 +103,12 @@ const HANDLERS: { [K in Operation]: Handler<K> } = {
     return plain(null)
   }),
   lora: inOrder(async (params, _, { table }) => {
-    const lora = await makeLoRA(params, table)
-    const methods = loraMethods(lora)
-    // its end is that of the page's object, the matrices are the model's
-    const companion = { [Symbol.dispose]() {} }
-    table.addCompanion(params.object, { companion, methods, what: 'a LoRA' })
+    addLoRA(table, params.object, await makeLoRA(params, table))
     return plain(null)
+  }),
+  lorasOf: inOrder(({ model, freeze }, _, { table }) => {
+    const there = LoRA.of(table.model(model), { freeze })
+    return plain(there.map((lora) => addLoRA(table, table.next(), lora)))
   }),
   // in its own time: a download must not hold up the other calls
   async load({ object, source, options }, { id, table, signal, send }) {
@@ -131,6 +133,13 @@ const HANDLERS: { [K in Operation]: Handler<K> } = {
   evaluate: inOrder(async (params, tensors, { table }) =>
     plain(await runEvaluation(params, table, tensors)),
   ),
+}
+
+function addLoRA(table: Table, id: Id, lora: LoRA): Id {
+  // disposing the page's object frees nothing here: the matrices belong to the model
+  const companion = { [Symbol.dispose]() {} }
+  table.addCompanion(id, { companion, methods: loraMethods(lora), what: 'a LoRA' })
+  return id
 }
 
 async function streamTokens({ object, args }: Params<'stream'>, call: Call): Promise<Packed<null>> {

@@ -89,22 +89,36 @@ export class Table {
     return entry
   }
 
-  /** `lost`: without the models within, which may be in use. */
+  /**
+   * Frees all of them, also where one of them fails.
+   *
+   * @param lost without the models within, which may be in use
+   */
   dispose(ids: readonly Id[], lost = false): void {
-    for (const id of ids) {
-      const entry = this.#entries.get(id)
-      this.#entries.delete(id)
-      if (!entry || 'error' in entry) continue
-      if ('optimizer' in entry) {
-        entry.optimizer.dispose()
-      } else if ('companion' in entry) {
-        entry.companion[Symbol.dispose]()
-      } else {
-        // of a loaded model the page keeps all while it has a part
-        if (lost && entry.inner.length === 0) entry.model[FORGET]()
-        else entry.model.dispose()
-        for (const inner of entry.inner) this.#entries.delete(inner)
+    const failures = ids.flatMap((id) => {
+      try {
+        this.#dispose(id, lost)
+        return []
+      } catch (error) {
+        return [error]
       }
+    })
+    if (failures.length > 0) throw failures[0]
+  }
+
+  #dispose(id: Id, lost: boolean): void {
+    const entry = this.#entries.get(id)
+    this.#entries.delete(id)
+    if (!entry || 'error' in entry) return
+    if ('optimizer' in entry) {
+      entry.optimizer.dispose()
+    } else if ('companion' in entry) {
+      entry.companion[Symbol.dispose]()
+    } else {
+      // of a loaded model the page keeps all while it has a part
+      if (lost && entry.inner.length === 0) entry.model[FORGET]()
+      else entry.model.dispose()
+      for (const inner of entry.inner) this.#entries.delete(inner)
     }
   }
 

@@ -2,19 +2,25 @@
 
 use super::Heavy;
 use crate::{AbortFlag, Error, Result};
-use std::sync::{Mutex, TryLockError};
-use xt_core::{Ctx, Rng, Tensor};
+use std::sync::{Arc, Mutex, TryLockError};
+use xt_core::{Activations, Ctx, Rng, Tensor};
 
 /// A generation, with its random numbers.
 pub struct Generation {
     generation: Mutex<xt_core::generation::Generation>,
     rng: Rng,
+    /// Where the sizes of the outputs of layers are recorded, if the caller wants them.
+    activations: Option<Arc<Activations>>,
 }
 
 impl Generation {
     /// A generation that draws from `rng`.
-    pub(super) fn new(generation: xt_core::generation::Generation, rng: Rng) -> Self {
-        Self { generation: Mutex::new(generation), rng }
+    pub(super) fn new(
+        generation: xt_core::generation::Generation,
+        rng: Rng,
+        activations: Option<Arc<Activations>>,
+    ) -> Self {
+        Self { generation: Mutex::new(generation), rng, activations }
     }
 
     /// Runs `f` on the generation.
@@ -62,7 +68,15 @@ pub fn advance(generation: &Generation, abort: &AbortFlag) -> Heavy<()> {
 /// temperature.
 pub fn logits(generation: &Generation, abort: &AbortFlag) -> Heavy<Tensor> {
     let aborted = || abort.is_set();
-    generation.with(|g| g.logits(&Ctx::new(&generation.rng, &aborted)))
+    let ctx = Ctx::new(&generation.rng, &aborted);
+    let Some(all) = &generation.activations else {
+        return generation.with(|g| g.logits(&ctx));
+    };
+    // nothing is recorded of a step that fails
+    let activations = Activations::default();
+    let logits = generation.with(|g| g.logits(&ctx.recording(&activations)))?;
+    all.push(activations.take());
+    Ok(logits)
 }
 
 /// Draws the next token of every row from `logits`, (rows, num_tokens). `filtered`: a function of

@@ -135,6 +135,13 @@ pub fn clip_grad_norm(parameters: &[Tensor], max: f64, abort: &AbortFlag) -> Hea
     training::clip_grad_norm(&leaves(parameters)?, max, &|| abort.is_set())
 }
 
+/// The norm of the gradients of each of consecutive groups of parameters, whose sizes are `counts`:
+/// f64, `(groups)`.
+pub fn grad_norms(parameters: &[Tensor], counts: &[usize], abort: &AbortFlag) -> Heavy<Tensor> {
+    let norms = training::grad_norms(&leaves(parameters)?, counts, &|| abort.is_set())?;
+    Ok(Tensor::constant(Array::from_vec(norms, counts.len(), &Device::Cpu)?))
+}
+
 /// Limits each element of the gradients to `-value` to `value`.
 pub fn clip_grad_value(parameters: &[Tensor], value: f64, abort: &AbortFlag) -> Heavy<()> {
     training::clip_grad_value(&leaves(parameters)?, value, &|| abort.is_set())

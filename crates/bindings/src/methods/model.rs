@@ -49,6 +49,12 @@ pub fn add_lora(model: &Model, layers: &str, context: &Context) -> Result<()> {
     model.add_lora(&parse(layers)?, &context.rng())
 }
 
+/// Returns an error if the low-rank updates of these layers, a JSON array of names, cannot be added
+/// to their weights. Changes nothing.
+pub fn check_merge_lora(model: &Model, modules: &str) -> Result<()> {
+    model.check_merge_lora(&parse::<Vec<String>>(modules)?)
+}
+
 /// Adds the low-rank updates of these layers, a JSON array of names, to their weights, and removes
 /// them.
 pub fn merge_lora(model: &Model, modules: &str) -> Result<()> {
@@ -99,10 +105,15 @@ pub fn call(
     Ok(Reply { json: json.to_string(), tensors })
 }
 
-/// JSON `[name, norm][]`: the root mean square of the output of each layer in the calls whose
-/// context has asked for it, since the last time.
-pub fn take_activation_norms(model: &Model) -> Heavy<String> {
-    Ok(json!(model.take_activation_norms()?).to_string())
+/// What layers gave in the calls whose context has asked for it, since the last time. JSON
+/// `[name, elements][]`, with the number of elements of each layer; the tensor, f64, `(layers)`, has
+/// the mean of their squares.
+pub fn take_activations(model: &Model) -> Heavy<Reply> {
+    let layers = model.take_activations()?;
+    let names: Vec<_> = layers.iter().map(|layer| (&layer.name, layer.elements)).collect();
+    let squares: Vec<f64> = layers.iter().map(|layer| layer.mean_square).collect();
+    let squares = Array::from_vec(squares, layers.len(), &Device::Cpu)?;
+    Ok(Reply { json: json!(names).to_string(), tensors: vec![Tensor::constant(squares)] })
 }
 
 /// Starts a generation of which the caller takes the steps; `method` is `generate` or `stream`,
@@ -115,7 +126,9 @@ pub fn generation(
     context: &Context,
 ) -> Result<Arc<Generation>> {
     let args = Args::new(format!("{}.{method}", model.class()), parse(args)?, tensors)?;
-    Ok(Arc::new(Generation::new(model.generation(method, &args)?, context.rng())))
+    let activations = context.activations.then(|| model.activations().clone());
+    let generation = model.generation(method, &args)?;
+    Ok(Arc::new(Generation::new(generation, context.rng(), activations)))
 }
 
 /// The bytes of a checkpoint: safetensors with class, options and version in the metadata.

@@ -21,22 +21,23 @@ enum Block {
 }
 
 impl Block {
-    /// Registers the parameters of a block of width `dim`. `causal` is that of the stack.
+    /// Registers the parameters of a block.
     fn new(
         kind: LayerKind,
-        dim: usize,
-        causal: bool,
+        config: &SubLayerConfig,
         options: &StackOptions,
         p: &mut Params,
     ) -> Self {
-        let (mut attn, mut ff) = (options.attn.clone(), options.ff.clone());
-        attn.zero_init_output |= options.zero_init_branch_output;
-        ff.zero_init_output |= options.zero_init_branch_output;
         if kind == LayerKind::FeedForward {
-            return Block::FeedForward(FeedForward::new(dim, &ff, p));
+            let mut ff = options.ff.at(config.number).clone();
+            ff.zero_init_output |= options.zero_init_branch_output;
+            return Block::FeedForward(FeedForward::new(config.dim, &ff, p));
         }
-        let causal = causal && kind == LayerKind::SelfAttention;
-        Block::Attention(Box::new(Attention::new(dim, options.heads.get(), causal, &attn, p)))
+        let mut attn = options.attn.at(config.number).clone();
+        attn.zero_init_output |= options.zero_init_branch_output;
+        let causal = config.causal && kind == LayerKind::SelfAttention;
+        let heads = options.heads.get();
+        Block::Attention(Box::new(Attention::new(config.dim, heads, causal, &attn, p)))
     }
 }
 
@@ -102,7 +103,7 @@ impl SubLayer {
         };
         // the numbers are the indices in the Python package's module lists
         let places = options.norm_places();
-        let pre = config.shared_norm.or_else(|| norm("0", places.pre));
+        let pre = config.shared_norm.clone().or_else(|| norm("0", places.pre));
         let on_branch = norm("1", places.branch);
         let post = norm("2", places.post && !config.last);
         let shift =
@@ -116,7 +117,7 @@ impl SubLayer {
         for _ in levels.into_iter().filter(|wrapped| *wrapped) {
             inner = inner.submodule("fn");
         }
-        let block = Block::new(kind, config.dim, config.causal, options, &mut inner);
+        let block = Block::new(kind, &config, options, &mut inner);
         let init = Init::Constant(options.layerscale_init_value);
         let layer_scale = options.use_layerscale.then(|| outer.add("gamma", &[config.dim], init));
         let residual = Residual::new(config.dim, config.residual, &mut p.submodule("2"));

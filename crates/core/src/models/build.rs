@@ -2,7 +2,7 @@
 
 use super::classes::{Construction, CLASSES};
 use super::Model;
-use crate::{Activations, Error, Params, Result, Rng};
+use crate::{Error, Params, Result, Rng};
 use serde_json::{json, Value as Json};
 use std::sync::Arc;
 use xt_options::{nearest, Problems};
@@ -26,7 +26,7 @@ impl Model {
             entries: p.entries(),
             body,
             children: with.used,
-            activations: Activations::default(),
+            activations: Arc::default(),
         })
     }
 

@@ -22,7 +22,7 @@ impl Model {
     }
 
     /// Like [`Model::call`], and records the sizes of the outputs of layers for
-    /// [`Model::take_activation_norms`]. Nothing is recorded of a call that fails.
+    /// [`Model::take_activations`]. Nothing is recorded of a call that fails.
     ///
     /// # Errors
     ///

@@ -3,7 +3,7 @@
 
 use super::Model;
 use crate::lora::LowRank;
-use crate::{DType, Entry, Error, Init, Param, Result, Rng, Tensor};
+use crate::{DType, Entry, Error, Init, Leaf, Param, Result, Rng, Tensor};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use xt_autograd::no_grad;
@@ -56,17 +56,39 @@ impl Model {
         Ok(())
     }
 
+    /// Checks that the low-rank updates of these layers can be added to their weights.
+    ///
+    /// # Errors
+    ///
+    /// As [`Model::merge_lora`].
+    pub fn check_merge_lora(&self, modules: &[String]) -> Result<()> {
+        self.mergeable(modules).map(|_| ())
+    }
+
+    /// The weights of these layers, whose low-rank updates can be merged.
+    fn mergeable<'a>(&self, modules: &'a [String]) -> Result<Vec<(&'a str, Param)>> {
+        let weights = self.linear_weights(modules)?;
+        for (_, weight) in &weights {
+            weight.leaf().require_plain("merging LoRA")?;
+        }
+        // the product, and the weight that replaces the one that is there
+        let elements = |leaf: &Leaf| leaf.shape().iter().map(|n| *n as u64).product::<u64>();
+        let most = weights.iter().map(|(_, weight)| elements(weight.leaf())).max().unwrap_or(0);
+        let needed = most.saturating_mul(2 * DType::F32.size_in_bytes() as u64);
+        xt_kernels::memory::check("merging LoRA", needed)?;
+        Ok(weights)
+    }
+
     /// Adds the low-rank updates of these layers to their weights, and removes them.
     ///
     /// # Errors
     ///
     /// [`Error::State`] if a name is not that of a linear layer; if a weight is quantized, or
-    /// memory is insufficient. Layers that were merged before the error stay merged.
+    /// memory is insufficient: both are checked before anything is merged. If memory ends
+    /// meanwhile all the same, layers that were merged before stay merged, and another call
+    /// continues with the others.
     pub fn merge_lora(&self, modules: &[String]) -> Result<()> {
-        let weights = self.linear_weights(modules)?;
-        for (_, weight) in &weights {
-            weight.leaf().require_plain("merging LoRA")?;
-        }
+        let weights = self.mergeable(modules)?;
         for (_, weight) in &weights {
             if let Some(update) = weight.low_rank() {
                 let merged = no_grad(|| update.merged(&Tensor::constant(weight.values()?)))?;

@@ -17,6 +17,7 @@ mod transformer;
 mod vit;
 mod x_transformer;
 
+pub use activations::LayerActivations;
 pub use autoregressive::AutoregressiveWrapper;
 pub use continuous::{
     ContinuousAutoregressiveWrapper, ContinuousTensors, ContinuousTransformerWrapper,

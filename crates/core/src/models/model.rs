@@ -22,7 +22,7 @@ pub struct Model {
     /// The models that were passed to the constructor, by option name.
     pub(super) children: Vec<(String, Arc<Model>)>,
     /// What calls have recorded of the outputs of layers.
-    pub(super) activations: Activations,
+    pub(super) activations: Arc<Activations>,
 }
 
 /// The differences between a loaded state dict and the model.

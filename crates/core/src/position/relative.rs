@@ -37,7 +37,9 @@ impl RelativeBias {
             buckets,
             max_distance: options.rel_pos_max_distance.get(),
             causal,
-            scale: options.rel_pos_scale.unwrap_or((options.attn.dim_head.get() as f64).sqrt()),
+            scale: options
+                .rel_pos_scale
+                .unwrap_or((options.attn.first().dim_head.get() as f64).sqrt()),
             by_distance: PositionTable::default(),
         }
     }

@@ -3,7 +3,7 @@
 //! Source: On the difficulty of training recurrent neural networks,
 //! <https://arxiv.org/abs/1211.5063>.
 
-use crate::{Array, Leaf, Result};
+use crate::{Array, Error, Leaf, Result};
 use std::sync::Arc;
 use xt_kernels::ops::optimizer::sum_of_squares;
 
@@ -38,6 +38,28 @@ pub fn clip_grad_norm(leaves: &[Arc<Leaf>], max: f64, aborted: &dyn Fn() -> bool
         leaves.iter().for_each(|leaf| leaf.scale_grad(factor));
     }
     Ok(norm)
+}
+
+/// The norm of the gradients of each of consecutive groups of leaves, whose lengths are `counts`; 0
+/// for one without gradients.
+///
+/// # Errors
+///
+/// If there are fewer leaves than `counts` say; after an abort.
+pub fn grad_norms(
+    leaves: &[Arc<Leaf>],
+    counts: &[usize],
+    aborted: &dyn Fn() -> bool,
+) -> Result<Vec<f64>> {
+    let mut rest = leaves;
+    let norm = |&count: &usize| {
+        let (group, others) = rest.split_at_checked(count).ok_or_else(|| {
+            Error::Shape(format!("groups of {counts:?} parameters, and {} are given", leaves.len()))
+        })?;
+        rest = others;
+        clip_grad_norm(group, f64::INFINITY, aborted)
+    };
+    counts.iter().map(norm).collect()
 }
 
 /// Limits each element of the gradients to `-value` to `value`. NaN stays NaN. After an error or an

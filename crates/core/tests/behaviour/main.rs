@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod activations;
 mod adafactor;
 mod average;
 mod beams;
@@ -22,6 +23,7 @@ mod gradients;
 mod influence;
 mod initial_values;
 mod label_smoothing;
+mod lora;
 mod masked_generation;
 mod masked_losses;
 mod modern_attention;
@@ -36,6 +38,7 @@ mod muon;
 mod names;
 mod optimizers;
 mod options;
+mod per_layer;
 mod prompts;
 mod python_files;
 mod quantize;

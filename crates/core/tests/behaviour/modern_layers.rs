@@ -144,7 +144,7 @@ fn norm_eps_is_added_to_the_variance_or_the_mean_square() {
 }
 
 #[test]
-fn norm_bias_and_norm_elementwise_affine_leave_out_what_norms_learn() {
+fn norm_bias_norm_elementwise_affine_and_use_simple_rmsnorm_leave_out_what_norms_learn() {
     assert_formula(json!({ "norm_bias": false }));
     for rms in [false, true] {
         assert_formula(json!({ "norm_elementwise_affine": false, "use_rmsnorm": rms }));
@@ -164,7 +164,7 @@ fn norm_add_unit_offset_stores_weights_less_one() {
 }
 
 #[test]
-fn norm_position_and_pre_and_post_norm_place_the_norms() {
+fn norm_position_pre_and_post_norm_and_pre_norm_has_final_norm_place_the_norms() {
     for position in ["pre", "post", "branch", "sandwich"] {
         for end in [false, true] {
             let options = json!({ "norm_position": position, "pre_norm_has_final_norm": end });
@@ -189,7 +189,7 @@ fn parallel_block_and_parallel_block_shared_norm_start_from_the_input_of_the_blo
 }
 
 #[test]
-fn branch_scale_and_use_layerscale_multiply_what_a_branch_adds() {
+fn branch_scale_use_layerscale_and_layerscale_init_value_multiply_what_a_branch_adds() {
     assert_formula(json!({ "branch_scale": 0.3 }));
     assert_formula(json!({ "use_layerscale": true, "branch_scale": 0.7 }));
     let options = json!({ "use_layerscale": true, "layerscale_init_value": 0.25, "macaron": true });

@@ -157,7 +157,7 @@ fn scaled(scaling: Json) -> Json {
 }
 
 #[test]
-fn rotary_scaling_linear_and_proportional() {
+fn rotary_scaling_with_rope_type_linear_and_proportional_and_factor() {
     let quarter: Vec<f64> = series(100.0, 8, 4).iter().map(|angle| angle / 4.0).collect();
     let linear = json!({ "rope_type": "linear", "factor": 4.0 });
     assert_turns(scaled(linear), Turns::plain(quarter.clone()));
@@ -180,7 +180,8 @@ fn rotary_scaling_dynamic_raises_the_base_beyond_the_length_in_training() {
 }
 
 #[test]
-fn rotary_scaling_llama3_divides_what_turns_slowly() {
+fn rotary_scaling_llama3_with_low_freq_factor_high_freq_factor_and_original_max_position_embeddings(
+) {
     let (factor, low, high, original) = (4.0, 0.5, 2.0, 12.0);
     let angle = |f: &f64| {
         let wave = 2.0 * PI / f;
@@ -204,11 +205,12 @@ fn rotary_scaling_llama3_divides_what_turns_slowly() {
 }
 
 #[test]
-fn rotary_scaling_yarn_has_a_transition_and_a_factor() {
+fn rotary_scaling_yarn_with_beta_fast_beta_slow_truncate_attention_factor_mscale_and_mscale_all_dim(
+) {
     let (factor, original): (f64, f64) = (4.0, 64.0);
     let feature = |turns: f64| 8.0 * (original / (2.0 * PI * turns)).ln() / (2.0 * 100f64.ln());
     for truncate in [true, false] {
-        let (mut low, mut high) = (feature(4.0), feature(1.0));
+        let (mut low, mut high) = (feature(4.0), feature(1.25));
         if truncate {
             (low, high) = (low.floor(), high.ceil());
         }
@@ -219,7 +221,7 @@ fn rotary_scaling_yarn_has_a_transition_and_a_factor() {
         let angles = series(100.0, 8, 4).iter().enumerate().map(angle).collect();
         let options = json!({
             "rope_type": "yarn", "factor": factor, "original_max_position_embeddings": 64,
-            "beta_fast": 4.0, "truncate": truncate,
+            "beta_fast": 4.0, "beta_slow": 1.25, "truncate": truncate,
         });
         let usual = Turns { factor: 0.1 * factor.ln() + 1.0, ..Turns::plain(angles) };
         let given = |more: Json| scaled(with(options.clone(), more));
@@ -233,7 +235,7 @@ fn rotary_scaling_yarn_has_a_transition_and_a_factor() {
 }
 
 #[test]
-fn rotary_scaling_longrope_has_divisors_for_short_and_for_long_sequences() {
+fn rotary_scaling_longrope_has_short_factor_and_long_factor() {
     let (short, long) = ([1.0, 1.5, 2.0, 3.0], [1.5, 2.0, 4.0, 8.0]);
     for (original, divisors) in [(N, short), (N - 1, long)] {
         let options = json!({

@@ -4,7 +4,7 @@ use crate::common::{array_values, close, float};
 use crate::device::device;
 use serde_json::{json, Value as Json};
 use std::sync::Arc;
-use xt_core::training::{clip_grad_norm, clip_grad_value, Optimizer, OptimizerKind};
+use xt_core::training::{clip_grad_norm, clip_grad_value, grad_norms, Optimizer, OptimizerKind};
 use xt_core::{checkpoint, Array, Error, Leaf, Rng, Tensor};
 
 const SIZES: [usize; 2] = [5, 3];
@@ -263,6 +263,23 @@ fn clipping_scales_all_gradients_by_their_common_norm() {
     assert_eq!(got(), all);
     leaves.iter().for_each(|l| l.set_grad(None).unwrap());
     assert_eq!(clip_grad_norm(&leaves, 0.1, &|| false).unwrap(), 0.0);
+}
+
+#[test]
+fn norms_are_those_of_each_group() {
+    let leaves = leaves();
+    for (i, leaf) in leaves.iter().enumerate() {
+        leaf.set_grad(Some(f64s(&gradient(i, 0)))).unwrap();
+    }
+    let norm = |i: usize| gradient(i, 0).iter().map(|g| g * g).sum::<f64>().sqrt();
+    let norms = |counts: &[usize]| grad_norms(&leaves, counts, &|| false);
+    close(&norms(&[1, 0, 1]).unwrap(), &[norm(0), 0.0, norm(1)], 1e-9);
+    close(&norms(&[2]).unwrap(), &[norm(0).hypot(norm(1))], 1e-9);
+    assert_eq!(norms(&[]).unwrap(), Vec::<f64>::new());
+    assert_eq!(norms(&[1, 2]).unwrap_err().code(), "invalid_tensor");
+    leaves[0].set_grad(None).unwrap();
+    close(&norms(&[1, 1]).unwrap(), &[0.0, norm(1)], 1e-9);
+    assert_eq!(grad_norms(&leaves, &[2], &|| true).unwrap_err().code(), "aborted");
 }
 
 #[test]

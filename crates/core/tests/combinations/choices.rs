@@ -127,6 +127,8 @@ fn newer() -> Vec<Choice> {
         "branch_scale": [0.5],
         "use_layerscale": [true],
         "layerscale_init_value": [0.5],
+        "attn_max_attend_past": [[2, null], [1, 2, 3]],
+        "ff_mult": [[2, 3]],
         "rotary_base": [100.0, [50.0, 500.0]],
         "rotary_scaling": [
             { "rope_type": "linear", "factor": 2.0 },

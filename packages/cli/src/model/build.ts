@@ -20,7 +20,7 @@ const isClass = (value: unknown): value is Class =>
 export const classNames = (): string[] =>
   Object.keys(exported).filter((name) => isClass(exported[name]))
 
-const isModel = (value: unknown): value is ModelConfig =>
+export const isModel = (value: unknown): value is ModelConfig =>
   typeof value === 'object' && value !== null && 'class' in value
 
 /**

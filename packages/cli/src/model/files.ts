@@ -8,11 +8,14 @@ import { readJson } from '../json.js'
 /** What makes a checkpoint whole: the trainer writes it last. */
 const STATE = 'trainer.json'
 
+/** The folder of a checkpoint in that of a run, by its step. */
+export const CHECKPOINT = /^step-(\d+)$/
+
 /** The whole checkpoints in the folder of a run, the last one first. */
 export function checkpointsIn(folder: string): string[] {
   if (!existsSync(folder)) return []
   return readdirSync(folder)
-    .flatMap((name) => name.match(/^step-(\d+)$/)?.[1] ?? [])
+    .flatMap((name) => name.match(CHECKPOINT)?.[1] ?? [])
     .map(Number)
     .sort((a, b) => b - a)
     .map((step) => join(folder, `step-${step}`))

@@ -5,7 +5,7 @@ import type { DoneEvent } from 'x-transformers/train'
 import type { Config } from '../config/schema.js'
 import { fileFailure, UsageError } from '../errors.js'
 import { FILES } from '../files.js'
-import { bestModel, checkpointsIn } from '../model/files.js'
+import { bestModel, CHECKPOINT, checkpointsIn } from '../model/files.js'
 
 export interface FolderSettings {
   resume?: boolean
@@ -21,7 +21,7 @@ export interface FolderSettings {
  */
 export function runFiles(folder: string, model: string): string[] {
   const files: string[] = [...Object.values(FILES), model]
-  return readdirSync(folder).filter((name) => /^step-\d+$/.test(name) || files.includes(name))
+  return readdirSync(folder).filter((name) => CHECKPOINT.test(name) || files.includes(name))
 }
 
 export class RunFolder {

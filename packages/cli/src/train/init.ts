@@ -1,5 +1,5 @@
 /** What a run takes from the trained model that it begins with. */
-import { type AutoregressiveWrapper, load } from 'x-transformers'
+import { type AutoregressiveWrapper, LoRA, load, type Module } from 'x-transformers'
 import {
   BPETokenizer,
   ByteTokenizer,
@@ -10,8 +10,9 @@ import { shown } from '../config/check.js'
 import { isPath } from '../config/read.js'
 import type { Config, ModelConfig, TokenizerConfig } from '../config/schema.js'
 import { Failure, UsageError } from '../errors.js'
-import { asLanguageModel, completeModel } from '../model/build.js'
+import { asLanguageModel, completeModel, isModel } from '../model/build.js'
 import { modelFile, tokenizerFile } from '../model/files.js'
+import { readOptionDocs } from '../model/option-docs.js'
 import { readTokenizer } from '../text/tokenizer.js'
 
 export interface Beginning {
@@ -22,11 +23,16 @@ export interface Beginning {
 }
 
 /**
- * Reads the model that a run begins with.
+ * Reads the model that a run begins with. Low-rank updates that it has are merged into its weights.
  *
+ * @param note hears of that
  * @throws UsageError where the configuration asks for another model or tokenizer
  */
-export async function beginWith(given: Config, init: string): Promise<Beginning> {
+export async function beginWith(
+  given: Config,
+  init: string,
+  note: (text: string) => void,
+): Promise<Beginning> {
   const file = modelFile(init)
   const path = tokenizerFile(file)
   if (path === null) throw new Failure(`there is no tokenizer.json beside ${init}`)
@@ -39,14 +45,31 @@ export async function beginWith(given: Config, init: string): Promise<Beginning>
   const conflicts = differences(wanted, own, 'model')
   if (!(await isSame(given.tokenizer, tokenizer)))
     conflicts.push(`tokenizer: ${shown(given.tokenizer)}, and that of ${path}`)
-  if (conflicts.length === 0)
-    return { model, tokenizer, config: { ...given, model: own, tokenizer: path } }
-  const lines = conflicts.map((line) => `  ${line}`).join('\n')
-  throw new UsageError(`the configuration asks for another model than ${init} is:\n${lines}`)
+  if (conflicts.length > 0) throw new UsageError(conflicting(init, conflicts))
+  mergeUpdates(model, init, note)
+  return { model, tokenizer, config: { ...given, model: own, tokenizer: path } }
+}
+
+const conflicting = (init: string, conflicts: readonly string[]) =>
+  `the configuration asks for another model than ${init} is:\n${conflicts
+    .map((line) => `  ${line}`)
+    .join('\n')}\nLeave these out, and the run has them from ${init}; or leave out --init`
+
+/** A run that goes on builds its model from the configuration, which knows of no updates. */
+function mergeUpdates(model: Module, init: string, note: (text: string) => void): void {
+  const updates = LoRA.of(model)
+  for (const lora of updates) lora.merge()
+  if (updates.length > 0) note(`The low-rank updates of ${init} are merged into its weights.`)
 }
 
 /** What a configuration says otherwise than a model; it need not say everything. */
 function differences(given: unknown, own: unknown, path: string): string[] {
+  if (isModel(given) && isModel(own) && given.class === own.class) {
+    const there = own.options ?? {}
+    return Object.entries(given.options ?? {}).flatMap(([key, value]) =>
+      differences(value, there[key] ?? defaultOf(own.class, key), `${path}.options.${key}`),
+    )
+  }
   if (isObject(given) && isObject(own))
     return Object.entries(given).flatMap(([key, value]) =>
       differences(value, own[key], `${path}.${key}`),
@@ -57,6 +80,18 @@ function differences(given: unknown, own: unknown, path: string): string[] {
 
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** The default of an option, as the documentation has it; undefined where that is in words. */
+function defaultOf(name: string, option: string): unknown {
+  const text = readOptionDocs()
+    .get(name)
+    ?.find((doc) => doc.name === option)?.default
+  try {
+    return JSON.parse(text?.replace(/^'(.*)'$/, '"$1"') ?? '')
+  } catch {
+    return undefined
+  }
+}
 
 const KINDS = { char: CharacterTokenizer, byte: ByteTokenizer, bpe: BPETokenizer }
 

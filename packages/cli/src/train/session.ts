@@ -40,7 +40,7 @@ export async function prepare(
   checkParts(given)
   manualSeed(given.seed)
   const { init } = given
-  const first = folder.begun || init === undefined ? null : await beginWith(given, init)
+  const first = folder.begun || init === undefined ? null : await beginWith(given, init, note)
   const tokenizer = first?.tokenizer ?? (await tokenizerFor(given, folder, signal))
   checkPrompt(given, tokenizer)
   note('Reading the data ...')

@@ -6,7 +6,7 @@
 
 use std::f64::consts::PI;
 use xt_options::layers::StackOptions;
-use xt_options::rotary::{RotaryAngles, RotaryScaling};
+use xt_options::rotary_scaling::{RotaryAngles, RotaryScaling};
 use xt_options::RopeType;
 
 /// The angles of one kind of rotary positions.
@@ -47,8 +47,7 @@ pub enum ByLength {
 impl Angles {
     /// The angles that the options of a stack and of one of its self attentions describe.
     pub fn new(options: &StackOptions, of: &RotaryAngles) -> Self {
-        let dim_head = options.attn.dim_head.get();
-        let rotated = options.rotary_dim();
+        let (dim_head, rotated) = (of.dim_head, of.dim);
         let scaling = of.scaling.as_ref();
         let kind = scaling.map(|scaling| scaling.rope_type);
         let proportional = kind == Some(RopeType::Proportional);

@@ -5,7 +5,7 @@ use crate::needs::{Needs, Variant};
 use crate::{Params, Result};
 use std::sync::Arc;
 use xt_options::layers::StackOptions;
-use xt_options::rotary::RotaryAngles;
+use xt_options::rotary_scaling::RotaryAngles;
 
 /// The rotary positions of a stack: those of each self attention.
 #[derive(Default)]

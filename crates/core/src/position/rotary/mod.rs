@@ -21,7 +21,7 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 use xt_kernels::ops::rotary::Pairs;
 use xt_options::layers::StackOptions;
-use xt_options::rotary::RotaryAngles;
+use xt_options::rotary_scaling::RotaryAngles;
 
 /// The frequencies of rotary positions.
 pub struct Rotary {
@@ -55,7 +55,7 @@ struct Xpos {
 impl Rotary {
     /// Registers the frequencies as buffers.
     pub fn new(options: &StackOptions, of: &RotaryAngles, p: &mut Params) -> Self {
-        let dim = options.rotary_dim() as f64;
+        let dim = of.dim as f64;
         let Angles { fixed, by_length, factor } = Angles::new(options, of);
         let half = fixed.len();
         let inv_freq = p.add_buffer("inv_freq", fixed);
