@@ -11,7 +11,7 @@ import {
   record,
   size,
 } from '../config/fields.js'
-import { patches, reshaped } from '../weights/transforms.js'
+import { patches } from '../weights/transforms.js'
 import { labelsOf } from './bert.js'
 import { family } from './family.js'
 
@@ -75,14 +75,14 @@ export const vit = family({
   },
   prefix: 'vit.',
   weights: (c) => [
-    ['vit.embeddings.cls_token', 'cls_token', reshaped((ours) => [1, 1, ours.at(-1) as number])],
+    ['vit.embeddings.cls_token', 'cls_token'],
     ['vit.embeddings.position_embeddings', 'pos_embedding'],
     [
       'vit.embeddings.patch_embeddings.projection.weight',
-      'patch_to_embedding.weight',
+      'patch_to_embedding.1.weight',
       patches(c.num_channels),
     ],
-    ['vit.embeddings.patch_embeddings.projection.bias', 'patch_to_embedding.bias'],
+    ['vit.embeddings.patch_embeddings.projection.bias', 'patch_to_embedding.1.bias'],
     ['vit.encoder.layer.{n}.layernorm_before.*', `${ATTENTION}.0.0.*`],
     ['vit.encoder.layer.{n}.attention.attention.query.*', `${ATTENTION}.1.to_q.*`],
     ['vit.encoder.layer.{n}.attention.attention.key.*', `${ATTENTION}.1.to_k.*`],
