@@ -15,7 +15,7 @@ import {
 } from '../config/fields.js'
 import type { Rule } from '../weights/rules.js'
 import { labelsOf } from './bert.js'
-import { family } from './family.js'
+import { above0, family } from './family.js'
 
 /** What configurations say of groups. */
 interface Groups {
@@ -112,7 +112,7 @@ export const albert = family({
         abs_pos_emb_scale: 1,
         embed_num_tokens: { token_type: c.type_vocab_size },
         post_emb_norm: true,
-        emb_dropout: c.hidden_dropout_prob,
+        ...above0('emb_dropout', c.hidden_dropout_prob),
         return_only_embed: true,
       },
       layers: {
@@ -122,8 +122,8 @@ export const albert = family({
         ...headsOf(c, problems),
         attn_qkv_bias: true,
         attn_out_bias: true,
-        attn_dropout: c.attention_probs_dropout_prob,
-        attn_sublayer_dropout: c.hidden_dropout_prob,
+        ...above0('attn_dropout', c.attention_probs_dropout_prob),
+        ...above0('attn_sublayer_dropout', c.hidden_dropout_prob),
         norm_eps: c.layer_norm_eps,
         norm_position: 'post',
         pre_norm_has_final_norm: true,

@@ -10,7 +10,7 @@ import {
   record,
   size,
 } from '../config/fields.js'
-import { family } from './family.js'
+import { above0, family } from './family.js'
 
 const ATTENTION = 'attn_layers.layers.{2n}'
 const FEED_FORWARD = 'attn_layers.layers.{2n+1}'
@@ -61,7 +61,7 @@ export const bert = family({
         abs_pos_emb_scale: 1,
         embed_num_tokens: { token_type: c.type_vocab_size },
         post_emb_norm: true,
-        emb_dropout: c.hidden_dropout_prob,
+        ...above0('emb_dropout', c.hidden_dropout_prob),
         return_only_embed: true,
       },
       layers: {
@@ -70,13 +70,13 @@ export const bert = family({
         ...headsOf(c, problems),
         attn_qkv_bias: true,
         attn_out_bias: true,
-        attn_dropout: c.attention_probs_dropout_prob,
-        attn_sublayer_dropout: c.hidden_dropout_prob,
+        ...above0('attn_dropout', c.attention_probs_dropout_prob),
+        ...above0('attn_sublayer_dropout', c.hidden_dropout_prob),
         norm_eps: c.layer_norm_eps,
         norm_position: 'post',
         ff_activation: c.hidden_act,
         ff_inner_dim: c.intermediate_size,
-        ff_sublayer_dropout: c.hidden_dropout_prob,
+        ...above0('ff_sublayer_dropout', c.hidden_dropout_prob),
       },
     }
   },

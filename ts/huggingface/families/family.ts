@@ -83,3 +83,6 @@ export const family = <F extends Fields>(described: Family<F>): Family =>
 /** A value for each layer as options take it: alone, where all layers have the same. */
 export const perLayer = <T>(values: readonly T[]): T | readonly T[] =>
   values.every((value) => value === values[0]) ? (values[0] as T) : values
+
+/** An option that is 0 unless it is said, such as a dropout. */
+export const above0 = (name: string, value: number): Options => (value > 0 ? { [name]: value } : {})

@@ -12,7 +12,7 @@ import {
   size,
 } from '../config/fields.js'
 import { lengthWith, ROTARY, rotaryOf } from '../config/rotary.js'
-import { family } from './family.js'
+import { above0, family } from './family.js'
 import { ATTENTION, EMBEDDINGS, FREQUENCIES, GATED, NORMS, TIED } from './llama.js'
 
 /** The factor of the embeddings, as transformers rounds it. */
@@ -59,7 +59,7 @@ export const gemma = family({
         ...headsOf(c, problems),
         attn_qkv_bias: c.attention_bias,
         attn_out_bias: c.attention_bias,
-        attn_dropout: c.attention_dropout,
+        ...above0('attn_dropout', c.attention_dropout),
         use_rmsnorm: true,
         norm_eps: c.rms_norm_eps,
         norm_add_unit_offset: true,

@@ -13,7 +13,7 @@ import {
 } from '../config/fields.js'
 import { lengthWith, ROTARY, rotaryOf } from '../config/rotary.js'
 import type { Rule } from '../weights/rules.js'
-import { family } from './family.js'
+import { above0, family } from './family.js'
 import { embeddingScale } from './gemma.js'
 import { ATTENTION, EMBEDDINGS, FREQUENCIES, GATED, TIED } from './llama.js'
 
@@ -77,7 +77,7 @@ export const gemma2 = family({
         attn_out_bias: c.attention_bias,
         attn_scale: c.query_pre_attn_scalar ** -0.5,
         ...(cap !== null && { attn_softclamp_logits: true, attn_logit_softclamp_value: cap }),
-        attn_dropout: c.attention_dropout,
+        ...above0('attn_dropout', c.attention_dropout),
         use_rmsnorm: true,
         norm_eps: c.rms_norm_eps,
         norm_add_unit_offset: true,

@@ -12,7 +12,7 @@ import {
   text,
 } from '../config/fields.js'
 import { lengthWith, ROTARY, rotaryByKind } from '../config/rotary.js'
-import { family, perLayer } from './family.js'
+import { above0, family, perLayer } from './family.js'
 import { embeddingScale } from './gemma.js'
 import { SANDWICHED } from './gemma2.js'
 import { ATTENTION, EMBEDDINGS, FREQUENCIES, GATED, TIED } from './llama.js'
@@ -80,7 +80,7 @@ export const gemma3 = family({
         attn_qk_rmsnorm_eps: c.rms_norm_eps,
         attn_qk_rmsnorm_add_unit_offset: true,
         ...(cap !== null && { attn_softclamp_logits: true, attn_logit_softclamp_value: cap }),
-        attn_dropout: c.attention_dropout,
+        ...above0('attn_dropout', c.attention_dropout),
         use_rmsnorm: true,
         norm_eps: c.rms_norm_eps,
         norm_add_unit_offset: true,

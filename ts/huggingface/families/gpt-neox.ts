@@ -12,7 +12,7 @@ import {
 } from '../config/fields.js'
 import { lengthWith, ROTARY, rotaryOf } from '../config/rotary.js'
 import { splitByHead } from '../weights/transforms.js'
-import { family } from './family.js'
+import { above0, family } from './family.js'
 
 const ATTENTION = 'attn_layers.layers.{2n}'
 const FEED_FORWARD = 'attn_layers.layers.{2n+1}'
@@ -49,7 +49,7 @@ export const gptNeox = family({
       model: {
         num_tokens: c.vocab_size,
         max_seq_len: lengthWith(rotary, c.max_position_embeddings),
-        emb_dropout: c.hidden_dropout,
+        ...above0('emb_dropout', c.hidden_dropout),
         tie_embedding: tied,
         logits_bias: false,
       },
@@ -59,8 +59,8 @@ export const gptNeox = family({
         ...headsOf(c, problems),
         attn_qkv_bias: c.attention_bias,
         attn_out_bias: c.attention_bias,
-        attn_dropout: c.attention_dropout,
-        attn_sublayer_dropout: c.hidden_dropout,
+        ...above0('attn_dropout', c.attention_dropout),
+        ...above0('attn_sublayer_dropout', c.hidden_dropout),
         norm_eps: c.layer_norm_eps,
         parallel_block: c.use_parallel_residual,
         rotary_pos_emb: true,
@@ -68,7 +68,7 @@ export const gptNeox = family({
         ...rotary,
         ff_activation: c.hidden_act,
         ff_inner_dim: c.intermediate_size,
-        ff_sublayer_dropout: c.hidden_dropout,
+        ...above0('ff_sublayer_dropout', c.hidden_dropout),
       },
     }
   },

@@ -11,7 +11,7 @@ import {
   size,
 } from '../config/fields.js'
 import { splitRows, transposed } from '../weights/transforms.js'
-import { family, perLayer } from './family.js'
+import { above0, family, perLayer } from './family.js'
 
 const ATTENTION = 'attn_layers.layers.{2n}'
 const FEED_FORWARD = 'attn_layers.layers.{2n+1}'
@@ -50,7 +50,7 @@ export const gpt2 = family({
         num_tokens: c.vocab_size,
         max_seq_len: c.n_positions,
         abs_pos_emb_scale: 1,
-        emb_dropout: c.embd_pdrop,
+        ...above0('emb_dropout', c.embd_pdrop),
         tie_embedding: tied,
         logits_bias: false,
       },
@@ -62,12 +62,12 @@ export const gpt2 = family({
         attn_scale: perLayer(scales),
         attn_qkv_bias: true,
         attn_out_bias: true,
-        attn_dropout: c.attn_pdrop,
-        attn_sublayer_dropout: c.resid_pdrop,
+        ...above0('attn_dropout', c.attn_pdrop),
+        ...above0('attn_sublayer_dropout', c.resid_pdrop),
         norm_eps: c.layer_norm_epsilon,
         ff_activation: c.activation_function,
         ff_inner_dim: c.n_inner ?? 4 * c.n_embd,
-        ff_sublayer_dropout: c.resid_pdrop,
+        ...above0('ff_sublayer_dropout', c.resid_pdrop),
       },
     }
   },

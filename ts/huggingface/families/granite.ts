@@ -2,7 +2,7 @@
 import { headsOf } from '../config/attention.js'
 import { activation, count, dropout, flag, nullable, positive, size } from '../config/fields.js'
 import { lengthWith, ROTARY, rotaryOf } from '../config/rotary.js'
-import { family } from './family.js'
+import { above0, family } from './family.js'
 import { ATTENTION, EMBEDDINGS, FREQUENCIES, GATED, NORMS, TIED } from './llama.js'
 
 export const granite = family({
@@ -48,7 +48,7 @@ export const granite = family({
         attn_qkv_bias: c.attention_bias,
         attn_out_bias: c.attention_bias,
         attn_scale: c.attention_multiplier,
-        attn_dropout: c.attention_dropout,
+        ...above0('attn_dropout', c.attention_dropout),
         use_rmsnorm: true,
         norm_eps: c.rms_norm_eps,
         pre_norm_has_final_norm: true,

@@ -7,7 +7,7 @@ import { activation, count, dropout, flag, nullable, positive, size } from '../c
 import { lengthWith, ROTARY, rotaryOf } from '../config/rotary.js'
 import type { Rule } from '../weights/rules.js'
 import { joinRows } from '../weights/transforms.js'
-import { family } from './family.js'
+import { above0, family } from './family.js'
 
 /** Biases are there where the settings ask for them. */
 export const ATTENTION: readonly Rule[] = [
@@ -81,7 +81,7 @@ export const llama = family({
         ...headsOf(c, problems),
         attn_qkv_bias: c.attention_bias,
         attn_out_bias: c.attention_bias,
-        attn_dropout: c.attention_dropout,
+        ...above0('attn_dropout', c.attention_dropout),
         use_rmsnorm: true,
         norm_eps: c.rms_norm_eps,
         pre_norm_has_final_norm: true,

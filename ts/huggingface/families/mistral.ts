@@ -2,7 +2,7 @@
 import { headsOf, windows } from '../config/attention.js'
 import { activation, count, dropout, flag, nullable, positive, size } from '../config/fields.js'
 import { lengthWith, ROTARY, rotaryOf } from '../config/rotary.js'
-import { family } from './family.js'
+import { above0, family } from './family.js'
 import { ATTENTION, EMBEDDINGS, FREQUENCIES, GATED, NORMS, TIED } from './llama.js'
 
 export const mistral = family({
@@ -41,7 +41,7 @@ export const mistral = family({
         depth: c.num_hidden_layers,
         ...headsOf(c, problems),
         ...windows(layers, c.sliding_window),
-        attn_dropout: c.attention_dropout,
+        ...above0('attn_dropout', c.attention_dropout),
         use_rmsnorm: true,
         norm_eps: c.rms_norm_eps,
         pre_norm_has_final_norm: true,

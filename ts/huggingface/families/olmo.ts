@@ -2,7 +2,7 @@
 import { headsOf } from '../config/attention.js'
 import { activation, count, dropout, flag, nullable, positive, size } from '../config/fields.js'
 import { lengthWith, ROTARY, rotaryOf } from '../config/rotary.js'
-import { family } from './family.js'
+import { above0, family } from './family.js'
 import { ATTENTION, EMBEDDINGS, FREQUENCIES, GATED, TIED } from './llama.js'
 
 export const olmo = family({
@@ -41,7 +41,7 @@ export const olmo = family({
         attn_qkv_bias: c.attention_bias,
         attn_out_bias: c.attention_bias,
         attn_qkv_clip: c.clip_qkv,
-        attn_dropout: c.attention_dropout,
+        ...above0('attn_dropout', c.attention_dropout),
         // of the class, not of its configuration
         norm_eps: 1e-5,
         norm_elementwise_affine: false,

@@ -4,7 +4,7 @@ import { activation, count, dropout, flag, nullable, positive, size } from '../c
 import { lengthWith, ROTARY, rotaryOf } from '../config/rotary.js'
 import type { Rule } from '../weights/rules.js'
 import { reshaped } from '../weights/transforms.js'
-import { family } from './family.js'
+import { above0, family } from './family.js'
 import { ATTENTION, EMBEDDINGS, FREQUENCIES, GATED, TIED } from './llama.js'
 
 /** (heads features) in the file, (heads, features) in the model. */
@@ -64,7 +64,7 @@ export const olmo2 = family({
         attn_qk_rmsnorm: true,
         attn_qk_rmsnorm_across_heads: true,
         attn_qk_rmsnorm_eps: c.rms_norm_eps,
-        attn_dropout: c.attention_dropout,
+        ...above0('attn_dropout', c.attention_dropout),
         use_rmsnorm: true,
         norm_eps: c.rms_norm_eps,
         norm_position: 'branch',

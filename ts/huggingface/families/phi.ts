@@ -2,7 +2,7 @@
 import { headsOf } from '../config/attention.js'
 import { activation, count, dropout, nullable, only, positive, size } from '../config/fields.js'
 import { lengthWith, ROTARY, rotaryOf } from '../config/rotary.js'
-import { family } from './family.js'
+import { above0, family } from './family.js'
 import { FREQUENCIES } from './llama.js'
 
 const ATTENTION = 'attn_layers.layers.{2n}'
@@ -37,7 +37,7 @@ export const phi = family({
       model: {
         num_tokens: c.vocab_size,
         max_seq_len: lengthWith(rotary, c.max_position_embeddings),
-        emb_dropout: c.embd_pdrop,
+        ...above0('emb_dropout', c.embd_pdrop),
       },
       layers: {
         dim: c.hidden_size,
@@ -45,8 +45,8 @@ export const phi = family({
         ...headsOf(c, problems),
         attn_qkv_bias: true,
         attn_out_bias: true,
-        attn_dropout: c.attention_dropout,
-        attn_sublayer_dropout: c.resid_pdrop,
+        ...above0('attn_dropout', c.attention_dropout),
+        ...above0('attn_sublayer_dropout', c.resid_pdrop),
         norm_eps: c.layer_norm_eps,
         parallel_block: true,
         parallel_block_shared_norm: true,
@@ -55,7 +55,7 @@ export const phi = family({
         ...rotary,
         ff_activation: c.hidden_act,
         ff_inner_dim: c.intermediate_size,
-        ff_sublayer_dropout: c.resid_pdrop,
+        ...above0('ff_sublayer_dropout', c.resid_pdrop),
       },
     }
   },

@@ -13,7 +13,7 @@ import {
 import { lengthWith, ROTARY, rotaryOf } from '../config/rotary.js'
 import type { Rule } from '../weights/rules.js'
 import { splitRows, swapHalves } from '../weights/transforms.js'
-import { family } from './family.js'
+import { above0, family } from './family.js'
 import { EMBEDDINGS, FREQUENCIES, NORMS, TIED } from './llama.js'
 
 const ATTENTION = 'attn_layers.layers.{2n}.1'
@@ -64,7 +64,7 @@ export const phi3 = family({
       model: {
         num_tokens: c.vocab_size,
         max_seq_len: lengthWith(rotary, c.max_position_embeddings),
-        emb_dropout: c.embd_pdrop,
+        ...above0('emb_dropout', c.embd_pdrop),
         tie_embedding: tied,
         logits_bias: false,
       },
@@ -73,8 +73,8 @@ export const phi3 = family({
         depth: c.num_hidden_layers,
         ...headsOf(c, problems),
         ...windows(layers, c.sliding_window),
-        attn_dropout: c.attention_dropout,
-        attn_sublayer_dropout: c.resid_pdrop,
+        ...above0('attn_dropout', c.attention_dropout),
+        ...above0('attn_sublayer_dropout', c.resid_pdrop),
         use_rmsnorm: true,
         norm_eps: c.rms_norm_eps,
         pre_norm_has_final_norm: true,
@@ -86,7 +86,7 @@ export const phi3 = family({
         ff_inner_dim: c.intermediate_size,
         ff_no_bias: true,
         ff_glu_bias: false,
-        ff_sublayer_dropout: c.resid_pdrop,
+        ...above0('ff_sublayer_dropout', c.resid_pdrop),
       },
     }
   },

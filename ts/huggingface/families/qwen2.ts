@@ -13,7 +13,7 @@ import {
   wholeFrom0,
 } from '../config/fields.js'
 import { lengthWith, ROTARY, rotaryOf } from '../config/rotary.js'
-import { family } from './family.js'
+import { above0, family } from './family.js'
 import { ATTENTION, EMBEDDINGS, FREQUENCIES, GATED, NORMS, TIED } from './llama.js'
 
 export const qwen2 = family({
@@ -56,7 +56,7 @@ export const qwen2 = family({
         ...headsOf(c, problems),
         ...windows(layers, c.use_sliding_window ? c.sliding_window : null),
         attn_qkv_bias: true,
-        attn_dropout: c.attention_dropout,
+        ...above0('attn_dropout', c.attention_dropout),
         use_rmsnorm: true,
         norm_eps: c.rms_norm_eps,
         pre_norm_has_final_norm: true,

@@ -15,7 +15,7 @@ import {
 import { lengthWith, ROTARY, rotaryOf } from '../config/rotary.js'
 import type { Rule } from '../weights/rules.js'
 import { sameRows } from '../weights/transforms.js'
-import { family } from './family.js'
+import { above0, family } from './family.js'
 import { ATTENTION, EMBEDDINGS, FREQUENCIES, GATED, NORMS, TIED } from './llama.js'
 
 /** Norms of queries and keys: the same scales for all heads. */
@@ -77,7 +77,7 @@ export const qwen3 = family({
         attn_out_bias: c.attention_bias,
         attn_qk_rmsnorm: true,
         attn_qk_rmsnorm_eps: c.rms_norm_eps,
-        attn_dropout: c.attention_dropout,
+        ...above0('attn_dropout', c.attention_dropout),
         use_rmsnorm: true,
         norm_eps: c.rms_norm_eps,
         pre_norm_has_final_norm: true,

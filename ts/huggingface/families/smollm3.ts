@@ -14,7 +14,7 @@ import {
   wholeFrom0,
 } from '../config/fields.js'
 import { lengthWith, ROTARY, rotaryOf } from '../config/rotary.js'
-import { family, perLayer } from './family.js'
+import { above0, family, perLayer } from './family.js'
 import { ATTENTION, EMBEDDINGS, FREQUENCIES, GATED, NORMS, TIED } from './llama.js'
 
 export const smollm3 = family({
@@ -67,7 +67,7 @@ export const smollm3 = family({
         ...headsOf(c, problems),
         attn_qkv_bias: c.attention_bias,
         attn_out_bias: c.attention_bias,
-        attn_dropout: c.attention_dropout,
+        ...above0('attn_dropout', c.attention_dropout),
         use_rmsnorm: true,
         norm_eps: c.rms_norm_eps,
         pre_norm_has_final_norm: true,

@@ -12,7 +12,7 @@ import {
 } from '../config/fields.js'
 import { lengthWith, ROTARY, rotaryOf } from '../config/rotary.js'
 import type { Rule } from '../weights/rules.js'
-import { family } from './family.js'
+import { above0, family } from './family.js'
 import { ATTENTION, EMBEDDINGS, FREQUENCIES, GATED, TIED } from './llama.js'
 
 /** The second one is not there where the branches are parallel. */
@@ -59,7 +59,7 @@ export const stablelm = family({
         depth: c.num_hidden_layers,
         ...headsOf(c, problems),
         attn_qkv_bias: c.use_qkv_bias,
-        attn_dropout: c.attention_dropout,
+        ...above0('attn_dropout', c.attention_dropout),
         norm_eps: c.layer_norm_eps,
         parallel_block: c.use_parallel_residual,
         parallel_block_shared_norm: c.use_parallel_residual,
@@ -71,7 +71,7 @@ export const stablelm = family({
         ff_inner_dim: c.intermediate_size,
         ff_no_bias: true,
         ff_glu_bias: false,
-        ff_sublayer_dropout: c.hidden_dropout,
+        ...above0('ff_sublayer_dropout', c.hidden_dropout),
       },
     }
   },

@@ -13,7 +13,7 @@ import {
 } from '../config/fields.js'
 import type { Rule } from '../weights/rules.js'
 import { joinRows } from '../weights/transforms.js'
-import { family, type Options } from './family.js'
+import { above0, family, type Options } from './family.js'
 
 /** The kinds of feed-forward. */
 const FEED_FORWARDS: Readonly<Record<string, { activation: Activation; gated: boolean }>> = {
@@ -80,12 +80,12 @@ export const t5 = family({
     const both = {
       max_seq_len: c.n_positions,
       num_tokens: c.vocab_size,
-      emb_dropout: c.dropout_rate,
+      ...above0('emb_dropout', c.dropout_rate),
       heads: c.num_heads,
       attn_dim_head: c.d_kv,
       attn_scale: 1,
-      attn_dropout: c.dropout_rate,
-      attn_sublayer_dropout: c.dropout_rate,
+      ...above0('attn_dropout', c.dropout_rate),
+      ...above0('attn_sublayer_dropout', c.dropout_rate),
       use_rmsnorm: true,
       norm_eps: c.layer_norm_epsilon,
       pre_norm_has_final_norm: true,
@@ -98,8 +98,8 @@ export const t5 = family({
       ff_inner_dim: c.d_ff,
       ff_no_bias: true,
       ff_glu_bias: false,
-      ff_dropout: c.dropout_rate,
-      ff_sublayer_dropout: c.dropout_rate,
+      ...above0('ff_dropout', c.dropout_rate),
+      ...above0('ff_sublayer_dropout', c.dropout_rate),
     }
     return {
       kind: 'encoder-decoder',

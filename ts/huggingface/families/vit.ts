@@ -13,7 +13,7 @@ import {
 } from '../config/fields.js'
 import { patches } from '../weights/transforms.js'
 import { labelsOf } from './bert.js'
-import { family } from './family.js'
+import { above0, family } from './family.js'
 
 const ATTENTION = 'attn_layers.layers.{2n}'
 const FEED_FORWARD = 'attn_layers.layers.{2n+1}'
@@ -56,7 +56,7 @@ export const vit = family({
         use_cls_token: true,
         pool: 'cls',
         patch_norm: false,
-        emb_dropout: c.hidden_dropout_prob,
+        ...above0('emb_dropout', c.hidden_dropout_prob),
       },
       layers: {
         dim: c.hidden_size,
@@ -64,12 +64,12 @@ export const vit = family({
         ...headsOf(c, problems),
         attn_qkv_bias: c.qkv_bias,
         attn_out_bias: true,
-        attn_dropout: c.attention_probs_dropout_prob,
-        attn_sublayer_dropout: c.hidden_dropout_prob,
+        ...above0('attn_dropout', c.attention_probs_dropout_prob),
+        ...above0('attn_sublayer_dropout', c.hidden_dropout_prob),
         norm_eps: c.layer_norm_eps,
         ff_activation: c.hidden_act,
         ff_inner_dim: c.intermediate_size,
-        ff_sublayer_dropout: c.hidden_dropout_prob,
+        ...above0('ff_sublayer_dropout', c.hidden_dropout_prob),
       },
     }
   },
