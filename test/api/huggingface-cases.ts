@@ -61,18 +61,22 @@ function gradientsOf({ model }: FromHuggingFace): Map<string, Tensor> {
   return gradients
 }
 
-/** Expects the recorded norms and probes of all gradients, 1e-3 of the norms. */
+/**
+ * Expects the recorded norms and probes of all gradients, 1e-3 of the norms. A bias of all keys
+ * changes no weight of attention, so that its gradient is what f32 has lost of larger ones.
+ */
 export function expectGradients(
   loaded: FromHuggingFace,
   want: Record<string, [norm: number, probe: number]>,
 ): void {
   const gradients = gradientsOf(loaded)
   expect(Object.keys(want).length).toBeGreaterThan(5)
+  const lost = 1e-6 * Math.max(...Object.values(want).map(([norm]) => norm))
   for (const [name, [norm, probe]] of Object.entries(want)) {
     const grad = gradients.get(name)
     expect(grad, `the gradient of ${name}`).toBeDefined()
     const got = [grad?.norm().item(), grad?.mul(probeOf(grad)).sum().item()] as number[]
     const differences = got.map((value, i) => Math.abs(value - (i === 0 ? norm : probe)))
-    expect(Math.max(...differences) / norm, name).toBeLessThanOrEqual(1e-3)
+    expect(Math.max(...differences), name).toBeLessThanOrEqual(Math.max(1e-3 * norm, lost))
   }
 }

@@ -44,7 +44,7 @@ export interface MaskedHeadOptions {
   dim: number
   activation: Activation
   eps: number
-  /** The embedding of the tokens, (tokens, width), which is shared. */
+  /** The embedding of the tokens, (tokens, width), a parameter of the model before the head. */
   embedding: Tensor
 }
 
@@ -57,8 +57,8 @@ export class MaskedHead extends Module {
   readonly dense: Linear
   readonly norm: LayerNorm
   readonly bias: Tensor
-  /** The embedding of the model. */
-  readonly embedding: Tensor
+  // a parameter of the model, and not of this one too: an optimizer takes none twice
+  readonly #embedding: Tensor
   readonly #activation: Activation
 
   constructor({ dim, activation, eps, embedding }: MaskedHeadOptions) {
@@ -68,13 +68,13 @@ export class MaskedHead extends Module {
     this.dense = new Linear({ in_features: dim, out_features: width })
     this.norm = new LayerNorm({ normalized_shape: width, eps })
     this.bias = zeros([tokens], { requires_grad: true })
-    this.embedding = embedding
+    this.#embedding = embedding
   }
 
   /** Logits, (batch, length, tokens), for the last hidden state, (batch, length, dim). */
   override async forward(hidden: Tensor): Promise<Tensor> {
     const active = ACTIVATIONS[this.#activation](await this.dense.forward(hidden))
     const normed = await this.norm.forward(active)
-    return normed.matmul(this.embedding.transpose()).add(this.bias)
+    return normed.matmul(this.#embedding.transpose()).add(this.bias)
   }
 }

@@ -11,10 +11,10 @@ import type { Step } from './rules.js'
 import type { Shape } from './transforms.js'
 
 /** The weights that rules are for: each once, without buffers. */
-export function weightsOf(module: Module, except: ReadonlySet<object> = new Set()) {
+export function weightsOf(module: Module): Map<string, Shape> {
   const shapes = new Map<string, Shape>()
-  for (const { name, shape, kind, tied, source } of module[ENTRIES]())
-    if (kind === 'parameter' && tied === null && !except.has(source)) shapes.set(name, shape)
+  for (const { name, shape, kind, tied } of module[ENTRIES]())
+    if (kind === 'parameter' && tied === null) shapes.set(name, shape)
   return shapes
 }
 

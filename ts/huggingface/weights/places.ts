@@ -1,6 +1,5 @@
 /** The steps for a model and its heads. */
 import type { Module } from '../../module/module.js'
-import { ENTRIES } from '../../module/submodule.js'
 import type { Heads } from '../build.js'
 import type { Described } from '../describe.js'
 import { blocksOf } from '../families/family.js'
@@ -15,11 +14,10 @@ export function placesOf(
 ): Place[] {
   const rules = family.weights(config as never)
   const places = [{ module: model, steps: stepsOf(rules, blocksOf(plan), weightsOf(model)) }]
-  const shared = new Set<object>(model[ENTRIES]().map(({ source }) => source))
   const plans = family.heads?.(config as never, found) ?? {}
   for (const [name, head] of Object.entries(heads) as [string, Module][]) {
-    const weights = weightsOf(head, shared)
-    places.push({ module: head, steps: stepsOf(plans[name]?.weights ?? [], 1, weights) })
+    const steps = stepsOf(plans[name]?.weights ?? [], 1, weightsOf(head))
+    places.push({ module: head, steps })
   }
   return places
 }
