@@ -40,7 +40,7 @@ export const olmo = family({
         ...headsOf(c, problems),
         attn_qkv_bias: c.attention_bias,
         attn_out_bias: c.attention_bias,
-        attn_qkv_clip: c.clip_qkv,
+        ...(c.clip_qkv !== null && { attn_qkv_clip: c.clip_qkv }),
         ...above0('attn_dropout', c.attention_dropout),
         // of the class, not of its configuration
         norm_eps: 1e-5,
