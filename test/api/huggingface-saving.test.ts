@@ -2,33 +2,9 @@
 import { describe, expect, it } from 'vitest'
 import { Decoder, LoRA, load as loadModel, loadTensors, TransformerWrapper } from 'x-transformers'
 import { fromHuggingFace, toHuggingFace } from 'x-transformers/huggingface'
-import { expectError, FakeFile } from './bytes.js'
+import { expectError } from './bytes.js'
 import { numbers } from './helpers.js'
-import { CASES, filesOf, folderOf, jsonBytes, recordedCase } from './huggingface.js'
-
-/** A folder in memory. */
-class Folder {
-  readonly files = new Map<string, FakeFile>()
-
-  async getFileHandle(name: string): Promise<FakeFile> {
-    const file = this.files.get(name) ?? new FakeFile()
-    this.files.set(name, file)
-    return file
-  }
-
-  async removeEntry(name: string): Promise<void> {
-    if (!this.files.delete(name)) throw new DOMException('not there', 'NotFoundError')
-  }
-
-  /** The files, to be loaded again. */
-  get sources(): Map<string, Uint8Array> {
-    return new Map([...this.files].map(([name, { content }]) => [name, content]))
-  }
-
-  json(name: string): Record<string, unknown> {
-    return JSON.parse(new TextDecoder().decode(this.files.get(name)?.content))
-  }
-}
+import { CASES, Folder, filesOf, folderOf, jsonBytes, recordedCase } from './huggingface.js'
 
 /** The values of tensors by name. */
 const valuesOf = async (bytes: Uint8Array) => {

@@ -1,6 +1,7 @@
 /// <reference types="vite/client" />
 /** Models that Python's transformers has recorded (test/huggingface), on every platform. */
 import type { Source } from 'x-transformers'
+import { FakeFile } from './bytes.js'
 
 const cases = import.meta.glob<Recorded>('../huggingface/*.json', { import: 'default' })
 const weights = import.meta.glob<string>('../huggingface/**/*.{safetensors,bin}', {
@@ -69,4 +70,28 @@ export async function folderOf(folder: 'sharded' | 'pickled'): Promise<Record<st
     if (path.startsWith(prefix))
       files[nameOf(path)] = await weightsFile(`${folder}/${nameOf(path)}`)
   return files
+}
+
+/** A folder in memory. */
+export class Folder {
+  readonly files = new Map<string, FakeFile>()
+
+  async getFileHandle(name: string): Promise<FakeFile> {
+    const file = this.files.get(name) ?? new FakeFile()
+    this.files.set(name, file)
+    return file
+  }
+
+  async removeEntry(name: string): Promise<void> {
+    if (!this.files.delete(name)) throw new DOMException('not there', 'NotFoundError')
+  }
+
+  /** The files, to be loaded again. */
+  get sources(): Map<string, Uint8Array> {
+    return new Map([...this.files].map(([name, { content }]) => [name, content]))
+  }
+
+  json(name: string): Record<string, unknown> {
+    return JSON.parse(new TextDecoder().decode(this.files.get(name)?.content))
+  }
 }
