@@ -22,7 +22,9 @@ pub use layers::{
     layer_norm, layer_norm_with_residual, linear, linear_all, masked_softmax, rms_norm, rotary,
     scale_norm, scale_norm_with_residual, token_shift, AttentionSettings, Inner, Layer,
 };
-pub use losses::{cross_entropy, linear_cross_entropy, mse, CrossEntropy};
+pub use losses::{
+    cross_entropy, linear_cross_entropy, mse, softclamped_cross_entropy, CrossEntropy,
+};
 pub use matmul::matmul;
 pub use reduce::{argmax, argmin, log_softmax, max, mean, min, softmax, sum};
 pub use repeat::{flip, outer, repeat};
