@@ -107,13 +107,18 @@ fn pairs() -> Mask {
 #[test]
 fn losses() {
     const SMOOTHED: CrossEntropy = CrossEntropy { ignore_index: -9, label_smoothing: 0.2 };
-    let cases: [Case; 9] = [
+    let cases: [Case; 10] = [
         ("cross_entropy, smoothed", &[&[4, 3]], |x| {
             ops::cross_entropy(&x[0], &ids(&[0, 2, -9, 2], &[4]), SMOOTHED)
         }),
         ("linear_cross_entropy, smoothed", &[&[2, 2, 3], &[5, 3], &[5]], |x| {
             let targets = ids(&[0, 2, -9, 4], &[2, 2]);
             ops::linear_cross_entropy(&x[0], (&x[1], Some(&x[2])), &targets, SMOOTHED)
+        }),
+        ("softclamped_cross_entropy", &[&[2, 2, 3], &[5, 3], &[5]], |x| {
+            let targets = ids(&[0, 2, -9, 4], &[2, 2]);
+            let layer = (&x[1], Some(&x[2]));
+            ops::softclamped_cross_entropy(&x[0], layer, &targets, SMOOTHED, Some(0.8))
         }),
         ("cross_entropy", &[&[4, 3]], |x| {
             ops::cross_entropy(&x[0], &ids(&[0, 2, 1, 2], &[4]), CrossEntropy::ignoring(-100))

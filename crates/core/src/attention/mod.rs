@@ -108,8 +108,8 @@ impl Attention {
         }
     }
 
-    /// Applies attention to `x`, `(batch, i, dim)`. With a cache, the keys and values of earlier positions
-    /// (in cross attention, those of the context) are read from the cache.
+    /// Applies attention to `x`, `(batch, i, dim)`. With a cache, the keys and values of earlier
+    /// positions (in cross attention, those of the context) are read from the cache.
     ///
     /// # Errors
     ///

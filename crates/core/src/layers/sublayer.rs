@@ -162,9 +162,9 @@ impl SubLayer {
         }
     }
 
-    /// Runs the sub-layer: `(batch, n, dim)` to `(batch, n, dim)`. Also returns what is requested of
-    /// an attention. With a cache, `x` contains only the new positions. A block
-    /// that runs beside the one before takes `source`, the input of that one, `(batch, n, dim)`.
+    /// Runs the sub-layer: `(batch, n, dim)` to `(batch, n, dim)`. Also returns what is requested
+    /// of an attention. With a cache, `x` contains only the new positions. A block that runs
+    /// beside the one before takes `source`, the input of that one, `(batch, n, dim)`.
     pub fn forward(
         &self,
         x: &Tensor,
