@@ -3771,14 +3771,6 @@ export interface ViTransformerCall {
 /** Arguments of `forward` of an `XTransformer`. */
 export interface XTransformerCall {
   /**
-   * Embeddings to prepend to the source, (batch, count, width), such as image embeddings in PaLI.
-   * `mask` does not cover them.
-   *
-   * @default null
-   * @see https://arxiv.org/abs/2209.06794
-   */
-  src_prepend_embeds?: Tensor | null | undefined
-  /**
    * Label smoothing: the share of the probability that targets spread over all tokens, from 0 to 1.
    *
    * @default 0
@@ -3798,6 +3790,14 @@ export interface XTransformerCall {
    * @default null
    */
   attn_mask?: Mask | null | undefined
+  /**
+   * Embeddings to prepend to the source, (batch, count, width), such as image embeddings in PaLI.
+   * `mask` does not cover them.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2209.06794
+   */
+  src_prepend_embeds?: Tensor | null | undefined
 }
 
 /**
@@ -3973,14 +3973,6 @@ export interface ScoreOptions {
 /** Arguments of `score` of an `XTransformer`. The tensors belong to the source, as for the loss. */
 export interface XTransformerScore {
   /**
-   * Embeddings to prepend to the source, (batch, count, width), such as image embeddings in PaLI.
-   * `mask` does not cover them.
-   *
-   * @default null
-   * @see https://arxiv.org/abs/2209.06794
-   */
-  src_prepend_embeds?: Tensor | null | undefined
-  /**
    * Excludes tokens equal to `pad_value`, such as the padding after the end of a sequence. Off by
    * default, since regular tokens may have this id too.
    *
@@ -4000,6 +3992,14 @@ export interface XTransformerScore {
    * @default null
    */
   attn_mask?: Mask | null | undefined
+  /**
+   * Embeddings to prepend to the source, (batch, count, width), such as image embeddings in PaLI.
+   * `mask` does not cover them.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2209.06794
+   */
+  src_prepend_embeds?: Tensor | null | undefined
 }
 
 /**
@@ -4775,6 +4775,14 @@ export interface XTransformerGenerate {
    */
   attn_mask?: Mask | null | undefined
   /**
+   * Embeddings to prepend to the source, (batch, count, width), such as image embeddings in PaLI.
+   * `mask` does not cover them.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2209.06794
+   */
+  src_prepend_embeds?: Tensor | null | undefined
+  /**
    * Position ids as integers, (length) or (batch, length). A tensor of another type is added to the
    * token embeddings as position embeddings.
    *
@@ -4913,6 +4921,14 @@ export interface XTransformerStream {
    * @default null
    */
   attn_mask?: Mask | null | undefined
+  /**
+   * Embeddings to prepend to the source, (batch, count, width), such as image embeddings in PaLI.
+   * `mask` does not cover them.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2209.06794
+   */
+  src_prepend_embeds?: Tensor | null | undefined
   /**
    * Position ids as integers, (length) or (batch, length). A tensor of another type is added to the
    * token embeddings as position embeddings.
