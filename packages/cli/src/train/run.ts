@@ -13,7 +13,7 @@ import { FILES } from '../files.js'
 import type { Interrupt } from '../interrupt.js'
 import { writeText } from '../model/write.js'
 import type { Output } from '../output.js'
-import { measureLoss } from '../text/measure.js'
+import { measure } from '../text/measure.js'
 import { writeTokenizer } from '../text/tokenizer.js'
 import { RunState } from '../view/state.js'
 import { makeView, type View } from '../view/view.js'
@@ -157,7 +157,7 @@ async function finalLoss(session: Session, signal: AbortSignal): Promise<number 
   if (!corpus.validation) return null
   const { batch_size } = config.train
   try {
-    const { loss } = await measureLoss(model, corpus.validation, { length, batch_size, signal })
+    const { loss } = await measure(model, corpus.validation, { length, batch_size, signal })
     return loss
   } catch (error) {
     if (signal.aborted) return null
