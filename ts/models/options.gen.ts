@@ -5370,14 +5370,6 @@ export interface ViTransformerCall {
 /** Arguments of `forward` of an `XTransformer`. */
 export interface XTransformerCall {
   /**
-   * Embeddings to prepend to the source, (batch, count, width), such as image embeddings in PaLI.
-   * `mask` does not cover them.
-   *
-   * @default null
-   * @see https://arxiv.org/abs/2209.06794
-   */
-  src_prepend_embeds?: Tensor | null | undefined
-  /**
    * Label smoothing: the share of the probability that targets spread over all tokens, from 0 to 1.
    *
    * @default 0
@@ -5397,6 +5389,14 @@ export interface XTransformerCall {
    * @default null
    */
   attn_mask?: Mask | null | undefined
+  /**
+   * Embeddings to prepend to the source, (batch, count, width), such as image embeddings in PaLI.
+   * `mask` does not cover them.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2209.06794
+   */
+  src_prepend_embeds?: Tensor | null | undefined
 }
 
 /**
@@ -5603,14 +5603,6 @@ export interface ScoreOptions {
 /** Arguments of `score` of an `XTransformer`. The tensors belong to the source, as for the loss. */
 export interface XTransformerScore {
   /**
-   * Embeddings to prepend to the source, (batch, count, width), such as image embeddings in PaLI.
-   * `mask` does not cover them.
-   *
-   * @default null
-   * @see https://arxiv.org/abs/2209.06794
-   */
-  src_prepend_embeds?: Tensor | null | undefined
-  /**
    * Excludes tokens equal to `pad_value`, such as the padding after the end of a sequence. Off by
    * default, since regular tokens may have this id too.
    *
@@ -5630,6 +5622,14 @@ export interface XTransformerScore {
    * @default null
    */
   attn_mask?: Mask | null | undefined
+  /**
+   * Embeddings to prepend to the source, (batch, count, width), such as image embeddings in PaLI.
+   * `mask` does not cover them.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2209.06794
+   */
+  src_prepend_embeds?: Tensor | null | undefined
 }
 
 /**
@@ -6461,6 +6461,14 @@ export interface XTransformerGenerate {
    */
   attn_mask?: Mask | null | undefined
   /**
+   * Embeddings to prepend to the source, (batch, count, width), such as image embeddings in PaLI.
+   * `mask` does not cover them.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2209.06794
+   */
+  src_prepend_embeds?: Tensor | null | undefined
+  /**
    * Position ids as integers, (length) or (batch, length). A tensor of another type is added to the
    * token embeddings as position embeddings.
    *
@@ -6613,6 +6621,14 @@ export interface XTransformerStream {
    * @default null
    */
   attn_mask?: Mask | null | undefined
+  /**
+   * Embeddings to prepend to the source, (batch, count, width), such as image embeddings in PaLI.
+   * `mask` does not cover them.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2209.06794
+   */
+  src_prepend_embeds?: Tensor | null | undefined
   /**
    * Position ids as integers, (length) or (batch, length). A tensor of another type is added to the
    * token embeddings as position embeddings.

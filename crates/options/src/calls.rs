@@ -177,17 +177,16 @@ options! {
         /// True where a query (row) may attend to a key (column) in the encoder. Its shape is
         /// (queries, keys), (heads, queries, keys) or (batch, heads, queries, keys).
         attn_mask: Option<MaskRef> = None,
+        /// Embeddings to prepend to the source, (batch, count, width), such as image embeddings in
+        /// PaLI. `mask` does not cover them. <https://arxiv.org/abs/2209.06794>
+        src_prepend_embeds: Option<TensorRef> = None,
     }
     groups {}
 }
 
 options! {
     /// Arguments of `forward` of an `XTransformer`.
-    pub struct XTransformerCall {
-        /// Embeddings to prepend to the source, (batch, count, width), such as image embeddings in
-        /// PaLI. `mask` does not cover them. <https://arxiv.org/abs/2209.06794>
-        src_prepend_embeds: Option<TensorRef> = None,
-    }
+    pub struct XTransformerCall {}
     groups { "" loss: LossInputs, "" source: SourceInputs, }
 }
 
@@ -230,11 +229,7 @@ options! {
 options! {
     /// Arguments of `score` of an `XTransformer`. The tensors belong to the source, as for the
     /// loss.
-    pub struct XTransformerScore {
-        /// Embeddings to prepend to the source, (batch, count, width), such as image embeddings in
-        /// PaLI. `mask` does not cover them. <https://arxiv.org/abs/2209.06794>
-        src_prepend_embeds: Option<TensorRef> = None,
-    }
+    pub struct XTransformerScore {}
     groups { "" counted: CountedTokens, "" source: SourceInputs, }
 }
 
