@@ -17,7 +17,7 @@ const sources = (entry: string, native: string, files: string, worker: string) =
   { find: /^x-transformers\/wasm$/, replacement: file('./ts/wasm.ts') },
   { find: /^x-transformers\/worker$/, replacement: file('./ts/worker.ts') },
   {
-    find: /^x-transformers\/(train|data|tokenizers|report)$/,
+    find: /^x-transformers\/(train|data|tokenizers|report|huggingface)$/,
     replacement: file('./ts/$1/index.ts'),
   },
   { find: /^#native$/, replacement: file(native) },

@@ -45,7 +45,7 @@ const APART = {
 const OPTIONAL = {
   name: 'optional',
   setup(build) {
-    build.onResolve({ filter: /^@huggingface\/tokenizers$/ }, ({ path }) => ({
+    build.onResolve({ filter: /^@huggingface\/(jinja|tokenizers)$/ }, ({ path }) => ({
       path,
       external: true,
     }))
@@ -59,7 +59,7 @@ const plainRequires = (text) => text.replaceAll('__require(', 'require(')
 const isPart = (entry) => entry.includes('/')
 
 /** Entries of their own: the others are not to have what is in them, such as a whole page. */
-const LARGE = ['report/index']
+const LARGE = ['report/index', 'huggingface/index']
 
 /**
  * Each of these entries counts as one that imports the library and the others of them. What two or

@@ -46,6 +46,7 @@ const ENTRIES = {
   data: 'data/index',
   tokenizers: 'tokenizers/index',
   report: 'report/index',
+  huggingface: 'huggingface/index',
 }
 
 /** Those within a folder of ts/. */

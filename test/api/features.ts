@@ -111,6 +111,7 @@ export const FEATURES: Record<Exclude<keyof LayerOptions, 'dim' | 'cross_attend'
 
 /** With these, a model gives no row of logits for each token, or takes further ids. */
 type NotByToken =
+  | 'return_only_embed'
   | 'use_cls_token'
   | 'num_cls_tokens'
   | 'average_pool_embed'
@@ -137,6 +138,7 @@ export const EMBEDDINGS: Record<
   emb_frac_gradient: [{ emb_frac_gradient: 0.5 }],
   emb_dropout: [{ emb_dropout: 0.5 }],
   use_abs_pos_emb: [{ use_abs_pos_emb: false }],
+  abs_pos_emb_scale: [{ abs_pos_emb_scale: 1 }],
   scaled_sinu_pos_emb: [{ scaled_sinu_pos_emb: true }],
   num_memory_tokens: [{ num_memory_tokens: 3 }],
   post_emb_norm: [{ post_emb_norm: true }],

@@ -212,3 +212,92 @@ describe('loadTokenizer', () => {
     await expect(loadTokenizer(new Blob(['{}']), { signal })).rejects.toBe(reason)
   })
 })
+
+/** A template of the form that most chat models have. */
+const CHATML = `{{- bos_token }}
+{%- for message in messages %}
+    {{- '<|im_start|>' + message['role'] + '\\n' + message['content'] | trim + '<|im_end|>' + '\\n' }}
+{%- endfor %}
+{%- if tools is defined %}{{- tools | length }}{% endif %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\\n' }}
+{%- endif %}`
+
+/** One that lets users and assistants speak in turn alone. */
+const STRICT = `{% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('Roles must alternate') }}{% endif %}[{{ message['content'] }}]{% endfor %}`
+
+const withTemplate = (chat_template: unknown) =>
+  loadTokenizer({
+    tokenizer: bytesOf(byteFallback()),
+    config: bytesOf({ bos_token: { content: '<s>' }, eos_token: '</s>', chat_template }),
+  })
+
+describe('a chat template', () => {
+  const messages = [
+    { role: 'system', content: 'Be brief.' },
+    { role: 'user', content: ' Who are you? ' },
+  ]
+  const turns =
+    '<s><|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nWho are you?<|im_end|>\n'
+
+  it('makes the text of a conversation, with what begins an answer', async () => {
+    const tokenizer = await withTemplate(CHATML)
+    expect(await tokenizer.applyChatTemplate(messages)).toBe(turns)
+    const asked = await tokenizer.applyChatTemplate(messages, { add_generation_prompt: true })
+    expect(asked).toBe(`${turns}<|im_start|>assistant\n`)
+  })
+
+  it('knows variables, and tools only where there are some', async () => {
+    const tokenizer = await withTemplate(CHATML)
+    const tools = [{ type: 'function' }, { type: 'function' }]
+    expect(await tokenizer.applyChatTemplate(messages, { tools })).toBe(`${turns}2`)
+    const variables = { bos_token: '<other>' }
+    const other = await tokenizer.applyChatTemplate(messages, { variables })
+    expect(other).toBe(turns.replace('<s>', '<other>'))
+  })
+
+  it('is chosen by name, where there are several', async () => {
+    const named = (name: string, template: string) => ({ name, template })
+    const several = [named('default', 'plain'), named('tool_use', 'tools'), named('rag', 'rag')]
+    const tokenizer = await withTemplate(several)
+    expect(await tokenizer.applyChatTemplate(messages)).toBe('plain')
+    expect(await tokenizer.applyChatTemplate(messages, { tools: [] })).toBe('tools')
+    expect(await tokenizer.applyChatTemplate(messages, { chat_template: 'rag' })).toBe('rag')
+    const own = { chat_template: '{{ messages | length }}' }
+    expect(await tokenizer.applyChatTemplate(messages, own)).toBe('2')
+    const none = await withTemplate(several.slice(1))
+    await expectError(none.applyChatTemplate(messages), 'not_available', /tool_use, rag/)
+  })
+
+  it('refuses what it says that it refuses', async () => {
+    const tokenizer = await withTemplate(STRICT)
+    expect(await tokenizer.applyChatTemplate([{ role: 'user', content: 'a' }])).toBe('[a]')
+    await expectError(
+      tokenizer.applyChatTemplate(messages),
+      'invalid_argument',
+      /Roles must alternate/,
+    )
+  })
+
+  it('is an error where there is none, or it is damaged', async () => {
+    const without = await withTemplate(undefined)
+    await expectError(without.applyChatTemplate(messages), 'not_available', /no chat template/)
+    const damaged = await withTemplate('{% for %}')
+    await expectError(damaged.applyChatTemplate(messages), 'invalid_argument', /cannot be followed/)
+    const wrong = await withTemplate([1])
+    await expectError(wrong.applyChatTemplate(messages), 'invalid_checkpoint', /chat_template/)
+  })
+
+  it('takes messages that have a role', async () => {
+    const tokenizer = await withTemplate(CHATML)
+    const given = [{ content: 'a' }] as never
+    await expectError(tokenizer.applyChatTemplate(given), 'invalid_argument', /message 0/)
+    await expectError(
+      tokenizer.applyChatTemplate('hello' as never),
+      'invalid_argument',
+      /an array of objects with role/,
+    )
+    const wrong = { add_prompt: true } as never
+    await expectError(tokenizer.applyChatTemplate(messages, wrong), 'invalid_options', /add_prompt/)
+  })
+})

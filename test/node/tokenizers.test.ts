@@ -106,3 +106,24 @@ describe('without @huggingface/tokenizers', () => {
     }
   })
 })
+
+describe('without @huggingface/jinja', () => {
+  it('applyChatTemplate says what to install', async () => {
+    vi.doMock('@huggingface/jinja', () => {
+      throw new Error('Cannot find package')
+    })
+    try {
+      const json = (await trained()).toTokenizerJSON()
+      const bytesOf = (json: unknown) => new TextEncoder().encode(JSON.stringify(json))
+      const files = { tokenizer: bytesOf(json), config: bytesOf({ chat_template: 'a' }) }
+      const tokenizer = await loadTokenizer(files)
+      await expectError(
+        tokenizer.applyChatTemplate([]),
+        'not_available',
+        /npm install @huggingface\/jinja/,
+      )
+    } finally {
+      vi.doUnmock('@huggingface/jinja')
+    }
+  })
+})

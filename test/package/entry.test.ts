@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import * as data from 'x-transformers/data'
+import * as huggingface from 'x-transformers/huggingface'
 import * as report from 'x-transformers/report'
 import * as tokenizers from 'x-transformers/tokenizers'
 import * as train from 'x-transformers/train'
@@ -69,7 +70,7 @@ describe('the built package', () => {
     expect(files.filter((name) => !name.endsWith('.node'))).toEqual(['index.js', 'shared.js'])
   })
 
-  it.each(Object.entries({ train, data, tokenizers, report }))(
+  it.each(Object.entries({ train, data, tokenizers, report, huggingface }))(
     'has x-transformers/%s by both, with the classes of the package',
     async (part, module) => {
       const code = `

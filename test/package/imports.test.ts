@@ -31,6 +31,7 @@ const LAYERS = [
   'data',
   'train',
   'report',
+  'huggingface',
   'index.ts',
   'worker',
   'index.browser.ts',

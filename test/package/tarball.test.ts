@@ -66,7 +66,8 @@ describe.each(['native', 'wasm'] as const)('the installed package, %s', (target)
     const code = `
       import { createRequire } from 'node:module'
       const require = createRequire(import.meta.url)
-      for (const part of ['', '/wasm', '/worker', '/train', '/data', '/tokenizers', '/report']) {
+      const parts = ['train', 'data', 'tokenizers', 'report', 'huggingface'].map((name) => '/' + name)
+      for (const part of ['', '/wasm', '/worker', ...parts]) {
         const name = 'x-transformers' + part
         const a = await import(name)
         const b = require(name)
@@ -76,7 +77,7 @@ describe.each(['native', 'wasm'] as const)('the installed package, %s', (target)
       console.log((await import('x-transformers')).Decoder === require('x-transformers/wasm').Decoder)
     `
     expect(await run(installed[target], 'same.mjs', code)).toEqual([
-      ...Array(7).fill('true true true'),
+      ...Array(8).fill('true true true'),
       'true',
     ])
   })

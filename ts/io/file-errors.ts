@@ -44,3 +44,10 @@ export function nameOf(named: unknown, fallback: string): string {
   const { name } = named as { name?: unknown }
   return typeof name === 'string' && name ? name : fallback
 }
+
+/** Whether a file is not there, and nothing else has gone wrong. */
+export function isMissing(error: unknown): boolean {
+  if (!(error instanceof XTransformersError) || error.code !== 'file') return false
+  const { code, name } = (error.cause ?? {}) as { code?: unknown; name?: unknown }
+  return code === 'ENOENT' || name === 'NotFoundError' || / with status 404\b/.test(error.message)
+}

@@ -2776,6 +2776,14 @@ export interface TransformerWrapperOptions {
    */
   use_abs_pos_emb?: boolean | undefined
   /**
+   * Factor of the learned absolute position embeddings; 1 in GPT-2 and BERT. Absent: 1 /
+   * sqrt(width), or 1 with `l2norm_embed`.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1810.04805
+   */
+  abs_pos_emb_scale?: number | null | undefined
+  /**
    * Sinusoidal absolute position embeddings with one learned scale, instead of a learned table.
    *
    * @default false
@@ -2797,6 +2805,14 @@ export interface TransformerWrapperOptions {
    * @see https://arxiv.org/abs/2211.05100
    */
   post_emb_norm?: boolean | undefined
+  /**
+   * No head: `forward` gives the embeddings after the final norm. For encoders whose output another
+   * model reads, such as BERT.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/1810.04805
+   */
+  return_only_embed?: boolean | undefined
   /**
    * Ties the weights of the output head to the token embedding.
    *
@@ -2917,6 +2933,14 @@ export interface ContinuousTransformerWrapperOptions {
    * @see https://arxiv.org/abs/2203.16634
    */
   use_abs_pos_emb?: boolean | undefined
+  /**
+   * Factor of the learned absolute position embeddings; 1 in GPT-2 and BERT. Absent: 1 /
+   * sqrt(width), or 1 with `l2norm_embed`.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1810.04805
+   */
+  abs_pos_emb_scale?: number | null | undefined
   /**
    * Sinusoidal absolute position embeddings with one learned scale, instead of a learned table.
    *
@@ -3097,6 +3121,14 @@ export interface XTransformerOptions {
    */
   enc_use_abs_pos_emb?: boolean | undefined
   /**
+   * Factor of the learned absolute position embeddings; 1 in GPT-2 and BERT. Absent: 1 /
+   * sqrt(width), or 1 with `l2norm_embed`.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1810.04805
+   */
+  enc_abs_pos_emb_scale?: number | null | undefined
+  /**
    * Sinusoidal absolute position embeddings with one learned scale, instead of a learned table.
    *
    * @default false
@@ -3111,6 +3143,14 @@ export interface XTransformerOptions {
    * @see https://arxiv.org/abs/2006.11527
    */
   enc_num_memory_tokens?: number | null | undefined
+  /**
+   * No head: `forward` gives the embeddings after the final norm. For encoders whose output another
+   * model reads, such as BERT.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/1810.04805
+   */
+  enc_return_only_embed?: boolean | undefined
   /**
    * Number of attention heads.
    *
@@ -3908,6 +3948,14 @@ export interface XTransformerOptions {
    * @see https://arxiv.org/abs/2203.16634
    */
   dec_use_abs_pos_emb?: boolean | undefined
+  /**
+   * Factor of the learned absolute position embeddings; 1 in GPT-2 and BERT. Absent: 1 /
+   * sqrt(width), or 1 with `l2norm_embed`.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1810.04805
+   */
+  dec_abs_pos_emb_scale?: number | null | undefined
   /**
    * Sinusoidal absolute position embeddings with one learned scale, instead of a learned table.
    *
@@ -5369,6 +5417,13 @@ export interface ViTransformerCall {
 
 /** Arguments of `forward` of an `XTransformer`. */
 export interface XTransformerCall {
+  /**
+   * Returns the logits of the target in place of the loss, (batch, target length,
+   * `dec_num_tokens`): of each token those of the one that follows.
+   *
+   * @default false
+   */
+  return_logits?: boolean | undefined
   /**
    * Label smoothing: the share of the probability that targets spread over all tokens, from 0 to 1.
    *

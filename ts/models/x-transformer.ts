@@ -38,7 +38,8 @@ export class XTransformer extends Generative<XTransformerOptions> {
 
   /**
    * The mean loss, one element, of predicting the target, (batch, target length), from the source,
-   * (batch, source length).
+   * (batch, source length). `return_logits`: the logits of the target in its place, (batch, target
+   * length, dec_num_tokens).
    */
   override forward(src: Ids, tgt: Ids, options?: XTransformerCall & CallControl): Promise<Tensor> {
     return this.call('forward', [src, tgt], options)

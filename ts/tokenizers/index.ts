@@ -18,6 +18,7 @@ export {
   type CharacterTokenizerOfOptions,
   type CharacterTokenizerOptions,
 } from './characters.js'
+export type { ChatMessage, ChatTemplateOptions } from './chat.js'
 export { loadTokenizer, type TokenizerFiles, tokenizerFrom } from './load.js'
 export { type PretrainedFiles, PretrainedTokenizer } from './pretrained.js'
 export type {

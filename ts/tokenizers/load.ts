@@ -1,12 +1,13 @@
 import { checkOptions, describeValue, isRecord, refuse } from '../checks.js'
 import type { ReadOptions } from '../control.js'
 import { XTransformersError } from '../errors.js'
+import { isMissing } from '../io/file-errors.js'
 import { inFolder, type Source } from '../io/sources.js'
 import { BPETokenizer } from './bpe/tokenizer.js'
 import { ByteTokenizer } from './bytes.js'
 import { CharacterTokenizer } from './characters.js'
 import { type PretrainedFiles, PretrainedTokenizer } from './pretrained.js'
-import { parseJSON, readBytes } from './read.js'
+import { parseJSON, readBytes, readText } from './read.js'
 import type { Tokenizer } from './tokenizer.js'
 
 /** The files of a tokenizer. */
@@ -19,6 +20,7 @@ export interface TokenizerFiles {
 
 const TOKENIZER = 'tokenizer.json'
 const CONFIG = 'tokenizer_config.json'
+const CHAT = 'chat_template.jinja'
 
 async function readJSON(source: Source, what: string, options: ReadOptions) {
   const json = parseJSON(await readBytes(source, options), what)
@@ -27,20 +29,22 @@ async function readJSON(source: Source, what: string, options: ReadOptions) {
   throw new XTransformersError('invalid_checkpoint', message)
 }
 
-/** Whether a file is not there, and nothing else has gone wrong. */
-function isMissing(error: unknown): boolean {
-  if (!(error instanceof XTransformersError) || error.code !== 'file') return false
-  const { code, name } = (error.cause ?? {}) as { code?: unknown; name?: unknown }
-  return code === 'ENOENT' || name === 'NotFoundError' || / with status 404\b/.test(error.message)
-}
-
-async function readConfig(source: Source, options: ReadOptions) {
+/** What `read` gives; null where there is no such file. */
+async function ifThere<T>(read: Promise<T>): Promise<T | null> {
   try {
-    return await readJSON(source, CONFIG, options)
+    return await read
   } catch (error) {
-    if (isMissing(error)) return {}
+    if (isMissing(error)) return null
     throw error
   }
+}
+
+/** The configuration of a folder, with the chat template, which newer ones have beside it. */
+async function readConfig(folder: Source, options: ReadOptions) {
+  const [config, chat] = [await inFolder(folder, CONFIG), await inFolder(folder, CHAT)]
+  const json = await ifThere(readJSON(config as string | URL, CONFIG, options))
+  const template = await ifThere(readText(chat as string | URL, options))
+  return { ...json, ...(template !== null && { chat_template: template }) }
 }
 
 /** Whether it names its files, and is not itself one of them. */
@@ -63,7 +67,7 @@ async function readFiles(
     return { tokenizer: await readJSON(source, TOKENIZER, options), config: {} }
   return {
     tokenizer: await readJSON(tokenizer, TOKENIZER, options),
-    config: await readConfig((await inFolder(source, CONFIG)) as string | URL, options),
+    config: await readConfig(source, options),
   }
 }
 

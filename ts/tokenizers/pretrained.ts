@@ -1,5 +1,6 @@
 import { describeValue, isRecord } from '../checks.js'
 import { XTransformersError } from '../errors.js'
+import { type ChatMessage, type ChatTemplateOptions, renderChat } from './chat.js'
 import { WindowStream } from './stream.js'
 import {
   checkDecoding,
@@ -235,6 +236,31 @@ export class PretrainedTokenizer implements Tokenizer {
     // it would change text that was told already
     const how = { clean_up_tokenization_spaces: false }
     return new WindowStream((ids) => this.#decode(ids, skip, how))
+  }
+
+  /**
+   * The text of a conversation, as the model was trained on it: by the `chat_template` of the
+   * tokenizer. Encode it with `add_special_tokens: false`, since it has its special tokens already.
+   *
+   * It needs the package `@huggingface/jinja`: `npm install @huggingface/jinja`.
+   *
+   * @throws XTransformersError (`not_available`: there is no template, or the package is not
+   *   installed; `invalid_argument`: the template refuses the messages)
+   * @example
+   * const messages = [{ role: 'user', content: 'Who are you?' }]
+   * const text = await tokenizer.applyChatTemplate(messages, { add_generation_prompt: true })
+   * const ids = tokenizer.encode(text, { add_special_tokens: false })
+   */
+  async applyChatTemplate(
+    messages: readonly ChatMessage[],
+    options?: ChatTemplateOptions,
+  ): Promise<string> {
+    const { config } = this.#files
+    const special = ROLES.flatMap((role) => {
+      const token = tokenIn(config, role)
+      return token === null ? [] : [[`${role}_token`, token] as const]
+    })
+    return await renderChat(config.chat_template, Object.fromEntries(special), messages, options)
   }
 
   toJSON(): TokenizerDescription {

@@ -186,7 +186,11 @@ options! {
 
 options! {
     /// Arguments of `forward` of an `XTransformer`.
-    pub struct XTransformerCall {}
+    pub struct XTransformerCall {
+        /// Returns the logits of the target in place of the loss, (batch, target length,
+        /// `dec_num_tokens`): of each token those of the one that follows.
+        return_logits: bool = false,
+    }
     groups { "" loss: LossInputs, "" source: SourceInputs, }
 }
 

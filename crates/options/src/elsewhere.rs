@@ -109,7 +109,6 @@ const NEWER: &[&str] = &[
     "num_pooled_tokens",
     "probabilistic",
     "recycling",
-    "return_only_embed",
     "rollout_steps",
     "sigsoftmax_logits",
     "token_emb",

@@ -37,6 +37,16 @@ impl HeadOptions {
 }
 
 options! {
+    /// Whether there is a head.
+    pub struct EmbedOnlyOptions {
+        /// No head: `forward` gives the embeddings after the final norm. For encoders whose output
+        /// another model reads, such as BERT. <https://arxiv.org/abs/1810.04805>
+        return_only_embed: bool = false,
+    }
+    groups {}
+}
+
+options! {
     /// What the head reads, and how many heads there are.
     pub struct PoolOptions {
         /// Class tokens, as in BERT: `num_cls_tokens` learned vectors precede the sequence, and the

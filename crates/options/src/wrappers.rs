@@ -1,7 +1,7 @@
 //! Options of the wrappers that add embeddings and a head to a stack of layers.
 
 use crate::context::StackContext;
-use crate::heads::{HeadOptions, KindOptions, PoolOptions};
+use crate::heads::{EmbedOnlyOptions, HeadOptions, KindOptions, PoolOptions};
 use crate::layers::StackOptions;
 use crate::{options, Classes, ModuleRef, Probability, Problems};
 use std::num::NonZeroUsize;
@@ -38,6 +38,9 @@ options! {
         /// `rel_pos_bias` or rotary position embeddings. Decoders also learn well without position
         /// embeddings. <https://arxiv.org/abs/2203.16634>
         use_abs_pos_emb: bool = true,
+        /// Factor of the learned absolute position embeddings; 1 in GPT-2 and BERT. Absent: 1 /
+        /// sqrt(width), or 1 with `l2norm_embed`. <https://arxiv.org/abs/1810.04805>
+        abs_pos_emb_scale: Option<f64> = None,
         /// Sinusoidal absolute position embeddings with one learned scale, instead of a learned
         /// table. <https://arxiv.org/abs/2202.10447>
         scaled_sinu_pos_emb: bool = false,
@@ -114,6 +117,7 @@ options! {
         "" sequence: SequenceOptions,
         "" memory: MemoryTokenOptions,
         "" norm: EmbeddingNormOptions,
+        "" embed_only: EmbedOnlyOptions,
         "" head: HeadOptions,
         "" pool: PoolOptions,
         "" kinds: KindOptions,
@@ -128,6 +132,18 @@ impl TransformerWrapperOptions {
             &format!("{prefix}num_output_heads"),
             format!("does not go with `{prefix}tie_embedding`, whose head is the one embedding"),
         );
+        let of_the_head = [
+            ("tie_embedding", self.head.tie_embedding),
+            ("logits_dim", self.logits_dim.is_some()),
+            ("num_output_heads", self.pool.num_output_heads.get() > 1),
+        ];
+        for (name, given) in of_the_head {
+            problems.require(
+                !(given && self.embed_only.return_only_embed),
+                &format!("{prefix}{name}"),
+                format!("is about the head; with `{prefix}return_only_embed` there is none"),
+            );
+        }
         let path = format!("{prefix}emb_frac_gradient");
         problems.require(self.emb_frac_gradient > 0.0, &path, "must be greater than 0");
     }
@@ -160,6 +176,7 @@ options! {
         "" tokens: TokenOptions,
         "" sequence: SequenceOptions,
         "" memory: MemoryTokenOptions,
+        "" embed_only: EmbedOnlyOptions,
         "" stack: StackOptions,
     }
 }

@@ -12,6 +12,7 @@ import { packageRoot, packageVersion } from './root.js'
 
 /** Packages that some functions need, and what for. */
 const OPTIONAL = {
+  '@huggingface/jinja': 'chat templates',
   '@huggingface/tokenizers': 'tokenizers of Hugging Face',
   sharp: 'images from files',
 }

@@ -58,11 +58,13 @@ impl XTransformer {
             context: options.encoder_context(),
             causal: false,
             stack: &enc.stack,
-            config: TransformerConfig::plain(
-                &enc.tokens,
-                &enc.sequence,
-                enc.memory.num_memory_tokens,
-            ),
+            config: TransformerConfig {
+                head: HeadConfig {
+                    count: usize::from(!enc.embed_only.return_only_embed),
+                    ..HeadConfig::default()
+                },
+                ..TransformerConfig::plain(&enc.tokens, &enc.sequence, enc.memory.num_memory_tokens)
+            },
             deepnorm: options
                 .deepnorm
                 .then(|| (0.81 * common.powf(1.0 / 16.0), 0.87 * common.powf(-1.0 / 16.0))),
@@ -116,6 +118,29 @@ impl XTransformer {
         label_smoothing: f64,
         ctx: &Ctx,
     ) -> Result<Tensor> {
+        let with = self.decoder_inputs(src, with, ctx)?;
+        self.decoder.forward(tgt, &with, label_smoothing, ctx)
+    }
+
+    /// The logits `(batch, target length, tokens)` of the tokens that follow those of the target.
+    /// `src` and `tgt` are i64, `(batch, length)`.
+    pub fn logits(
+        &self,
+        (src, tgt): (&Tensor, &Tensor),
+        with: &SourceTensors,
+        ctx: &Ctx,
+    ) -> Result<Tensor> {
+        let with = self.decoder_inputs(src, with, ctx)?;
+        self.decoder.net().logits(tgt, &with, ctx)
+    }
+
+    /// What the decoder reads of the source.
+    fn decoder_inputs(
+        &self,
+        src: &Tensor,
+        with: &SourceTensors,
+        ctx: &Ctx,
+    ) -> Result<TokenTensors> {
         let own = ctx.for_model(&self.mode);
         let (encoded, mask) = self.encode(src, with, ctx)?;
         let (context, context_mask) = if own.training && self.cross_attn_tokens_dropout > 0.0 {
@@ -124,8 +149,7 @@ impl XTransformer {
             (Some(encoded), mask)
         };
         let layers = LayerTensors { context, context_mask, ..LayerTensors::default() };
-        let with = TokenTensors { layers, ..TokenTensors::default() };
-        self.decoder.forward(tgt, &with, label_smoothing, ctx)
+        Ok(TokenTensors { layers, ..TokenTensors::default() })
     }
 
     /// The log-probabilities of the target tokens given the target tokens before them and the

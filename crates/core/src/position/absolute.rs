@@ -1,5 +1,5 @@
-//! Learned absolute positions: one vector per position, scaled by dim^-0.5 and added to the token
-//! embeddings.
+//! Learned absolute positions: one vector per position, scaled by dim^-0.5, or by a given factor,
+//! and added to the token embeddings.
 //!
 //! Source: Attention Is All You Need, <https://arxiv.org/abs/1706.03762>, the learned variant.
 
@@ -16,10 +16,17 @@ pub struct AbsolutePositions {
 }
 
 impl AbsolutePositions {
-    /// Registers the table. With `l2norm`, vectors have length 1 and are not scaled.
-    pub fn new(max_seq_len: usize, dim: usize, l2norm: bool, p: &mut Params) -> Self {
+    /// Registers the table. With `l2norm`, vectors have length 1 and are not scaled, unless there
+    /// is a `scale`.
+    pub fn new(
+        max_seq_len: usize,
+        dim: usize,
+        l2norm: bool,
+        scale: Option<f64>,
+        p: &mut Params,
+    ) -> Self {
         let mut p = p.submodule("emb");
-        let (table, scale) = if l2norm {
+        let (table, usual) = if l2norm {
             (Embedding::normalised(max_seq_len, dim, &mut p), 1.0)
         } else {
             (
@@ -27,7 +34,7 @@ impl AbsolutePositions {
                 (dim as f64).powf(-0.5),
             )
         };
-        Self { table, max_seq_len, scale }
+        Self { table, max_seq_len, scale: scale.unwrap_or(usual) }
     }
 
     /// The vectors of `positions`, `(n, dim)`; or those of `pos`, i64 `(..)`: `(.., dim)`.

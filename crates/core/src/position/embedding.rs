@@ -37,6 +37,7 @@ impl PositionEmbedding {
                 options.max_seq_len.get(),
                 dim,
                 l2norm,
+                options.abs_pos_emb_scale,
                 &mut p,
             )),
         }

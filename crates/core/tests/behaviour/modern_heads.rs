@@ -2,7 +2,7 @@
 //! against a plain model with the same weights, in logits, losses, scores and generation.
 
 use crate::common::{
-    array_values, autoregressive, build, call_numbered, close, forward, gpt, layers, spec,
+    array_values, autoregressive, build, call_numbered, close, forward, gpt, layers, mask, spec,
     taken_gradients, tensor, tokens, transformer, values, with,
 };
 use serde_json::{json, Value as Json};
@@ -190,6 +190,23 @@ fn emb_scale_multiplies_the_token_embeddings_and_not_the_positions() {
     }
 }
 
+/// The table of positions times the factor is what the plain one has times 1 / sqrt(width).
+#[test]
+fn abs_pos_emb_scale_is_the_factor_of_the_positions() {
+    let x = tokens(2, 9, 1);
+    let scaled = build(&gpt(json!({}), json!({ "abs_pos_emb_scale": 0.75 })));
+    let plain = build(&gpt(json!({}), json!({})));
+    copy(&scaled, &plain);
+    let table = plain.entry("pos_emb.emb.weight").unwrap().param.leaf().clone();
+    let width = table.shape()[1] as f64;
+    table.set(affine(&table.values().unwrap(), 0.75 * width.sqrt(), 0.0).unwrap()).unwrap();
+    close(&values(&forward(&scaled, &x)), &values(&forward(&plain, &x)), 1e-5);
+    let normed = |scale| gpt(json!({}), with(json!({ "l2norm_embed": true }), scale));
+    let [one, usual] = [json!({ "abs_pos_emb_scale": 1.0 }), json!({})].map(|o| build(&normed(o)));
+    copy(&one, &usual);
+    assert_eq!(values(&forward(&one, &x)), values(&forward(&usual, &x)));
+}
+
 #[test]
 fn logits_bias_is_a_parameter_of_the_head() {
     let x = tokens(2, 9, 1);
@@ -256,4 +273,41 @@ fn an_x_transformer_has_the_options_of_the_wrapper_in_its_halves() {
     let want = ops::cross_entropy(&changed(&logits, &head), &targets, CrossEntropy::ignoring(-100))
         .unwrap();
     close(&array_values(&loss.array().unwrap()), &array_values(&want.array().unwrap()), 1e-5);
+}
+
+/// The loss without the last logits, whose token the target does not have, is that of the model.
+#[test]
+fn return_logits_of_an_x_transformer_are_those_of_its_loss() {
+    let options = json!({
+        "dim": 16, "enc_num_tokens": 17, "enc_max_seq_len": 12, "enc_depth": 1, "enc_heads": 2,
+        "dec_num_tokens": 19, "dec_max_seq_len": 12, "dec_depth": 1, "dec_heads": 2,
+    });
+    let model = build(&spec("XTransformer", options.clone()));
+    let real = mask(&[1, 1, 1, 0, 0, 1, 1, 1, 1, 1], &[2, 5]);
+    let tensors = [tokens(2, 5, 1), tokens(2, 7, 2), real];
+    let forward = |model: &Model, named: Json| {
+        let args = json!([{ "$tensor": 0 }, { "$tensor": 1 }, named]);
+        tensor(call_numbered(model, "forward", args, &tensors, 1).unwrap())
+    };
+    let masked = json!({ "mask": { "$tensor": 2 } });
+    let loss = forward(&model, masked.clone());
+    let logits = forward(&model, with(masked.clone(), json!({ "return_logits": true })));
+    assert_eq!(logits.dims(), [2, 7, 19]);
+    let guesses = ops::narrow(&logits, 1, 0, 6).unwrap();
+    let targets = ops::narrow(&tensors[1], 1, 1, 6).unwrap();
+    let want = ops::cross_entropy(&guesses, &targets, CrossEntropy::ignoring(-100)).unwrap();
+    close(&values(&loss), &values(&want), 1e-6);
+    let without = with(options, json!({ "enc_return_only_embed": true }));
+    let headless = build(&spec("XTransformer", without));
+    assert!(headless.entry("encoder.to_logits.weight").is_err());
+    let state: Vec<_> = headless
+        .entries()
+        .iter()
+        .map(|entry| {
+            let own = model.entry(&entry.name).unwrap();
+            (entry.name.clone(), own.param.values().unwrap())
+        })
+        .collect();
+    headless.load_state(&state, true).unwrap();
+    assert_eq!(values(&forward(&headless, masked)), values(&loss));
 }

@@ -267,11 +267,44 @@ fn prepend_mask_of_a_generation_is_the_front_of_its_mask() {
 }
 
 #[test]
+fn return_only_embed_gives_the_embeddings_of_a_model_without_a_head() {
+    let model = encoder(json!({ "return_only_embed": true, "post_emb_norm": true }));
+    assert!(model.entries().iter().all(|entry| !entry.name.starts_with("to_logits")));
+    let whole = encoder(json!({ "post_emb_norm": true }));
+    let state: Vec<_> = whole
+        .entries()
+        .iter()
+        .filter(|entry| !entry.name.starts_with("to_logits"))
+        .map(|entry| (entry.name.clone(), entry.param.values().unwrap()))
+        .collect();
+    model.load_state(&state, true).unwrap();
+    let x = [tokens(2, 7, 1)];
+    let embedded = json!({ "return_embeddings": true });
+    let want = values(&one(&whole, &x, embedded.clone()));
+    for named in [json!({}), embedded] {
+        assert_eq!(values(&one(&model, &x, named)), want);
+    }
+    let both = json!({ "return_logits_and_embeddings": true });
+    assert!(message(forward_with(&model, &x, both)).contains("has no head"));
+    for more in [
+        json!({ "tie_embedding": true }),
+        json!({ "logits_dim": 3 }),
+        json!({ "num_output_heads": 2 }),
+    ] {
+        let options = with(json!({ "return_only_embed": true }), more.clone());
+        let wrong = transformer(layers("Encoder", json!({})), options);
+        let error = Model::from_spec(&wrong, 1).err().unwrap().to_string();
+        assert!(error.contains("is about the head"), "{more}: {error}");
+    }
+}
+
+#[test]
 fn models_without_logits_by_token_are_refused_by_wrappers_and_packed_rows() {
     let pools = [
         ("use_cls_token", json!({ "use_cls_token": true })),
         ("average_pool_embed", json!({ "average_pool_embed": true })),
         ("num_output_heads", json!({ "num_output_heads": 2 })),
+        ("return_only_embed", json!({ "return_only_embed": true })),
     ];
     for (name, options) in pools {
         let net = transformer(layers("Encoder", json!({})), options.clone());
@@ -283,7 +316,7 @@ fn models_without_logits_by_token_are_refused_by_wrappers_and_packed_rows() {
             let error = Model::from_spec(&spec(class, options), 1).err().unwrap().to_string();
             assert!(error.contains(name) && error.contains("each token"), "{error}");
         }
-        if name != "num_output_heads" {
+        if !["num_output_heads", "return_only_embed"].contains(&name) {
             let tensors = [tokens(1, 4, 1), ids(&[1, 1, 2, 2], &[1, 4])];
             let named = json!({ "segment_ids": { "$tensor": 1 } });
             let error = message(forward_with(&encoder(options), &tensors, named));

@@ -28,6 +28,9 @@ impl Case {
         let model = legal(&mut spec);
         let mut case = Self { spec, call, model };
         case.drop_fully_masked();
+        if case.is_on("return_only_embed") {
+            case.call.remove("return_logits_and_embeddings");
+        }
         case
     }
 

@@ -162,7 +162,7 @@ pub fn layers() -> Vec<Choice> {
 /// Options of the embedding of a sequence.
 pub fn sequence() -> Vec<Choice> {
     named(
-        json!({ "emb_dropout": [0.2], "use_abs_pos_emb": [false], "scaled_sinu_pos_emb": [true] }),
+        json!({ "emb_dropout": [0.2], "use_abs_pos_emb": [false], "scaled_sinu_pos_emb": [true], "abs_pos_emb_scale": [1.0] }),
     )
 }
 
@@ -189,6 +189,7 @@ pub fn transformer() -> Vec<Choice> {
 /// for wrappers around it.
 pub fn pools() -> Vec<Choice> {
     named(json!({
+        "return_only_embed": [true],
         "use_cls_token": [true],
         "num_cls_tokens": [2],
         "average_pool_embed": [true],
@@ -229,6 +230,7 @@ pub fn x_transformer() -> Vec<Choice> {
         "enc_num_memory_tokens": [2],
         "dec_only_cross": [true],
         "enc_emb_scale": [2.5],
+        "enc_return_only_embed": [true],
         "dec_emb_scale": [0.4],
         "dec_tie_embedding": [true],
         "dec_tie_embedding_scale": [0.3],

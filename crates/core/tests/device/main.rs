@@ -283,6 +283,7 @@ fn net_options() -> Vec<Json> {
         json!({ "logits_scale": 0.5, "logit_softclamp_value": 0.7 }),
         json!({ "scaled_sinu_pos_emb": true }),
         json!({ "use_abs_pos_emb": false }),
+        json!({ "abs_pos_emb_scale": 1.0 }),
         json!({ "l2norm_embed": true }),
         json!({ "post_emb_norm": true }),
     ]

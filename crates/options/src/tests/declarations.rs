@@ -146,11 +146,12 @@ fn defaults_of_the_wrappers_are_those_of_python() {
         "emb_scale": 1, "tie_embedding_scale": 1, "logits_scale": 1, "logits_bias": true,
         "logit_softclamp_value": null, "use_cls_token": false, "num_cls_tokens": 1,
         "average_pool_embed": false, "num_output_heads": 1, "squeeze_out_last_dim": false,
-        "embed_num_tokens": {},
+        "embed_num_tokens": {}, "abs_pos_emb_scale": null, "return_only_embed": false,
     }));
     assert_defaults::<ContinuousTransformerWrapperOptions>(json!({
         "max_seq_len": "required", "attn_layers": "required", "dim_in": null, "dim_out": null, "emb_dim": null,
         "post_emb_norm": false, "emb_dropout": 0, "use_abs_pos_emb": true, "scaled_sinu_pos_emb": false,
+        "abs_pos_emb_scale": null,
     }));
     assert_defaults::<ViTransformerWrapperOptions>(json!({
         "image_size": "required", "patch_size": "required", "attn_layers": "required", "channels": 3,
@@ -227,6 +228,7 @@ fn the_halves_of_an_x_transformer_take_what_python_does_not_drop() {
         "enc_emb_scale",
         "dec_tie_embedding",
         "dec_logits_scale",
+        "enc_return_only_embed",
     ] {
         assert!(names.contains(name), "{name}");
     }

@@ -67,9 +67,10 @@ impl Class for Arc<TransformerWrapper> {
 /// `TransformerWrapper.forward`: logits or embeddings or both, and what else is requested.
 fn call_transformer(model: &TransformerWrapper, args: &Args, ctx: &Ctx) -> Result<Value> {
     let call: TransformerCall = args.named()?;
+    let embeddings_alone = call.return_embeddings || !model.has_head();
     let returns = Returns {
-        logits: call.return_logits_and_embeddings || !call.return_embeddings,
-        embeddings: call.return_logits_and_embeddings || call.return_embeddings,
+        logits: call.return_logits_and_embeddings || !embeddings_alone,
+        embeddings: call.return_logits_and_embeddings || embeddings_alone,
         intermediates: call.return_intermediates || call.return_attn,
         mems: call.return_mems,
     };

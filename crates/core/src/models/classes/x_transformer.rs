@@ -68,11 +68,14 @@ impl Class for Arc<XTransformer> {
     }
 }
 
-/// `XTransformer.forward`: the loss.
+/// `XTransformer.forward`: the loss, or the logits.
 fn call_x_transformer(model: &XTransformer, args: &Args, ctx: &Ctx) -> Result<Value> {
     let call: XTransformerCall = args.named()?;
     let with = source_tensors(&call.source, args)?;
     let (src, tgt) = (args.tensor(0, "src")?, args.tensor(1, "tgt")?);
+    if call.return_logits {
+        return Ok(model.logits((&src, &tgt), &with, ctx)?.into());
+    }
     let smoothing = call.loss.label_smoothing.0;
     Ok(model.forward((&src, &tgt), &with, smoothing, ctx)?.into())
 }

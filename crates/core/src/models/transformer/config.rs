@@ -64,6 +64,14 @@ impl TransformerConfig {
     }
 }
 
+/// The number of heads that the options ask for.
+fn heads(o: &TransformerWrapperOptions) -> usize {
+    match o.embed_only.return_only_embed {
+        true => 0,
+        false => o.pool.num_output_heads.get(),
+    }
+}
+
 impl From<&TransformerWrapperOptions> for TransformerConfig {
     fn from(o: &TransformerWrapperOptions) -> Self {
         Self {
@@ -71,7 +79,7 @@ impl From<&TransformerWrapperOptions> for TransformerConfig {
             logits_dim: o.logits_dim.map(|n| n.get()),
             post_emb_norm: o.norm.post_emb_norm,
             l2norm_embed: o.l2norm_embed,
-            head: HeadConfig { count: o.pool.num_output_heads.get(), ..HeadConfig::from(&o.head) },
+            head: HeadConfig { count: heads(o), ..HeadConfig::from(&o.head) },
             pool: Some(o.pool.clone()),
             kinds: o.kinds.embed_num_tokens.0.clone(),
             emb_frac_gradient: o.emb_frac_gradient,

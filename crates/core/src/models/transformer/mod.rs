@@ -167,7 +167,17 @@ impl TransformerWrapper {
 
     /// The option with which there is no row of logits for each token; `None` if there is one.
     pub fn without_logits_by_token(&self) -> Option<&'static str> {
-        self.pool.option().or_else(|| (self.head.count() > 1).then_some("num_output_heads"))
+        let heads = match self.head.count() {
+            0 => Some("return_only_embed"),
+            1 => None,
+            _ => Some("num_output_heads"),
+        };
+        self.pool.option().or(heads)
+    }
+
+    /// Whether there is a head, which gives logits.
+    pub fn has_head(&self) -> bool {
+        self.head.count() > 0
     }
 
     /// The option with which the head does not read each position; `None` if it does.

@@ -1,0 +1,204 @@
+// The files of models of Hugging Face: where they are found, and what is wrong with them.
+import { describe, expect, it } from 'vitest'
+import {
+  loadTensors,
+  type Source,
+  saveTensors,
+  type Tensor,
+  type TransformerWrapper,
+} from 'x-transformers'
+import { type FromHuggingFace, fromHuggingFace } from 'x-transformers/huggingface'
+import { expectError, expectProgress, FakeFile, type ProgressReport } from './bytes.js'
+import { numbers } from './helpers.js'
+import { filesOf, folderOf, jsonBytes, recordedCase, weightsFile } from './huggingface.js'
+import { expectNear, ids } from './huggingface-cases.js'
+
+const WEIGHTS = 'model.safetensors'
+
+/** The files of a case, whose tensors are changed. */
+async function changed(
+  name: string,
+  change: (tensors: Map<string, Tensor>) => void,
+): Promise<Record<string, Source>> {
+  const files = await filesOf(await recordedCase(name))
+  const { tensors } = await loadTensors(files[WEIGHTS] as Uint8Array)
+  change(tensors)
+  const file = new FakeFile()
+  await saveTensors(tensors, file)
+  return { ...files, [WEIGHTS]: file.content }
+}
+
+/** Expects the recorded logits of a decoder. */
+async function expectLogits({ model }: FromHuggingFace, name: string): Promise<void> {
+  const { forward } = await recordedCase(name)
+  const decoder = model as TransformerWrapper
+  expectNear(await decoder.forward(ids(forward.input_ids)), forward.logits)
+}
+
+const asFile = ([name, bytes]: [string, Source]) =>
+  new File([bytes as Uint8Array<ArrayBuffer>], name)
+
+describe('files of weights', () => {
+  it('are several with their index: by name, as a Map, as a list of Files', async () => {
+    const files = await folderOf('sharded')
+    const named = Object.entries(files)
+    for (const source of [files, new Map(named), named.map(asFile)])
+      await expectLogits(await fromHuggingFace(source), 'smollm-2')
+  })
+
+  it('are the oldest ones of GPT-2: a pickle, names without a prefix, masks as buffers', async () => {
+    await expectLogits(await fromHuggingFace(await folderOf('pickled')), 'gpt-2')
+  })
+
+  it('tell of their progress, and end where they are to', async () => {
+    const files = await folderOf('sharded')
+    const reports: ProgressReport[] = []
+    await fromHuggingFace(files, { on_progress: (progress) => reports.push(progress) })
+    const shards = Object.entries(files).filter(([name]) => name.endsWith('.safetensors'))
+    const size = shards.reduce((sum, [, bytes]) => sum + (bytes as Uint8Array).length, 0)
+    expectProgress(reports, size)
+    const abort = new AbortController()
+    const stop = { signal: abort.signal, on_progress: () => abort.abort(new Error('enough')) }
+    await expect(fromHuggingFace(files, stop)).rejects.toThrow('enough')
+  })
+
+  it('name the file of the index that is not there', async () => {
+    const { 'model-00002-of-00003.safetensors': _, ...files } = await folderOf('sharded')
+    const words = /there is no model-00002-of-00003\.safetensors/
+    await expectError(fromHuggingFace(files), 'file', words)
+  })
+
+  it('may have what is no weight: frequencies of older versions', async () => {
+    const name = 'model.layers.0.self_attn.rotary_emb.inv_freq'
+    const files = await changed('llama-2', (tensors) => {
+      tensors.set(name, tensors.get('model.norm.weight') as Tensor)
+    })
+    await expectLogits(await fromHuggingFace(files), 'llama-2')
+  })
+
+  it('name a tensor that is missing, unknown, or of another shape', async () => {
+    const lost = await changed('llama-2', (all) => all.delete('model.norm.weight'))
+    const missing = /tensor model\.norm\.weight is missing/
+    await expectError(fromHuggingFace(lost), 'invalid_checkpoint', missing)
+    const more = await changed('llama-2', (all) => {
+      all.set('model.layers.0.self_attn.q_proj.bias', all.get('model.norm.weight') as Tensor)
+    })
+    const unknown = /the tensor model\.layers\.0\.self_attn\.q_proj\.bias/
+    await expectError(fromHuggingFace(more), 'invalid_checkpoint', unknown)
+    const bent = await changed('llama-2', (all) => {
+      all.set('model.norm.weight', all.get('lm_head.weight') as Tensor)
+    })
+    const shaped = /model\.norm\.weight has shape \[48,32\], and needs \[32\]/
+    await expectError(fromHuggingFace(bent), 'invalid_checkpoint', shaped)
+  })
+})
+
+describe('a head that is to be the embedding', () => {
+  const withHead = (of: (embedding: Tensor) => Tensor) =>
+    changed('smollm-2', (all) => {
+      all.set('lm_head.weight', of(all.get('model.embed_tokens.weight') as Tensor))
+    })
+  const optionOf = ({ model }: FromHuggingFace) =>
+    (model as TransformerWrapper).options.tie_embedding
+
+  it('is it where the files have it with the same values', async () => {
+    const loaded = await fromHuggingFace(await withHead((embedding) => embedding))
+    expect(optionOf(loaded)).toBe(true)
+    await expectLogits(loaded, 'smollm-2')
+  })
+
+  it('is another one where the files have it with other values', async () => {
+    const loaded = await fromHuggingFace(await withHead((embedding) => embedding.mul(2)))
+    expect(optionOf(loaded)).toBe(false)
+    const { forward } = await recordedCase('smollm-2')
+    const decoder = loaded.model as TransformerWrapper
+    const logits = await decoder.forward(ids(forward.input_ids))
+    expectNear(logits.mul(0.5), forward.logits)
+  })
+})
+
+describe('what comes along', () => {
+  it('is how to generate, and which tokens end a text', async () => {
+    const { generation, tokens, config } = await fromHuggingFace(await folderOf('sharded'))
+    expect(generation).toEqual({ temperature: 0, eos_token: [2, 5] })
+    expect(tokens).toEqual({ bos: 1, eos: [2, 5], pad: 0, decoder_start: null })
+    expect(config.model_type).toBe('llama')
+  })
+
+  it('is a model that is ready to be used, without dropout', async () => {
+    const recorded = await recordedCase('gpt-2')
+    const { model } = await fromHuggingFace(await filesOf(recorded, { resid_pdrop: 0.5 }))
+    expect(model.training).toBe(false)
+    const { forward } = recorded
+    const decoder = model as TransformerWrapper
+    expectNear(await decoder.forward(ids(forward.input_ids)), forward.logits)
+    decoder.train()
+    const dropped = await decoder.forward(ids(forward.input_ids))
+    expect(() => expectNear(dropped, forward.logits, 0.01)).toThrow()
+  })
+
+  it('is no tokenizer, where there is none', async () => {
+    expect((await fromHuggingFace(await folderOf('sharded'))).tokenizer).toBeUndefined()
+  })
+
+  it('is a tokenizer with its chat template', async () => {
+    const model = { type: 'WordLevel', vocab: { '<s>': 0, call: 1, me: 2 }, unk_token: '<s>' }
+    const files = {
+      ...(await folderOf('sharded')),
+      'tokenizer.json': jsonBytes({ model, pre_tokenizer: { type: 'Whitespace' } }),
+      'tokenizer_config.json': jsonBytes({ bos_token: '<s>', chat_template: 'old' }),
+      'chat_template.jinja': new TextEncoder().encode('{{ bos_token }}{{ messages[0].content }}'),
+    }
+    const { tokenizer } = await fromHuggingFace(files)
+    expect(tokenizer?.encode('call me')).toEqual([1, 2])
+    expect(await tokenizer?.applyChatTemplate([{ role: 'user', content: 'me' }])).toBe('<s>me')
+    expect((await fromHuggingFace(files, { tokenizer: false })).tokenizer).toBeUndefined()
+  })
+})
+
+describe('names of older files', () => {
+  it('are those of BERT with gamma and beta, and copies of what is tied', async () => {
+    const old = await changed('bert', (all) => {
+      for (const [name, tensor] of [...all]) {
+        const older = name.replace(/LayerNorm\.weight$/, 'LayerNorm.gamma')
+        all.delete(name)
+        all.set(older.replace(/LayerNorm\.bias$/, 'LayerNorm.beta'), tensor)
+      }
+      const word = all.get('bert.embeddings.word_embeddings.weight') as Tensor
+      all.set('cls.predictions.decoder.weight', word)
+    })
+    const { model, heads } = await fromHuggingFace(old)
+    expect(Object.keys(heads).sort()).toEqual(['mlm', 'nsp', 'pooler'])
+    expect(model.training).toBe(false)
+    const other = await changed('bert', (all) => {
+      const word = all.get('bert.embeddings.word_embeddings.weight') as Tensor
+      all.set('cls.predictions.decoder.weight', word.mul(2))
+    })
+    const words = /cls\.predictions\.decoder\.weight is to be a copy of/
+    await expectError(fromHuggingFace(other), 'invalid_checkpoint', words)
+  })
+
+  it('are those of GPT-NeoX with the head of version 5', async () => {
+    const files = await changed('gpt-neox', (all) => {
+      all.set('lm_head.weight', all.get('embed_out.weight') as Tensor)
+      all.delete('embed_out.weight')
+    })
+    await expectLogits(await fromHuggingFace(files), 'gpt-neox')
+  })
+})
+
+it('a file of weights of half precision is read as f32', async () => {
+  const files = await filesOf(await recordedCase('llama-2'))
+  const { tensors } = await loadTensors(await weightsFile('llama-2.safetensors'))
+  const logitsOf = async (rounded: (x: Tensor) => Tensor) => {
+    const file = new FakeFile()
+    await saveTensors(new Map([...tensors].map(([name, x]) => [name, rounded(x)])), file)
+    const { model } = await fromHuggingFace({ ...files, [WEIGHTS]: file.content })
+    const { forward } = await recordedCase('llama-2')
+    return await (model as TransformerWrapper).forward(ids(forward.input_ids))
+  }
+  const half = await logitsOf((x) => x.cast('bf16'))
+  expect(half.dtype).toBe('f32')
+  expect(numbers(half)).toEqual(numbers(await logitsOf((x) => x.cast('bf16').cast('f32'))))
+  expect(numbers(half)).not.toEqual(numbers(await logitsOf((x) => x)))
+})

@@ -1,0 +1,220 @@
+/** Rotary positions, in the words of transformers 4 and 5, as options of ours. */
+import {
+  type Field,
+  type Fields,
+  flag,
+  list,
+  nullable,
+  positive,
+  record,
+  share,
+  size,
+  type Values,
+} from './fields.js'
+import { type Json, type Problems, readFields, shownName, shownValue } from './read.js'
+
+/** The fields of a configuration that are about rotary positions. */
+export const ROTARY = {
+  rope_theta: nullable(positive(1)),
+  rope_scaling: nullable(record()),
+  rope_parameters: nullable(record()),
+  partial_rotary_factor: nullable(share(1)),
+} as const
+
+/** What is read besides. */
+interface Config extends Values<typeof ROTARY> {
+  max_position_embeddings: number
+  original_max_position_embeddings?: number | null
+}
+
+/** The class's defaults. */
+export interface RotaryDefaults {
+  theta?: number
+  partial?: number
+  /** Older names of types. */
+  aliases?: Readonly<Record<string, string>>
+}
+
+/** A number that is not given. */
+const absent = <T>(of: Field<T>): Field<T | null> => nullable(of)
+
+/** The fields of an entry, whatever its type. */
+const ENTRY = {
+  rope_theta: absent(positive(1)),
+  partial_rotary_factor: absent(share(1)),
+  factor: absent(positive(1)),
+  low_freq_factor: absent(positive(1)),
+  high_freq_factor: absent(positive(1)),
+  original_max_position_embeddings: absent(size(1)),
+  attention_factor: absent(positive(1)),
+  beta_fast: absent(positive(1)),
+  beta_slow: absent(positive(1)),
+  mscale: absent(positive(1)),
+  mscale_all_dim: absent(positive(1)),
+  truncate: absent(flag(true)),
+  short_factor: absent(list(positive(1))),
+  long_factor: absent(list(positive(1))),
+  // said of yarn by older files, and read by nobody
+  finetuned: absent(flag(true)),
+} as const satisfies Fields
+
+type Entry = Values<typeof ENTRY>
+
+/** What each type of scaling reads, and what it needs. */
+const TYPES: Readonly<Record<string, { reads: readonly (keyof Entry)[]; needs?: keyof Entry }>> = {
+  linear: { reads: ['factor'], needs: 'factor' },
+  dynamic: { reads: ['factor', 'original_max_position_embeddings'], needs: 'factor' },
+  llama3: {
+    reads: ['factor', 'low_freq_factor', 'high_freq_factor', 'original_max_position_embeddings'],
+    needs: 'factor',
+  },
+  yarn: {
+    reads: [
+      'factor',
+      'original_max_position_embeddings',
+      'attention_factor',
+      'beta_fast',
+      'beta_slow',
+      'mscale',
+      'mscale_all_dim',
+      'truncate',
+    ],
+  },
+  longrope: {
+    reads: [
+      'factor',
+      'original_max_position_embeddings',
+      'attention_factor',
+      'short_factor',
+      'long_factor',
+    ],
+    needs: 'short_factor',
+  },
+}
+
+/** Scaling of rotary positions, as the option `rotary_scaling` takes it. */
+export type Scaling = Readonly<Record<string, unknown>> & { readonly rope_type: string }
+
+/** The options of one kind of layers. */
+export interface Rotary {
+  rotary_base: number
+  rotary_scaling: Scaling | null
+  rotary_partial_factor: number
+}
+
+/** The type that an entry names; null for none. */
+function typeOf(json: Json, defaults: RotaryDefaults, problems: Problems): string | null {
+  const type = json.rope_type ?? json.type ?? null
+  if (type === null || type === 'default') return null
+  const name = typeof type === 'string' ? (defaults.aliases?.[type] ?? type) : null
+  if (name !== null && Object.hasOwn(TYPES, name)) return name
+  problems.uncovered(
+    `the rotary positions have the type ${shownValue(type)}, which is not covered: covered are default, ${Object.keys(TYPES).join(', ')}`,
+  )
+  return null
+}
+
+/** The length that a scaling begins at. */
+function lengthOf(type: string, entry: Entry, config: Config, problems: Problems): number {
+  const { max_position_embeddings: max, original_max_position_embeddings: top } = config
+  const own = entry.original_max_position_embeddings
+  if (type === 'longrope') return top ?? own ?? max
+  if (type !== 'dynamic') return own ?? max
+  if (own !== null && own !== max)
+    problems.uncovered(
+      `dynamic scaling from ${own} positions, which are not max_position_embeddings (${max}), is not covered`,
+    )
+  return max
+}
+
+function scalingOf(type: string, entry: Entry, config: Config, problems: Problems): Scaling {
+  const { reads, needs } = TYPES[type] as (typeof TYPES)[string]
+  if (needs !== undefined && entry[needs] === null)
+    problems.damaged(`rotary positions of the type ${type} need ${needs}`)
+  const original = lengthOf(type, entry, config, problems)
+  const given: Record<string, unknown> = {}
+  for (const name of reads) if (entry[name] !== null) given[name] = entry[name]
+  if (type !== 'linear') given.original_max_position_embeddings = original
+  // how much longer the text may be than what the model was first trained on
+  given.factor ??= Math.max(1, config.max_position_embeddings / original)
+  return { rope_type: type, ...given }
+}
+
+/** The options for an entry of a configuration. */
+function optionsOf(
+  json: Json,
+  config: Config,
+  defaults: RotaryDefaults,
+  problems: Problems,
+): Rotary {
+  const { rope_type: _, type: __, ...others } = json
+  const unknown = Object.keys(others).filter((name) => !Object.hasOwn(ENTRY, name))
+  for (const name of unknown)
+    if (others[name] !== null)
+      problems.uncovered(
+        `the rotary positions have ${shownName(name)}, ${shownValue(others[name])}, which is not covered`,
+      )
+  const entry = readFields(others, ENTRY, { ignored: new Set(unknown) }, problems)
+  const type = typeOf(json, defaults, problems)
+  return {
+    rotary_base: entry.rope_theta ?? config.rope_theta ?? defaults.theta ?? 10_000,
+    rotary_scaling: type === null ? null : scalingOf(type, entry, config, problems),
+    rotary_partial_factor:
+      entry.partial_rotary_factor ?? config.partial_rotary_factor ?? defaults.partial ?? 1,
+  }
+}
+
+/** The rotary positions of all layers. */
+export const rotaryOf = (config: Config, problems: Problems, defaults: RotaryDefaults = {}) =>
+  optionsOf(config.rope_parameters ?? config.rope_scaling ?? {}, config, defaults, problems)
+
+/**
+ * The rotary positions of each kind of layer, for families that have several: transformers 5 writes
+ * an entry for each name of `layer_types`, transformers 4 `rope_theta` and `rope_scaling` for the
+ * layers that see everything.
+ *
+ * @param kinds the class's defaults by name of the kind of layer; of the sliding ones `theta` is
+ *   what version 4 says of them
+ */
+export function rotaryByKind(
+  config: Config,
+  problems: Problems,
+  kinds: { full_attention: RotaryDefaults; sliding_attention: RotaryDefaults },
+): { full_attention: Rotary; sliding_attention: Rotary } {
+  const nested = config.rope_parameters
+  const entry = (kind: keyof typeof kinds): Json => {
+    const own = nested?.[kind]
+    if (typeof own === 'object' && own !== null && !Array.isArray(own)) return own as Json
+    problems.damaged(`rope_parameters must have an object ${kind}, got ${shownValue(own)}`)
+    return {}
+  }
+  if (nested !== null) {
+    const plain: Config = { ...config, rope_theta: null }
+    return {
+      full_attention: optionsOf(entry('full_attention'), plain, kinds.full_attention, problems),
+      sliding_attention: optionsOf(
+        entry('sliding_attention'),
+        plain,
+        kinds.sliding_attention,
+        problems,
+      ),
+    }
+  }
+  const local: Config = { ...config, rope_theta: null }
+  return {
+    full_attention: optionsOf(config.rope_scaling ?? {}, config, kinds.full_attention, problems),
+    sliding_attention: optionsOf({}, local, kinds.sliding_attention, problems),
+  }
+}
+
+const NONE: Scaling = { rope_type: 'default' }
+
+/** What every count of positions fits into. */
+const MAX_LENGTH = 2 ** 31 - 1
+
+/** The longest text that scaling is made for: `max_seq_len`. */
+export function lengthWith({ rotary_scaling: scaling }: Rotary, max: number): number {
+  const { factor, original_max_position_embeddings: original } = scaling ?? NONE
+  if (typeof factor !== 'number' || typeof original !== 'number') return max
+  return Math.max(max, Math.min(MAX_LENGTH, Math.floor(original * factor)))
+}

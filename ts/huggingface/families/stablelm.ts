@@ -1,0 +1,83 @@
+/** StableLM. Source: <https://arxiv.org/abs/2402.17834>. */
+import { headsOf } from '../config/attention.js'
+import {
+  activation,
+  count,
+  dropout,
+  flag,
+  nullable,
+  only,
+  positive,
+  size,
+} from '../config/fields.js'
+import { lengthWith, ROTARY, rotaryOf } from '../config/rotary.js'
+import type { Rule } from '../weights/rules.js'
+import { above0, family } from './family.js'
+import { ATTENTION, EMBEDDINGS, FREQUENCIES, GATED, TIED } from './llama.js'
+
+/** The second one is not there where the branches are parallel. */
+const NORMS: readonly Rule[] = [
+  ['model.layers.{n}.input_layernorm.*', 'attn_layers.layers.{2n}.0.0.*'],
+  ['model.layers.{n}.post_attention_layernorm.*', 'attn_layers.layers.{2n+1}.0.0.*'],
+  ['model.norm.*', 'norm.*'],
+]
+
+export const stablelm = family({
+  name: 'StableLM',
+  types: ['stablelm'],
+  classes: ['StableLmForCausalLM', 'StableLmModel'],
+  fields: {
+    vocab_size: size(50_304),
+    hidden_size: size(2560),
+    intermediate_size: size(6912),
+    num_hidden_layers: count(32),
+    num_attention_heads: count(32),
+    num_key_value_heads: nullable(count(1), 32),
+    max_position_embeddings: size(4096),
+    hidden_act: activation('silu'),
+    layer_norm_eps: positive(1e-5),
+    use_qkv_bias: flag(false),
+    qk_layernorm: only(false),
+    use_parallel_residual: flag(false),
+    attention_dropout: dropout(0),
+    hidden_dropout: dropout(0),
+    tie_word_embeddings: flag(false),
+    ...ROTARY,
+  },
+  plan(c, problems, { tied }) {
+    const rotary = rotaryOf(c, problems, { partial: 0.25 })
+    return {
+      kind: 'decoder',
+      model: {
+        num_tokens: c.vocab_size,
+        max_seq_len: lengthWith(rotary, c.max_position_embeddings),
+        tie_embedding: tied,
+        logits_bias: false,
+      },
+      layers: {
+        dim: c.hidden_size,
+        depth: c.num_hidden_layers,
+        ...headsOf(c, problems),
+        attn_qkv_bias: c.use_qkv_bias,
+        ...above0('attn_dropout', c.attention_dropout),
+        norm_eps: c.layer_norm_eps,
+        parallel_block: c.use_parallel_residual,
+        parallel_block_shared_norm: c.use_parallel_residual,
+        rotary_pos_emb: true,
+        rotary_values: false,
+        ...rotary,
+        ff_glu: true,
+        ff_activation: c.hidden_act,
+        ff_inner_dim: c.intermediate_size,
+        ff_no_bias: true,
+        ff_glu_bias: false,
+        ...above0('ff_sublayer_dropout', c.hidden_dropout),
+      },
+    }
+  },
+  prefix: 'model.',
+  weights: () => [...EMBEDDINGS, ...NORMS, ...ATTENTION, ...GATED],
+  tied: TIED,
+  ties: (c) => c.tie_word_embeddings,
+  buffers: [FREQUENCIES],
+})
