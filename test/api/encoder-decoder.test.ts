@@ -9,7 +9,7 @@ import {
   tensor,
   where,
 } from 'x-transformers'
-import { ids, numbers } from './helpers.js'
+import { ids, numbers, VOCABULARY } from './helpers.js'
 import { continuous, decoder, vit, xTransformer } from './zoo.js'
 
 async function all<T>(stream: AsyncIterable<T>): Promise<T[]> {
@@ -131,6 +131,35 @@ describe('images', () => {
     const loss = await pali.forward(ids(2, 5), ids(2, 6), { mask, src_prepend_embeds })
     await loss.backward()
     expect(encoder.parameters().every((parameter) => parameter.grad !== null)).toBe(true)
+  })
+})
+
+describe('a generation from images and a prompt', () => {
+  it('writes the tokens that are the likeliest behind both', async () => {
+    const model = xTransformer().eval()
+    const front = randn([1, 3, 16])
+    const [prompt, start, mask] = [ids(1, 5), ids(1, 2), yes(1, 5)]
+    const options = { temperature: 0, src_prepend_embeds: front, mask }
+    const tokens = numbers(await model.generate(prompt, start, 4, options))
+    expect(numbers(model.generateSync(prompt, start, 4, options))).toEqual(tokens)
+    const streamed: number[] = []
+    for await (const token of model.stream(prompt, start, 4, options)) streamed.push(token)
+    expect(streamed).toEqual(tokens)
+    const vocabulary = Array.from({ length: VOCABULARY }, (_, id) => id)
+    const all = VOCABULARY
+    const source = {
+      src_prepend_embeds: front.expand([all, 3, 16]),
+      mask: mask.expand([all, 5]),
+    }
+    for (const [i, token] of tokens.entries()) {
+      const before = [...numbers(start), ...tokens.slice(0, i)]
+      const rows = vocabulary.map((id) => [...before, id])
+      const { log_probs } = await model.score(prompt.expand([all, 5]), rows, source)
+      const last = numbers(log_probs.narrow(1, before.length - 1, 1))
+      expect(last.indexOf(Math.max(...last))).toBe(token)
+    }
+    const other = { ...options, src_prepend_embeds: front.mul(-3) }
+    expect(numbers(await model.generate(prompt, start, 4, other))).not.toEqual(tokens)
   })
 })
 

@@ -151,6 +151,37 @@ describe('--init', () => {
     expect(json('named-defaults/config.json').model).toEqual(json('first/config.json').model)
   })
 
+  it('is fine-tuned by low-rank updates alone, which have a file of their own', async () => {
+    const lora = 'train.lora={"target_modules":"*.to_q","r":2,"lora_alpha":4}'
+    const more = [lora, 'checkpoint.every=5', ...init('--steps', '5')]
+    const { adapter } = await done(small('tuned', more))
+    expect(adapter).toBe(at('tuned/adapter.safetensors'))
+    const resume = ['train', '--resume', '--out', at('tuned'), '--json', '--steps', '10']
+    expect((await done(resume)).steps).toBe(10)
+    const [base, tuned] = [
+      await load(at('first/model.safetensors')),
+      await load(at('tuned/model.safetensors')),
+    ]
+    const [own] = LoRA.of(tuned) as [LoRA]
+    expect([own.r, own.scale, own.modules.length]).toEqual([2, 2, 1])
+    const state = tuned.stateDict()
+    for (const [name, tensor] of base.stateDict())
+      expect(numbers(state.get(name) as Tensor), name).toEqual(numbers(tensor))
+    const read = await LoRA.load(base, adapter)
+    expect(read.parameters().map(numbers)).toEqual(own.parameters().map(numbers))
+    const [, b] = read.parameters() as [Tensor, Tensor]
+    expect(numbers(b).some((value) => value !== 0)).toBe(true)
+    expect(existsSync(at('tuned/step-10/adapter.safetensors'))).toBe(true)
+  })
+
+  it('is needed for low-rank updates, whose options are checked', async () => {
+    await refused(small('untuned', ['train.lora={"r":2}']), 'is for a trained model')
+    const wrong = ['train.lora={"target_modules":"q_proj"}', ...init()]
+    await refused(small('untuned', wrong), 'train.lora: no linear layer has a name like "q_proj"')
+    await refused(small('untuned', ['train.lora={"rank":2}', ...init()]), 'train.lora.rank')
+    expect(readdirSync(at('untuned'))).toEqual([])
+  })
+
   it('has its low-rank updates merged, so that the run can be gone on with', async () => {
     const model = await load(at('first/model.safetensors'))
     const lora = new LoRA(model, { target_modules: '*.to_q', r: 2 })

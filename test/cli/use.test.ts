@@ -2,8 +2,9 @@
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type AutoregressiveWrapper, load, loadTensors } from 'x-transformers'
-import { SMALL, scratch, x } from './command.js'
+import { type AutoregressiveWrapper, load, loadTensors, noGrad, type Tensor } from 'x-transformers'
+import { loadTokenizer } from 'x-transformers/tokenizers'
+import { SMALL, scratch, smallRun, x } from './command.js'
 
 let place: ReturnType<typeof scratch>
 let run: string
@@ -102,13 +103,50 @@ describe('eval', () => {
     expect(own.tokens).toBe(Math.ceil(statSync(place.text).size * 0.1) - 1)
     const rows = json((await x(['eval', run, '--json', '--batch-size', '3'])).stdout)
     expect(rows.loss).toBeCloseTo(own.loss, 5)
+    expect(rows.accuracy).toBe(own.accuracy)
+    // characters of a byte each
+    expect([own.bytes, own.bits_per_byte]).toEqual([own.tokens, own.bits_per_token])
+    expect(own.bits_per_token).toBeCloseTo(own.loss / Math.LN2, 9)
+    expect(own.tokens_per_second).toBeGreaterThan(0)
+  })
+
+  it('counts the tokens that the model holds likeliest, and the bytes of others', async () => {
+    const text = 'Ähnlich wäre es, über Öl: Äpfel. '.repeat(400)
+    writeFileSync(join(place.folder, 'bytes.txt'), text)
+    const out = join(place.folder, 'bytes')
+    const args = smallRun(join(place.folder, 'bytes.txt'), out, ['--steps', '30'])
+    expect((await x([...args, '--tokenizer', 'bpe'])).code).toBe(0)
+    const measured = json((await x(['eval', out, '--json'])).stdout)
+    const model = (await load<AutoregressiveWrapper>(join(out, 'model.safetensors'))).eval()
+    const tokenizer = await loadTokenizer(join(out, 'tokenizer.json'))
+    const all = tokenizer.encode(text)
+    const held = all.slice(Math.floor(all.length * 0.9))
+    const { max_seq_len: length } = model.net.options
+    let correct = 0
+    for (let at = 0; at + 1 < held.length; at += length) {
+      const row = held.slice(at, at + length + 1)
+      const logits = (await noGrad(() => model.net.forward([row.slice(0, -1)]))) as Tensor
+      const best = Array.from(logits.argmax(-1).dataSync(), Number)
+      correct += best.filter((id, i) => id === row[i + 1]).length
+    }
+    expect(measured.tokens).toBe(held.length - 1)
+    expect(measured.accuracy).toBeCloseTo(correct / (held.length - 1), 9)
+    const bytes = Buffer.byteLength(tokenizer.decode(held.slice(1)))
+    expect(bytes).toBeGreaterThan(held.length)
+    expect(measured.bytes).toBe(bytes)
+    expect(measured.bits_per_byte).toBeCloseTo(
+      (measured.bits_per_token * measured.tokens) / bytes,
+      9,
+    )
   })
 
   it('measures another text, and says so in words', async () => {
     const { code, stdout } = await x(['eval', run, '--data', place.text])
     expect(code).toBe(0)
     const { size } = statSync(place.text)
-    expect(stdout).toMatch(/^loss \d\.\d{4} nats per token/)
+    expect(stdout).toMatch(/^loss +\d\.\d{4} nats per token$/m)
+    expect(stdout).toMatch(/^accuracy +\d+\.\d\d % of the tokens$/m)
+    expect(stdout).toMatch(/^bits per byte +\d\.\d{4}$/m)
     expect(stdout).toContain(`on ${(size - 1).toLocaleString('en-US')} tokens`)
   })
 })

@@ -123,7 +123,6 @@ new XTransformer({ ...both.options, dec_num_memory_tokens: 4 })
 new Decoder({ dim: 8, depth: 1, custom_layers: ['x'] })
 // @ts-expect-error: causal is fixed in a Decoder
 new Decoder({ dim: 8, depth: 1, causal: true })
-// @ts-expect-error: generate takes no images
 both.generate(x, x, 3, { src_prepend_embeds: x })
 // @ts-expect-error: masked generation computes all tokens at every step and has no cache
 masked.cacheable

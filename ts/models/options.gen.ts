@@ -386,6 +386,34 @@ export interface EncoderOptions {
    */
   deepnorm?: boolean | undefined
   /**
+   * ALBERT: the sub-layers of one block are run `depth` times, with the same weights.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/1909.11942
+   */
+  weight_tie_layers?: boolean | undefined
+  /**
+   * The indices of the sub-layers in the order in which they are run, all at least once; one that
+   * is named several times has the same weights each time. Absent: each once.
+   *
+   * @default null
+   */
+  layers_execute_order?: readonly number[] | null | undefined
+  /**
+   * Value residual: the values of each attention are mixed with those of the first one of its kind.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2410.17897
+   */
+  add_value_residual?: boolean | undefined
+  /**
+   * With `add_value_residual`: self attentions learn the share of their own values, for each token
+   * and head. False: one half. Cross attentions always take one half.
+   *
+   * @default true
+   */
+  learned_value_residual_mix?: boolean | undefined
+  /**
    * Token shift: before each sub-layer, parts of the features are shifted by up to this many
    * positions, to later positions and in encoders also to earlier ones. An array sets the number
    * for each sub-layer.
@@ -568,6 +596,12 @@ export interface EncoderOptions {
    */
   attn_qk_rmsnorm_across_heads?: boolean | readonly boolean[] | undefined
   /**
+   * With `attn_qk_rmsnorm`: stores the scales as the difference from 1, as in Gemma 3.
+   *
+   * @default false
+   */
+  attn_qk_rmsnorm_add_unit_offset?: boolean | readonly boolean[] | undefined
+  /**
    * With `attn_qk_rmsnorm`: added to the mean square, for numerical stability.
    *
    * @default 1e-6
@@ -614,6 +648,19 @@ export interface EncoderOptions {
    * @default false
    */
   attn_qkv_bias?: boolean | readonly boolean[] | undefined
+  /**
+   * Limits queries, keys and values to this absolute value, as in OLMo.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2402.00838
+   */
+  attn_qkv_clip?: number | null | readonly (number | null)[] | undefined
+  /**
+   * Dropout probability for the output of the attention in training.
+   *
+   * @default 0
+   */
+  attn_sublayer_dropout?: number | readonly number[] | undefined
   /**
    * A bias of the output projection.
    *
@@ -725,6 +772,12 @@ export interface EncoderOptions {
    * @default 0
    */
   ff_dropout?: number | readonly number[] | undefined
+  /**
+   * Dropout probability for the output in training.
+   *
+   * @default 0
+   */
+  ff_sublayer_dropout?: number | readonly number[] | undefined
   /**
    * Linear layers without bias, as in PaLM. With `ff_glu`, the gated projection keeps its bias
    * unless `ff_glu_bias` is false.
@@ -1124,6 +1177,34 @@ export interface DecoderOptions {
    */
   deepnorm?: boolean | undefined
   /**
+   * ALBERT: the sub-layers of one block are run `depth` times, with the same weights.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/1909.11942
+   */
+  weight_tie_layers?: boolean | undefined
+  /**
+   * The indices of the sub-layers in the order in which they are run, all at least once; one that
+   * is named several times has the same weights each time. Absent: each once.
+   *
+   * @default null
+   */
+  layers_execute_order?: readonly number[] | null | undefined
+  /**
+   * Value residual: the values of each attention are mixed with those of the first one of its kind.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2410.17897
+   */
+  add_value_residual?: boolean | undefined
+  /**
+   * With `add_value_residual`: self attentions learn the share of their own values, for each token
+   * and head. False: one half. Cross attentions always take one half.
+   *
+   * @default true
+   */
+  learned_value_residual_mix?: boolean | undefined
+  /**
    * Token shift: before each sub-layer, parts of the features are shifted by up to this many
    * positions, to later positions and in encoders also to earlier ones. An array sets the number
    * for each sub-layer.
@@ -1306,6 +1387,12 @@ export interface DecoderOptions {
    */
   attn_qk_rmsnorm_across_heads?: boolean | readonly boolean[] | undefined
   /**
+   * With `attn_qk_rmsnorm`: stores the scales as the difference from 1, as in Gemma 3.
+   *
+   * @default false
+   */
+  attn_qk_rmsnorm_add_unit_offset?: boolean | readonly boolean[] | undefined
+  /**
    * With `attn_qk_rmsnorm`: added to the mean square, for numerical stability.
    *
    * @default 1e-6
@@ -1352,6 +1439,19 @@ export interface DecoderOptions {
    * @default false
    */
   attn_qkv_bias?: boolean | readonly boolean[] | undefined
+  /**
+   * Limits queries, keys and values to this absolute value, as in OLMo.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2402.00838
+   */
+  attn_qkv_clip?: number | null | readonly (number | null)[] | undefined
+  /**
+   * Dropout probability for the output of the attention in training.
+   *
+   * @default 0
+   */
+  attn_sublayer_dropout?: number | readonly number[] | undefined
   /**
    * A bias of the output projection.
    *
@@ -1463,6 +1563,12 @@ export interface DecoderOptions {
    * @default 0
    */
   ff_dropout?: number | readonly number[] | undefined
+  /**
+   * Dropout probability for the output in training.
+   *
+   * @default 0
+   */
+  ff_sublayer_dropout?: number | readonly number[] | undefined
   /**
    * Linear layers without bias, as in PaLM. With `ff_glu`, the gated projection keeps its bias
    * unless `ff_glu_bias` is false.
@@ -1849,6 +1955,34 @@ export interface CrossAttenderOptions {
    */
   deepnorm?: boolean | undefined
   /**
+   * ALBERT: the sub-layers of one block are run `depth` times, with the same weights.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/1909.11942
+   */
+  weight_tie_layers?: boolean | undefined
+  /**
+   * The indices of the sub-layers in the order in which they are run, all at least once; one that
+   * is named several times has the same weights each time. Absent: each once.
+   *
+   * @default null
+   */
+  layers_execute_order?: readonly number[] | null | undefined
+  /**
+   * Value residual: the values of each attention are mixed with those of the first one of its kind.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2410.17897
+   */
+  add_value_residual?: boolean | undefined
+  /**
+   * With `add_value_residual`: self attentions learn the share of their own values, for each token
+   * and head. False: one half. Cross attentions always take one half.
+   *
+   * @default true
+   */
+  learned_value_residual_mix?: boolean | undefined
+  /**
    * Token shift: before each sub-layer, parts of the features are shifted by up to this many
    * positions, to later positions and in encoders also to earlier ones. An array sets the number
    * for each sub-layer.
@@ -2031,6 +2165,12 @@ export interface CrossAttenderOptions {
    */
   attn_qk_rmsnorm_across_heads?: boolean | readonly boolean[] | undefined
   /**
+   * With `attn_qk_rmsnorm`: stores the scales as the difference from 1, as in Gemma 3.
+   *
+   * @default false
+   */
+  attn_qk_rmsnorm_add_unit_offset?: boolean | readonly boolean[] | undefined
+  /**
    * With `attn_qk_rmsnorm`: added to the mean square, for numerical stability.
    *
    * @default 1e-6
@@ -2077,6 +2217,19 @@ export interface CrossAttenderOptions {
    * @default false
    */
   attn_qkv_bias?: boolean | readonly boolean[] | undefined
+  /**
+   * Limits queries, keys and values to this absolute value, as in OLMo.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2402.00838
+   */
+  attn_qkv_clip?: number | null | readonly (number | null)[] | undefined
+  /**
+   * Dropout probability for the output of the attention in training.
+   *
+   * @default 0
+   */
+  attn_sublayer_dropout?: number | readonly number[] | undefined
   /**
    * A bias of the output projection.
    *
@@ -2188,6 +2341,12 @@ export interface CrossAttenderOptions {
    * @default 0
    */
   ff_dropout?: number | readonly number[] | undefined
+  /**
+   * Dropout probability for the output in training.
+   *
+   * @default 0
+   */
+  ff_sublayer_dropout?: number | readonly number[] | undefined
   /**
    * Linear layers without bias, as in PaLM. With `ff_glu`, the gated projection keeps its bias
    * unless `ff_glu_bias` is false.
@@ -2447,6 +2606,12 @@ export interface AttentionOptions {
    */
   qk_rmsnorm_across_heads?: boolean | undefined
   /**
+   * With `qk_rmsnorm`: stores the scales as the difference from 1, as in Gemma 3.
+   *
+   * @default false
+   */
+  qk_rmsnorm_add_unit_offset?: boolean | undefined
+  /**
    * With `qk_rmsnorm`: added to the mean square, for numerical stability.
    *
    * @default 1e-6
@@ -2493,6 +2658,19 @@ export interface AttentionOptions {
    * @default false
    */
   qkv_bias?: boolean | undefined
+  /**
+   * Limits queries, keys and values to this absolute value, as in OLMo.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2402.00838
+   */
+  qkv_clip?: number | null | undefined
+  /**
+   * Dropout probability for the output of the attention in training.
+   *
+   * @default 0
+   */
+  sublayer_dropout?: number | undefined
   /**
    * A bias of the output projection.
    *
@@ -3334,6 +3512,34 @@ export interface XTransformerOptions {
    */
   enc_deepnorm?: boolean | undefined
   /**
+   * ALBERT: the sub-layers of one block are run `enc_depth` times, with the same weights.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/1909.11942
+   */
+  enc_weight_tie_layers?: boolean | undefined
+  /**
+   * The indices of the sub-layers in the order in which they are run, all at least once; one that
+   * is named several times has the same weights each time. Absent: each once.
+   *
+   * @default null
+   */
+  enc_layers_execute_order?: readonly number[] | null | undefined
+  /**
+   * Value residual: the values of each attention are mixed with those of the first one of its kind.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2410.17897
+   */
+  enc_add_value_residual?: boolean | undefined
+  /**
+   * With `enc_add_value_residual`: self attentions learn the share of their own values, for each
+   * token and head. False: one half. Cross attentions always take one half.
+   *
+   * @default true
+   */
+  enc_learned_value_residual_mix?: boolean | undefined
+  /**
    * Token shift: before each sub-layer, parts of the features are shifted by up to this many
    * positions, to later positions and in encoders also to earlier ones. An array sets the number
    * for each sub-layer.
@@ -3516,6 +3722,12 @@ export interface XTransformerOptions {
    */
   enc_attn_qk_rmsnorm_across_heads?: boolean | readonly boolean[] | undefined
   /**
+   * With `enc_attn_qk_rmsnorm`: stores the scales as the difference from 1, as in Gemma 3.
+   *
+   * @default false
+   */
+  enc_attn_qk_rmsnorm_add_unit_offset?: boolean | readonly boolean[] | undefined
+  /**
    * With `enc_attn_qk_rmsnorm`: added to the mean square, for numerical stability.
    *
    * @default 1e-6
@@ -3562,6 +3774,19 @@ export interface XTransformerOptions {
    * @default false
    */
   enc_attn_qkv_bias?: boolean | readonly boolean[] | undefined
+  /**
+   * Limits queries, keys and values to this absolute value, as in OLMo.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2402.00838
+   */
+  enc_attn_qkv_clip?: number | null | readonly (number | null)[] | undefined
+  /**
+   * Dropout probability for the output of the attention in training.
+   *
+   * @default 0
+   */
+  enc_attn_sublayer_dropout?: number | readonly number[] | undefined
   /**
    * A bias of the output projection.
    *
@@ -3674,6 +3899,12 @@ export interface XTransformerOptions {
    * @default 0
    */
   enc_ff_dropout?: number | readonly number[] | undefined
+  /**
+   * Dropout probability for the output in training.
+   *
+   * @default 0
+   */
+  enc_ff_sublayer_dropout?: number | readonly number[] | undefined
   /**
    * Linear layers without bias, as in PaLM. With `enc_ff_glu`, the gated projection keeps its bias
    * unless `enc_ff_glu_bias` is false.
@@ -4128,6 +4359,34 @@ export interface XTransformerOptions {
    */
   dec_deepnorm?: boolean | undefined
   /**
+   * ALBERT: the sub-layers of one block are run `dec_depth` times, with the same weights.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/1909.11942
+   */
+  dec_weight_tie_layers?: boolean | undefined
+  /**
+   * The indices of the sub-layers in the order in which they are run, all at least once; one that
+   * is named several times has the same weights each time. Absent: each once.
+   *
+   * @default null
+   */
+  dec_layers_execute_order?: readonly number[] | null | undefined
+  /**
+   * Value residual: the values of each attention are mixed with those of the first one of its kind.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2410.17897
+   */
+  dec_add_value_residual?: boolean | undefined
+  /**
+   * With `dec_add_value_residual`: self attentions learn the share of their own values, for each
+   * token and head. False: one half. Cross attentions always take one half.
+   *
+   * @default true
+   */
+  dec_learned_value_residual_mix?: boolean | undefined
+  /**
    * Token shift: before each sub-layer, parts of the features are shifted by up to this many
    * positions, to later positions and in encoders also to earlier ones. An array sets the number
    * for each sub-layer.
@@ -4310,6 +4569,12 @@ export interface XTransformerOptions {
    */
   dec_attn_qk_rmsnorm_across_heads?: boolean | readonly boolean[] | undefined
   /**
+   * With `dec_attn_qk_rmsnorm`: stores the scales as the difference from 1, as in Gemma 3.
+   *
+   * @default false
+   */
+  dec_attn_qk_rmsnorm_add_unit_offset?: boolean | readonly boolean[] | undefined
+  /**
    * With `dec_attn_qk_rmsnorm`: added to the mean square, for numerical stability.
    *
    * @default 1e-6
@@ -4356,6 +4621,19 @@ export interface XTransformerOptions {
    * @default false
    */
   dec_attn_qkv_bias?: boolean | readonly boolean[] | undefined
+  /**
+   * Limits queries, keys and values to this absolute value, as in OLMo.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2402.00838
+   */
+  dec_attn_qkv_clip?: number | null | readonly (number | null)[] | undefined
+  /**
+   * Dropout probability for the output of the attention in training.
+   *
+   * @default 0
+   */
+  dec_attn_sublayer_dropout?: number | readonly number[] | undefined
   /**
    * A bias of the output projection.
    *
@@ -4468,6 +4746,12 @@ export interface XTransformerOptions {
    * @default 0
    */
   dec_ff_dropout?: number | readonly number[] | undefined
+  /**
+   * Dropout probability for the output in training.
+   *
+   * @default 0
+   */
+  dec_ff_sublayer_dropout?: number | readonly number[] | undefined
   /**
    * Linear layers without bias, as in PaLM. With `dec_ff_glu`, the gated projection keeps its bias
    * unless `dec_ff_glu_bias` is false.
@@ -4780,6 +5064,12 @@ export interface FeedForwardOptions {
    * @default 0
    */
   dropout?: number | undefined
+  /**
+   * Dropout probability for the output in training.
+   *
+   * @default 0
+   */
+  sublayer_dropout?: number | undefined
   /**
    * Linear layers without bias, as in PaLM. With `glu`, the gated projection keeps its bias unless
    * `glu_bias` is false.
@@ -5128,14 +5418,6 @@ export interface ViTransformerCall {
 /** Arguments of `forward` of an `XTransformer`. */
 export interface XTransformerCall {
   /**
-   * Embeddings to prepend to the source, (batch, count, width), such as image embeddings in PaLI.
-   * `mask` does not cover them.
-   *
-   * @default null
-   * @see https://arxiv.org/abs/2209.06794
-   */
-  src_prepend_embeds?: Tensor | null | undefined
-  /**
    * Returns the logits of the target in place of the loss, (batch, target length,
    * `dec_num_tokens`): of each token those of the one that follows.
    *
@@ -5162,6 +5444,14 @@ export interface XTransformerCall {
    * @default null
    */
   attn_mask?: Mask | null | undefined
+  /**
+   * Embeddings to prepend to the source, (batch, count, width), such as image embeddings in PaLI.
+   * `mask` does not cover them.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2209.06794
+   */
+  src_prepend_embeds?: Tensor | null | undefined
 }
 
 /**
@@ -5368,14 +5658,6 @@ export interface ScoreOptions {
 /** Arguments of `score` of an `XTransformer`. The tensors belong to the source, as for the loss. */
 export interface XTransformerScore {
   /**
-   * Embeddings to prepend to the source, (batch, count, width), such as image embeddings in PaLI.
-   * `mask` does not cover them.
-   *
-   * @default null
-   * @see https://arxiv.org/abs/2209.06794
-   */
-  src_prepend_embeds?: Tensor | null | undefined
-  /**
    * Excludes tokens equal to `pad_value`, such as the padding after the end of a sequence. Off by
    * default, since regular tokens may have this id too.
    *
@@ -5395,6 +5677,14 @@ export interface XTransformerScore {
    * @default null
    */
   attn_mask?: Mask | null | undefined
+  /**
+   * Embeddings to prepend to the source, (batch, count, width), such as image embeddings in PaLI.
+   * `mask` does not cover them.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2209.06794
+   */
+  src_prepend_embeds?: Tensor | null | undefined
 }
 
 /**
@@ -6282,6 +6572,14 @@ export interface XTransformerGenerate {
    */
   attn_mask?: Mask | null | undefined
   /**
+   * Embeddings to prepend to the source, (batch, count, width), such as image embeddings in PaLI.
+   * `mask` does not cover them.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2209.06794
+   */
+  src_prepend_embeds?: Tensor | null | undefined
+  /**
    * Position ids as integers, (length) or (batch, length). A tensor of another type is added to the
    * token embeddings as position embeddings.
    *
@@ -6448,6 +6746,14 @@ export interface XTransformerStream {
    * @default null
    */
   attn_mask?: Mask | null | undefined
+  /**
+   * Embeddings to prepend to the source, (batch, count, width), such as image embeddings in PaLI.
+   * `mask` does not cover them.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2209.06794
+   */
+  src_prepend_embeds?: Tensor | null | undefined
   /**
    * Position ids as integers, (length) or (batch, length). A tensor of another type is added to the
    * token embeddings as position embeddings.

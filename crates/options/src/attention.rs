@@ -62,6 +62,8 @@ options! {
         /// With `qk_rmsnorm`: normalises all heads of a position together, as in OLMo 2.
         /// <https://arxiv.org/abs/2501.00656>
         qk_rmsnorm_across_heads: bool = false,
+        /// With `qk_rmsnorm`: stores the scales as the difference from 1, as in Gemma 3.
+        qk_rmsnorm_add_unit_offset: bool = false,
         /// With `qk_rmsnorm`: added to the mean square, for numerical stability.
         qk_rmsnorm_eps: NonNegative = NonNegative(1e-6),
         /// Factor of the attention scores, instead of one over the square root of `dim_head`.
@@ -79,6 +81,11 @@ options! {
         add_zero_kv: bool = false,
         /// Biases of the projections to queries, keys and values.
         qkv_bias: bool = false,
+        /// Limits queries, keys and values to this absolute value, as in OLMo.
+        /// <https://arxiv.org/abs/2402.00838>
+        qkv_clip: Option<f64> = None,
+        /// Dropout probability for the output of the attention in training.
+        sublayer_dropout: Probability = Probability(0.0),
         /// A bias of the output projection.
         out_bias: bool = false,
         /// Uses the keys as the values too. `value_dim_head` must then equal `dim_head`.
@@ -135,6 +142,11 @@ impl AttentionBlockOptions {
         problems.require(
             self.logit_softclamp_value > 0.0,
             &path("logit_softclamp_value"),
+            "must be greater than 0",
+        );
+        problems.require(
+            self.qkv_clip.is_none_or(|limit| limit > 0.0),
+            &path("qkv_clip"),
             "must be greater than 0",
         );
         let dim_head = self.dim_head.get();

@@ -177,6 +177,9 @@ options! {
         /// True where a query (row) may attend to a key (column) in the encoder. Its shape is
         /// (queries, keys), (heads, queries, keys) or (batch, heads, queries, keys).
         attn_mask: Option<MaskRef> = None,
+        /// Embeddings to prepend to the source, (batch, count, width), such as image embeddings in
+        /// PaLI. `mask` does not cover them. <https://arxiv.org/abs/2209.06794>
+        src_prepend_embeds: Option<TensorRef> = None,
     }
     groups {}
 }
@@ -184,9 +187,6 @@ options! {
 options! {
     /// Arguments of `forward` of an `XTransformer`.
     pub struct XTransformerCall {
-        /// Embeddings to prepend to the source, (batch, count, width), such as image embeddings in
-        /// PaLI. `mask` does not cover them. <https://arxiv.org/abs/2209.06794>
-        src_prepend_embeds: Option<TensorRef> = None,
         /// Returns the logits of the target in place of the loss, (batch, target length,
         /// `dec_num_tokens`): of each token those of the one that follows.
         return_logits: bool = false,
@@ -233,11 +233,7 @@ options! {
 options! {
     /// Arguments of `score` of an `XTransformer`. The tensors belong to the source, as for the
     /// loss.
-    pub struct XTransformerScore {
-        /// Embeddings to prepend to the source, (batch, count, width), such as image embeddings in
-        /// PaLI. `mask` does not cover them. <https://arxiv.org/abs/2209.06794>
-        src_prepend_embeds: Option<TensorRef> = None,
-    }
+    pub struct XTransformerScore {}
     groups { "" counted: CountedTokens, "" source: SourceInputs, }
 }
 

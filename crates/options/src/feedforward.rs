@@ -34,6 +34,8 @@ options! {
         post_act_ln: bool = false,
         /// Dropout probability for the hidden layer in training.
         dropout: Probability = Probability(0.0),
+        /// Dropout probability for the output in training.
+        sublayer_dropout: Probability = Probability(0.0),
         /// Linear layers without bias, as in PaLM. With `glu`, the gated projection keeps its
         /// bias unless `glu_bias` is false.
         /// <https://arxiv.org/abs/2204.02311>

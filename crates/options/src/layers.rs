@@ -163,6 +163,18 @@ options! {
         /// DeepNorm: post-norm with larger residuals and smaller initial weights, for very deep
         /// stacks. Overrides `pre_norm` and `sandwich_norm`. <https://arxiv.org/abs/2203.00555>
         deepnorm: bool = false,
+        /// ALBERT: the sub-layers of one block are run `depth` times, with the same weights.
+        /// <https://arxiv.org/abs/1909.11942>
+        weight_tie_layers: bool = false,
+        /// The indices of the sub-layers in the order in which they are run, all at least once;
+        /// one that is named several times has the same weights each time. Absent: each once.
+        layers_execute_order: Option<Vec<usize>> = None,
+        /// Value residual: the values of each attention are mixed with those of the first one of
+        /// its kind. <https://arxiv.org/abs/2410.17897>
+        add_value_residual: bool = false,
+        /// With `add_value_residual`: self attentions learn the share of their own values, for each
+        /// token and head. False: one half. Cross attentions always take one half.
+        learned_value_residual_mix: bool = true,
         /// Token shift: before each sub-layer, parts of the features are shifted by up to this many
         /// positions, to later positions and in encoders also to earlier ones. An array sets the
         /// number for each sub-layer. <https://doi.org/10.5281/zenodo.5196578>

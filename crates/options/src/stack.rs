@@ -31,6 +31,9 @@ impl StackOptions {
             return Err(problem("depth", format!("must be at most {MAX_DEPTH}")));
         }
         let block = self.block(context);
+        if self.weight_tie_layers {
+            return Ok(block);
+        }
         match (self.par_ratio, self.sandwich_coef) {
             (Some(ratio), _) => par_layers(&block, depth * block.len(), ratio),
             (None, Some(coef)) if coef == 0 || coef > depth => {
@@ -42,6 +45,71 @@ impl StackOptions {
             }
             (None, None) => Ok(block.repeat(depth)),
         }
+    }
+
+    /// The indices of the sub-layers, of which there are `count`, in the order of their runs.
+    pub fn execution_order(&self, count: usize) -> Vec<usize> {
+        match &self.layers_execute_order {
+            Some(order) => order.clone(),
+            None if self.weight_tie_layers => {
+                (0..count * self.depth.get()).map(|run| run % count.max(1)).collect()
+            }
+            None => (0..count).collect(),
+        }
+    }
+
+    /// Whether sub-layers are run in another order than the usual one.
+    pub fn has_own_order(&self) -> bool {
+        self.weight_tie_layers || self.layers_execute_order.is_some()
+    }
+
+    /// Reports an order of runs that does not fit `kinds`.
+    fn check_order(&self, kinds: &[LayerKind], prefix: &str, problems: &mut Problems) {
+        let (tied, order) = (format!("{prefix}weight_tie_layers"), &self.layers_execute_order);
+        let others = [
+            (self.custom_layers.is_some(), "custom_layers"),
+            (self.par_ratio.is_some(), "par_ratio"),
+            (self.sandwich_coef.is_some(), "sandwich_coef"),
+            (order.is_some(), "layers_execute_order"),
+        ];
+        for (_, other) in others.into_iter().filter(|(set, _)| *set && self.weight_tie_layers) {
+            problems.add(tied.clone(), format!("does not go with `{prefix}{other}`"));
+        }
+        let Some(order) = order else { return };
+        let path = format!("{prefix}layers_execute_order");
+        if let Some(unused) = (0..kinds.len()).find(|index| !order.contains(index)) {
+            problems.add(path.clone(), format!("does not name sub-layer {unused}: each must run"));
+        }
+        problems.require(
+            order.iter().all(|index| *index < kinds.len()),
+            &path,
+            format!("has an index that is not below {}, the number of sub-layers", kinds.len()),
+        );
+        problems.require(
+            order.len() <= MAX_DEPTH,
+            &path,
+            format!("has more than {MAX_DEPTH} runs"),
+        );
+        let beside =
+            |pair: &[usize]| kinds.get(pair[1]) != Some(&FeedForward) || pair[1] == pair[0] + 1;
+        let starts = order.first().is_none_or(|index| kinds.get(*index) != Some(&FeedForward));
+        problems.require(
+            !self.parallel_block || (starts && order.windows(2).all(beside)),
+            &path,
+            format!("must name whole blocks with `{prefix}parallel_block`"),
+        );
+    }
+
+    /// Reports values that cannot be mixed because their shapes differ from layer to layer.
+    fn check_value_residual(&self, prefix: &str, problems: &mut Problems) {
+        let heads = self.heads.get();
+        let mut shapes = self.attn.each().map(|attn| (attn.key_heads(heads), attn.value_dim()));
+        let first = shapes.next();
+        problems.require(
+            !self.add_value_residual || shapes.all(|shape| Some(shape) == first),
+            &format!("{prefix}add_value_residual"),
+            "needs the same number of heads and the same width of values in all attentions",
+        );
     }
 
     fn block(&self, context: StackContext) -> Vec<LayerKind> {
@@ -121,6 +189,8 @@ impl StackOptions {
         let attentions = kinds.iter().filter(|kind| **kind == SelfAttention).count();
         self.check_rotary_lengths(attentions, prefix, problems);
         self.check_blocks(&kinds, prefix, problems);
+        self.check_order(&kinds, prefix, problems);
+        self.check_value_residual(prefix, problems);
         for (name, length) in lengths {
             problems.require(
                 length.is_none_or(|n| n == kinds.len()),
@@ -133,12 +203,18 @@ impl StackOptions {
             );
         }
         self.check_parallel(context.cross_attend, prefix, problems);
-        let several = kinds.iter().filter(|kind| **kind == CrossAttention).count() > 1;
-        problems.require(
-            !(several && self.cross_residual_attn && self.cross_attn_tokens_dropout.0 > 0.0),
-            &path("cross_attn_tokens_dropout"),
-            format!("does not go with `{prefix}cross_residual_attn`: each layer would have scores for other keys"),
-        );
+        let is_cross = |index: &&usize| kinds.get(**index) == Some(&CrossAttention);
+        let several = self.execution_order(kinds.len()).iter().filter(is_cross).count() > 1;
+        for (on, other) in [
+            (self.cross_residual_attn, "cross_residual_attn"),
+            (self.add_value_residual, "add_value_residual"),
+        ] {
+            problems.require(
+                !(several && on && self.cross_attn_tokens_dropout.0 > 0.0),
+                &path("cross_attn_tokens_dropout"),
+                format!("does not go with `{prefix}{other}`: each layer would have other keys"),
+            );
+        }
         if kinds.contains(&SelfAttention) {
             self.check_positions(context.dim, prefix, problems);
         } else if self.is_rotary() {

@@ -7,6 +7,8 @@ export const FILES = {
   model: 'model.safetensors',
   /** The model of a checkpoint with averaged weights. */
   averages: 'ema.safetensors',
+  /** The low-rank updates alone, of a run or of a checkpoint with `train.lora`. */
+  adapter: 'adapter.safetensors',
   metrics: 'metrics.jsonl',
   report: 'report.html',
   /** The folder with TensorBoard's files. */

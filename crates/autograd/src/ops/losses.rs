@@ -1,8 +1,9 @@
 //! Loss functions.
 
-use super::arithmetic::{mul, sub};
+use super::arithmetic::{affine, mul, sub};
 use super::layers::{check_bias, check_linear, linear};
 use super::reduce::mean;
+use super::unary::tanh;
 use crate::error::invalid;
 use crate::{is_grad_enabled, Array, DType, Result, Tensor};
 use xt_kernels as kernels;
@@ -68,13 +69,31 @@ pub fn linear_cross_entropy(
     targets: &Tensor,
     of: CrossEntropy,
 ) -> Result<Tensor> {
+    softclamped_cross_entropy(x, (weight, bias), targets, of, None)
+}
+
+/// [`linear_cross_entropy`] of logits with a limit c, `softclamp`: each is `c tanh(logit / c)`.
+pub fn softclamped_cross_entropy(
+    x: &Tensor,
+    (weight, bias): (&Tensor, Option<&Tensor>),
+    targets: &Tensor,
+    of: CrossEntropy,
+    softclamp: Option<f64>,
+) -> Result<Tensor> {
     check_linear(x, weight)?;
     check_bias(weight, bias)?;
     let (dims, inner) = (x.dims().to_vec(), weight.dim(1));
     let rows = &dims[..dims.len() - 1];
     check_targets(targets, rows)?;
     if weight.packed().is_some() {
-        return cross_entropy(&linear(x, weight, bias)?, targets, of);
+        let logits = linear(x, weight, bias)?;
+        return match softclamp {
+            Some(limit) => {
+                let tanh = tanh(&affine(&logits, 1.0 / limit, 0.0)?)?;
+                cross_entropy(&affine(&tanh, limit, 0.0)?, targets, of)
+            }
+            None => cross_entropy(&logits, targets, of),
+        };
     }
     let a = kernels::ops::layout::contiguous(&x.array()?)?
         .reshape((rows.iter().product::<usize>(), inner))?;
@@ -82,7 +101,7 @@ pub fn linear_cross_entropy(
     let needs = |tensor: &Tensor| is_grad_enabled() && tensor.requires_grad();
     let needs_grad =
         NeedsGrad { x: needs(x), weight: needs(weight), bias: bias.is_some_and(needs) };
-    let of = LossArgs { x: &a, weight: &w, bias: b.as_ref(), targets: &t, of };
+    let of = LossArgs { x: &a, weight: &w, bias: b.as_ref(), targets: &t, of, softclamp };
     let (loss, grads) = kernels::ops::linear_cross_entropy::forward(&of, needs_grad)?;
     let inputs: Vec<&Tensor> = [x, weight].into_iter().chain(bias).collect();
     let biased = bias.is_some();

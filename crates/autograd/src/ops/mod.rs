@@ -23,7 +23,9 @@ pub use layers::{
     rms_norm_with_residual, rotary, scale_norm, scale_norm_with_residual, token_shift,
     AttentionSettings, Inner, Layer,
 };
-pub use losses::{cross_entropy, linear_cross_entropy, mse, CrossEntropy};
+pub use losses::{
+    cross_entropy, linear_cross_entropy, mse, softclamped_cross_entropy, CrossEntropy,
+};
 pub use matmul::matmul;
 pub use reduce::{argmax, argmin, log_softmax, max, mean, min, softmax, sum};
 pub use repeat::{flip, outer, repeat};

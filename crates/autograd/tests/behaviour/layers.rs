@@ -3,6 +3,7 @@
 use crate::common::{check_all, ids, normal, Case};
 use xt_autograd::ops::{self, Activation, CrossEntropy, Inner, Layer, Mask};
 use xt_autograd::{Array, DType, Device, Tensor};
+use xt_kernels::ops::rotary::Pairs;
 use xt_kernels::philox::Stream;
 
 const STREAM: Stream = Stream { seed: 5, call: 6, draw: 7 };
@@ -70,7 +71,7 @@ fn linear_norm_dropout_and_rotary() {
         ("dropout", &[&[4, 5]], |x| ops::dropout(&x[0], 0.4, STREAM)),
         ("dropout of everything", &[&[4, 5]], |x| ops::dropout(&x[0], 1.0, STREAM)),
         ("rotary", &[&[2, 3, 2, 5]], |x| {
-            ops::rotary(&x[0], &normal(&[3, 2], 8), &normal(&[3, 2], 9))
+            ops::rotary(&x[0], (&normal(&[3, 2], 8), &normal(&[3, 2], 9)), Pairs::Halves)
         }),
     ];
     check_all(&cases);
@@ -107,13 +108,18 @@ fn pairs() -> Mask {
 #[test]
 fn losses() {
     const SMOOTHED: CrossEntropy = CrossEntropy { ignore_index: -9, label_smoothing: 0.2 };
-    let cases: [Case; 9] = [
+    let cases: [Case; 10] = [
         ("cross_entropy, smoothed", &[&[4, 3]], |x| {
             ops::cross_entropy(&x[0], &ids(&[0, 2, -9, 2], &[4]), SMOOTHED)
         }),
         ("linear_cross_entropy, smoothed", &[&[2, 2, 3], &[5, 3], &[5]], |x| {
             let targets = ids(&[0, 2, -9, 4], &[2, 2]);
             ops::linear_cross_entropy(&x[0], (&x[1], Some(&x[2])), &targets, SMOOTHED)
+        }),
+        ("softclamped_cross_entropy", &[&[2, 2, 3], &[5, 3], &[5]], |x| {
+            let targets = ids(&[0, 2, -9, 4], &[2, 2]);
+            let layer = (&x[1], Some(&x[2]));
+            ops::softclamped_cross_entropy(&x[0], layer, &targets, SMOOTHED, Some(0.8))
         }),
         ("cross_entropy", &[&[4, 3]], |x| {
             ops::cross_entropy(&x[0], &ids(&[0, 2, 1, 2], &[4]), CrossEntropy::ignoring(-100))
@@ -184,8 +190,12 @@ fn half_precision_works_in_every_layer() {
     let y =
         ops::dropout(&ops::activation(&y, ops::Activation::Gelu).unwrap(), 0.1, STREAM).unwrap();
     let table = |seed| normal(&[2, 2], seed).to_dtype(DType::BF16).unwrap();
-    let y =
-        ops::matmul(&ops::rotary(&y, &table(3), &table(4)).unwrap(), &half(&[4, 2]), 1.0).unwrap();
+    let y = ops::matmul(
+        &ops::rotary(&y, (&table(3), &table(4)), Pairs::Halves).unwrap(),
+        &half(&[4, 2]),
+        1.0,
+    )
+    .unwrap();
     crate::common::backward(&ops::mean(&y, None, false).unwrap()).unwrap();
     let grad = x.1.grad().unwrap().unwrap();
     assert_eq!((grad.dtype(), grad.dims()), (DType::BF16, [1, 2, 2, 4].as_slice()));

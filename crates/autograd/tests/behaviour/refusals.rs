@@ -3,6 +3,7 @@
 use crate::common::{array, ids, leaf, normal};
 use xt_autograd::ops::{self, Activation, CrossEntropy, Inner, Layer, Mask};
 use xt_autograd::{no_grad, Array, DType, Device, Error, Format, Result, Tensor};
+use xt_kernels::ops::rotary::Pairs;
 use xt_kernels::philox::Stream;
 
 fn x(dims: &[usize]) -> Tensor {
@@ -150,10 +151,18 @@ fn layers() {
         ("F64", || ops::layer_norm(&x(&[2, 3]), &f32s(&[3]), &x(&[3]), 1e-5)),
         ("", || ops::masked_softmax(&x(&[2, 3]), &Mask { causal: true, ..Mask::default() })),
         ("rotary table", || {
-            ops::rotary(&x(&[1, 2, 1, 4]), &normal(&[3, 2], 1), &normal(&[3, 2], 1))
+            ops::rotary(
+                &x(&[1, 2, 1, 4]),
+                (&normal(&[3, 2], 1), &normal(&[3, 2], 1)),
+                Pairs::Halves,
+            )
         }),
         ("rotary table", || {
-            ops::rotary(&x(&[1, 2, 1, 3]), &normal(&[2, 2], 1), &normal(&[2, 2], 1))
+            ops::rotary(
+                &x(&[1, 2, 1, 3]),
+                (&normal(&[2, 2], 1), &normal(&[2, 2], 1)),
+                Pairs::Halves,
+            )
         }),
         ("targets must be i64 of shape [2]", || {
             ops::cross_entropy(&x(&[2, 3]), &ids(&[0], &[1]), CrossEntropy::ignoring(0))

@@ -106,8 +106,8 @@ pub fn call(
 }
 
 /// What layers gave in the calls whose context has asked for it, since the last time. JSON
-/// `[name, elements][]`, with the number of elements of each layer; the tensor, f64, `(layers)`, has
-/// the mean of their squares.
+/// `[name, elements][]`, with the number of elements of each layer; the tensor, f64, `(layers)`,
+/// has the mean of their squares.
 pub fn take_activations(model: &Model) -> Heavy<Reply> {
     let layers = model.take_activations()?;
     let names: Vec<_> = layers.iter().map(|layer| (&layer.name, layer.elements)).collect();

@@ -55,10 +55,13 @@ pub fn linear_cross_entropy(of: &Inputs) -> Result<Vec<Array>> {
     let targets = targets(of, rows, classes)?;
     let (x, weight, targets) = (&x, &weight, &targets);
     let how = CrossEntropy { ignore_index: IGNORED, label_smoothing: 0.1 };
-    let args = LossArgs { x, weight, bias: Some(&bias), targets, of: how };
     let needs = NeedsGrad { x: true, weight: true, bias: true };
-    let (loss, gradients) = fused::forward(&args, needs)?;
-    let mut all = vec![loss];
-    all.extend([gradients.x, gradients.weight, gradients.bias].into_iter().flatten());
+    let mut all = Vec::new();
+    for softclamp in [None, Some(1.5)] {
+        let args = LossArgs { x, weight, bias: Some(&bias), targets, of: how, softclamp };
+        let (loss, gradients) = fused::forward(&args, needs)?;
+        all.push(loss);
+        all.extend([gradients.x, gradients.weight, gradients.bias].into_iter().flatten());
+    }
     Ok(all)
 }

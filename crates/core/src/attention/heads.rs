@@ -22,6 +22,8 @@ pub struct Projection {
     kv_heads: usize,
     dim_head: usize,
     value_dim: usize,
+    /// The largest absolute value of queries, keys and values.
+    clip: Option<f64>,
 }
 
 /// Queries, keys, values and the factor of the tensor product, separated by head.
@@ -47,6 +49,8 @@ pub struct Projected {
     /// Keys and values, `(batch, j, key/value heads, head or value dimension)`, if they were
     /// requested.
     pub keys: Option<(Tensor, Tensor)>,
+    /// The input of keys and values, `(batch, j, dim)`.
+    pub source: Tensor,
 }
 
 impl Projection {
@@ -65,6 +69,7 @@ impl Projection {
             kv_heads,
             dim_head,
             value_dim,
+            clip: options.qkv_clip,
         }
     }
 
@@ -79,24 +84,36 @@ impl Projection {
             true => apply(x, for_queries.into_iter().chain(for_keys))?,
             false => apply(x, for_queries)?,
         };
+        let mut source = with.context.unwrap_or(x).clone();
         if keys && !own {
-            let source = with.context.unwrap_or(x);
-            let source =
-                with.mem.map_or_else(|| Ok(source.clone()), |mem| ops::cat(&[mem, source], 1))?;
+            if let Some(mem) = with.mem {
+                source = ops::cat(&[mem, &source], 1)?;
+            }
             done.extend(apply(&source, for_keys)?);
         }
         let mut done = done.into_iter();
         let mut next =
             |heads: usize, width: usize| done.next().map(|y| split(&y, heads, width)).transpose();
-        let q = next(self.heads, self.dim_head)?;
+        let q = self.clipped(next(self.heads, self.dim_head)?)?;
         let r = if self.to_r.is_some() { next(self.kv_heads, self.value_dim)? } else { None };
-        let k = next(self.kv_heads, self.dim_head)?;
-        let v = next(self.kv_heads, self.value_dim)?;
+        let k = self.clipped(next(self.kv_heads, self.dim_head)?)?;
+        let v = self.clipped(next(self.kv_heads, self.value_dim)?)?;
         Ok(Projected {
             q: q.ok_or_else(|| Error::Internal("no queries".into()))?,
             r,
             keys: k.map(|k| (k.clone(), v.unwrap_or(k))),
+            source,
         })
+    }
+}
+
+impl Projection {
+    /// `x` within the limit, if there is one.
+    fn clipped(&self, x: Option<Tensor>) -> Result<Option<Tensor>> {
+        match (x, self.clip) {
+            (Some(x), Some(limit)) => Ok(Some(ops::clamp(&x, Some(-limit), Some(limit))?)),
+            (x, _) => Ok(x),
+        }
     }
 }
 

@@ -26,12 +26,27 @@ pub struct AttentionInputs<'a> {
     /// The scores of the previous attention, `(batch, heads, i, j)`, which are added to the scores
     /// (residual attention).
     pub previous: Option<&'a Tensor>,
+    /// The values of the first attention of its kind, `(batch, j, heads, width)`, with which its
+    /// own are mixed (value residual).
+    pub first_values: Option<&'a Tensor>,
+    /// Whether to return the values, for other attentions.
+    pub keep_values: bool,
     /// The documents of packed rows, to which queries attend. For self attention.
     pub bounds: Option<&'a Arc<Bounds>>,
     /// The number of earlier positions whose keys and values are in a cache.
     pub past: usize,
     /// Whether to return the attention maps. Otherwise they are not stored if that can be avoided.
     pub maps: bool,
+}
+
+/// What an attention gives.
+pub struct Attended {
+    /// The output, `(batch, i, dim)`.
+    pub y: Tensor,
+    /// The attention maps, if they were requested.
+    pub maps: Option<AttentionMaps>,
+    /// The values, `(batch, j, heads, width)`, if they were requested and are not in a cache.
+    pub values: Option<Tensor>,
 }
 
 /// The attention maps, each `(batch, heads, i, j)`.

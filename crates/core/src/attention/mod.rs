@@ -17,9 +17,10 @@ mod qk_rms_norm;
 mod sinks;
 mod sparse_topk;
 mod talking_heads;
+mod value_residual;
 
 pub use cache::KeyValues;
-pub use inputs::{AttentionInputs, AttentionMaps};
+pub use inputs::{Attended, AttentionInputs, AttentionMaps};
 
 use crate::layers::{dropout, fused_dropout};
 use crate::needs::{Needs, Variant};
@@ -34,6 +35,7 @@ use qk_rms_norm::QkRmsNorm;
 use sinks::Sinks;
 use sparse_topk::SparseTopk;
 use talking_heads::TalkingHeads;
+use value_residual::ValueResidual;
 use xt_autograd::ops::{self, AttentionSettings};
 use xt_options::attention::AttentionBlockOptions;
 use xt_options::LayerKind;
@@ -54,17 +56,21 @@ pub struct Attention {
     /// The limit of the scores.
     softcap: Option<f64>,
     dropout: f64,
+    /// Dropout of the output.
+    sublayer_dropout: f64,
+    value_residual: ValueResidual,
     causal: bool,
     /// The largest distance to an earlier key that a query may attend to.
     max_attend_past: Option<usize>,
 }
 
 impl Attention {
-    /// Registers the parameters of an attention of width `dim`.
+    /// Registers the parameters of an attention of width `dim`. `mixes_values` tells whether it
+    /// learns the share of its own values, when these are mixed with those of the first attention.
     pub fn new(
         dim: usize,
         heads: usize,
-        causal: bool,
+        (causal, mixes_values): (bool, bool),
         options: &AttentionBlockOptions,
         p: &mut Params,
     ) -> Self {
@@ -95,14 +101,15 @@ impl Attention {
             scale,
             softcap: options.softclamp_logits.then_some(options.logit_softclamp_value),
             dropout: options.dropout.0,
+            sublayer_dropout: options.sublayer_dropout.0,
+            value_residual: ValueResidual::new(dim, options.key_heads(heads), mixes_values, p),
             causal,
             max_attend_past: options.max_attend_past,
         }
     }
 
-    /// Applies attention to `x`, `(batch, i, dim)`. Returns the output, `(batch, i, dim)`, and the
-    /// attention maps if `with.maps` is set. With a cache, the keys and values of earlier positions
-    /// (in cross attention, those of the context) are read from the cache.
+    /// Applies attention to `x`, `(batch, i, dim)`. With a cache, the keys and values of earlier
+    /// positions (in cross attention, those of the context) are read from the cache.
     ///
     /// # Errors
     ///
@@ -113,21 +120,23 @@ impl Attention {
         with: &AttentionInputs,
         cache: Option<&mut KeyValues>,
         ctx: &Ctx,
-    ) -> Result<(Tensor, Option<AttentionMaps>)> {
+    ) -> Result<Attended> {
         if let Some(mask) = with.mask {
             require_mask(mask, "mask", &[x.dim(0), x.dim(1)])?;
         }
         // q (batch, heads, i, d), k and v (batch, heads, j, d)
-        let heads = self.project_heads(x, with, cache)?;
+        let (heads, values) = self.project_heads(x, with, cache)?;
         let mask_len = with.context.map_or(with.past + x.dim(1), |context| context.dim(1));
-        // values: (batch, heads, i, value dimension)
-        let (values, maps) = if self.can_fuse(with) {
+        // sums of values: (batch, heads, i, value dimension)
+        let (sums, maps) = if self.can_fuse(with) {
             (self.fused(&heads, mask_len, with, ctx)?, None)
         } else {
-            let (values, maps) = self.unfused(&heads, mask_len, with, ctx)?;
-            (values, with.maps.then_some(maps))
+            let (sums, maps) = self.unfused(&heads, mask_len, with, ctx)?;
+            (sums, with.maps.then_some(maps))
         };
-        Ok((zero_masked(&self.output.forward(&values, heads.r.as_ref(), x)?, with.mask)?, maps))
+        let y = self.output.forward(&sums, heads.r.as_ref(), x)?;
+        let y = zero_masked(&dropout(&y, self.sublayer_dropout, ctx)?, with.mask)?;
+        Ok(Attended { y, maps, values })
     }
 
     /// What it needs as a sub-layer of this kind; `cross_attend` is whether there is a context,
@@ -164,6 +173,8 @@ impl Attention {
             scale: _,
             softcap: _,
             dropout: _,
+            sublayer_dropout: _,
+            value_residual: _,
             causal: _,
             max_attend_past: _,
         } = self;
@@ -227,16 +238,21 @@ impl Attention {
     }
 
     /// Projects queries, keys and values and applies norm, rotary positions, memory keys and
-    /// values, and the cache.
+    /// values, and the cache. Also returns the new values as they were projected,
+    /// `(batch, j, heads, value dimension)`, if `with.keep_values` is set.
     fn project_heads(
         &self,
         x: &Tensor,
         with: &AttentionInputs,
         cache: Option<&mut KeyValues>,
-    ) -> Result<Heads> {
+    ) -> Result<(Heads, Option<Tensor>)> {
         let first = cache.as_ref().is_none_or(|cache| cache.is_empty());
-        let Projected { q, r, keys } =
+        let Projected { q, r, mut keys, source } =
             self.project.forward(x, with, first || with.context.is_none())?;
+        let values = keys.as_ref().filter(|_| with.keep_values).map(|(_, v)| v.clone());
+        if let (Some((_, v)), Some(others)) = (&mut keys, with.first_values) {
+            *v = self.value_residual.forward(others, v, &source)?;
+        }
         let q = match (&self.qk_norm, &self.qk_rms_norm) {
             (Some(norm), _) => norm.query(&q)?,
             (None, Some(norm)) => norm.query(&q)?,
@@ -256,7 +272,7 @@ impl Attention {
             }
         };
         let (k, v) = all.ok_or_else(|| Error::Internal("no keys".into()))?;
-        Ok(Heads { q, k, v, r })
+        Ok((Heads { q, k, v, r }, values))
     }
 
     /// Applies norm and rotary positions to projected keys and values, `(batch, j, heads, width)`.

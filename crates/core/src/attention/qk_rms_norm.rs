@@ -16,20 +16,24 @@ pub struct QkRmsNorm {
     /// Scales of the keys, `(key/value heads, head dimension)`.
     k: Param,
     across_heads: bool,
+    /// What is added to the stored scales.
+    offset: f64,
     eps: f64,
 }
 
 impl QkRmsNorm {
-    /// Registers the scales, 1 at first.
+    /// Registers the scales, which are 1 at first.
     pub fn new(heads: usize, options: &AttentionBlockOptions, p: &mut Params) -> Self {
+        let offset = if options.qk_rmsnorm_add_unit_offset { 1.0 } else { 0.0 };
         let scale = |name: &str, heads: usize| {
             let shape = [heads, options.dim_head.get()];
-            p.submodule(name).add("weight", &shape, Init::Constant(1.0))
+            p.submodule(name).add("weight", &shape, Init::Constant(1.0 - offset))
         };
         Self {
             q: scale("q_rmsnorm", heads),
             k: scale("k_rmsnorm", options.key_heads(heads)),
             across_heads: options.qk_rmsnorm_across_heads,
+            offset,
             eps: options.qk_rmsnorm_eps.0,
         }
     }
@@ -45,15 +49,19 @@ impl QkRmsNorm {
     }
 
     fn forward(&self, x: &Tensor, scale: &Param) -> Result<Tensor> {
+        let scale = match self.offset {
+            0.0 => scale.tensor(),
+            offset => ops::affine(&scale.tensor(), 1.0, offset)?,
+        };
         let [batch, n, heads, width] = [x.dim(0), x.dim(1), x.dim(2), x.dim(3)];
         if self.across_heads {
             let joined = ops::reshape(x, &[batch, n, heads * width])?;
-            let scale = ops::reshape(&scale.tensor(), &[heads * width])?;
+            let scale = ops::reshape(&scale, &[heads * width])?;
             return Ok(ops::reshape(&ops::rms_norm(&joined, &scale, self.eps)?, x.dims())?);
         }
         let ones = Array::ones(width, x.dtype(), &x.device())?;
         let normed = ops::rms_norm(x, &Tensor::constant(ones), self.eps)?;
-        Ok(ops::mul(&normed, &scale.tensor())?)
+        Ok(ops::mul(&normed, &scale)?)
     }
 }
 

@@ -1,6 +1,6 @@
 //! A lookup table of vectors.
 
-use super::linear::scaled;
+use super::linear::Logits;
 use crate::{Init, Param, Params, Result, Tensor};
 use std::ops::Range;
 use xt_autograd::ops::{self, CrossEntropy};
@@ -55,17 +55,16 @@ impl Embedding {
         Ok(ops::linear(x, &self.weight.tensor(), None)?)
     }
 
-    /// The mean cross-entropy between `scale` times the logits of `x`, `(.., dim)`, and `targets`,
-    /// i64 `(..)`. `of` says which targets count.
+    /// The mean cross-entropy between the logits of `x`, `(.., dim)`, as `logits` says, and
+    /// `targets`, i64 `(..)`. `of` says which targets count.
     pub fn cross_entropy(
         &self,
         x: &Tensor,
-        scale: f64,
+        logits: Logits,
         targets: &Tensor,
         of: CrossEntropy,
     ) -> Result<Tensor> {
-        let weight = self.weight.tensor();
-        Ok(ops::linear_cross_entropy(&scaled(x, scale)?, (&weight, None), targets, of)?)
+        logits.cross_entropy(x, (&self.weight.tensor(), None), targets, of)
     }
 
     /// The table, `(count, dim)`.

@@ -33,6 +33,8 @@ pub struct FeedForward {
     norm: Option<LayerNorm>,
     dropout: f64,
     down: Linear,
+    /// Dropout of the output.
+    sublayer_dropout: f64,
 }
 
 impl FeedForward {
@@ -56,12 +58,18 @@ impl FeedForward {
         let activation = kind(options.activation());
         let inner =
             if options.glu { Inner::Glu(activation) } else { Inner::Activation(activation) };
-        Self { up, inner, norm, dropout: options.dropout.0, down }
+        let sublayer_dropout = options.sublayer_dropout.0;
+        Self { up, inner, norm, dropout: options.dropout.0, down, sublayer_dropout }
     }
 
     /// `(batch, n, dim)` to `(batch, n, output dimension)`, which is `dim` unless the options set
     /// `dim_out`.
     pub fn forward(&self, x: &Tensor, ctx: &Ctx) -> Result<Tensor> {
+        dropout(&self.projected(x, ctx)?, self.sublayer_dropout, ctx)
+    }
+
+    /// The output before its dropout.
+    fn projected(&self, x: &Tensor, ctx: &Ctx) -> Result<Tensor> {
         // without norm and dropout between them, both projections run as one fused operation
         let low_rank = self.up.has_low_rank() || self.down.has_low_rank();
         if self.norm.is_none() && !dropout_active(self.dropout, ctx) && !low_rank {

@@ -84,22 +84,56 @@ impl Linear {
         self.add_low_rank(x, ops::linear(x, &self.weight.tensor(), bias.as_ref())?)
     }
 
-    /// The mean cross-entropy between `scale` times the output of this layer for `x`, `(.., in)`,
-    /// as logits and `targets`, i64 `(..)`. `of` says which targets count.
+    /// The mean cross-entropy between the output of this layer for `x`, `(.., in)`, as `logits`
+    /// and `targets`, i64 `(..)`. `of` says which targets count.
     pub fn cross_entropy(
         &self,
         x: &Tensor,
-        scale: f64,
+        logits: Logits,
         targets: &Tensor,
         of: CrossEntropy,
     ) -> Result<Tensor> {
         // the product is linear in both `x` and the bias, which are smaller than the logits
         let (mut weight, bias) = (self.weight.tensor(), self.bias.as_ref().map(Param::tensor));
-        let bias = bias.map(|bias| scaled(&bias, scale)).transpose()?;
+        let bias = bias.map(|bias| scaled(&bias, logits.scale)).transpose()?;
         if let Some(update) = self.weight.low_rank() {
             weight = update.merged(&weight)?;
         }
-        Ok(ops::linear_cross_entropy(&scaled(x, scale)?, (&weight, bias.as_ref()), targets, of)?)
+        logits.cross_entropy(x, (&weight, bias.as_ref()), targets, of)
+    }
+}
+
+/// How logits follow from the output of a linear layer.
+#[derive(Clone, Copy)]
+pub struct Logits {
+    /// The factor.
+    pub scale: f64,
+    /// The limit c of the scaled logits, each of which becomes `c tanh(logit / c)`.
+    ///
+    /// Source: Gemma 2, <https://arxiv.org/abs/2408.00118>.
+    pub softclamp: Option<f64>,
+}
+
+impl Logits {
+    /// The logits of the output `y` of a layer.
+    pub fn of(&self, y: &Tensor) -> Result<Tensor> {
+        let y = scaled(y, self.scale)?;
+        let Some(limit) = self.softclamp else { return Ok(y) };
+        let tanh = ops::tanh(&scaled(&y, 1.0 / limit)?)?;
+        scaled(&tanh, limit)
+    }
+
+    /// The mean cross-entropy between the logits of a layer with this weight and this bias, which
+    /// is scaled already, for `x` and `targets`.
+    pub fn cross_entropy(
+        &self,
+        x: &Tensor,
+        layer: (&Tensor, Option<&Tensor>),
+        targets: &Tensor,
+        of: CrossEntropy,
+    ) -> Result<Tensor> {
+        let x = scaled(x, self.scale)?;
+        Ok(ops::softclamped_cross_entropy(&x, layer, targets, of, self.softclamp)?)
     }
 }
 

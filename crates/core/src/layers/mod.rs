@@ -19,7 +19,7 @@ pub use cache::{LayerCache, LayersCache};
 pub use dropout::{dropout, dropout_active, fused_dropout};
 pub use embedding::Embedding;
 pub use feedforward::FeedForward;
-pub use linear::{scaled, Linear};
+pub use linear::{scaled, Linear, Logits};
 pub use norm::{LastNorm, LayerNorm, Norm};
 pub use stack::{AttentionLayers, Intermediates, LayerReturns, LayerTensors, LayersOutput};
 pub use token_dropout::drop_tokens;

@@ -4,7 +4,7 @@ use super::cache::LayerCache;
 use super::residual::{Residual, ResidualKind};
 use super::shift::ShiftTokens;
 use super::{FeedForward, Norm};
-use crate::attention::{Attention, AttentionInputs, AttentionMaps};
+use crate::attention::{Attended, Attention, AttentionInputs};
 use crate::needs::{Needs, Variant};
 use crate::{Ctx, Init, Leaf, Param, Params, Result, Tensor};
 use std::sync::Arc;
@@ -35,9 +35,10 @@ impl Block {
         }
         let mut attn = options.attn.at(config.number).clone();
         attn.zero_init_output |= options.zero_init_branch_output;
-        let causal = config.causal && kind == LayerKind::SelfAttention;
-        let heads = options.heads.get();
-        Block::Attention(Box::new(Attention::new(config.dim, heads, causal, &attn, p)))
+        let is_self = kind == LayerKind::SelfAttention;
+        let mixes = options.add_value_residual && options.learned_value_residual_mix;
+        let flags = (config.causal && is_self, mixes && is_self && config.number > 0);
+        Block::Attention(Box::new(Attention::new(config.dim, options.heads.get(), flags, &attn, p)))
     }
 }
 
@@ -161,9 +162,9 @@ impl SubLayer {
         }
     }
 
-    /// Runs the sub-layer: `(batch, n, dim)` to `(batch, n, dim)`. Also returns the maps of an
-    /// attention if they are requested. With a cache, `x` contains only the new positions. A block
-    /// that runs beside the one before takes `source`, the input of that one, `(batch, n, dim)`.
+    /// Runs the sub-layer: `(batch, n, dim)` to `(batch, n, dim)`. Also returns what is requested
+    /// of an attention. With a cache, `x` contains only the new positions. A block that runs
+    /// beside the one before takes `source`, the input of that one, `(batch, n, dim)`.
     pub fn forward(
         &self,
         x: &Tensor,
@@ -171,15 +172,16 @@ impl SubLayer {
         with: &AttentionInputs,
         cache: Option<&mut LayerCache>,
         ctx: &Ctx,
-    ) -> Result<(Tensor, Option<AttentionMaps>)> {
+    ) -> Result<Attended> {
         // both (batch, n, dim)
         let (input, stream) = match (&self.pre, source) {
             (pre, Some(source)) => (apply_norm(pre, source)?, x.clone()),
             (Some(norm), None) => norm.forward_with_residual(x)?,
             (None, None) => (x.clone(), x.clone()),
         };
-        let (branch, maps) = self.branch(input, with, cache, ctx)?;
-        Ok((apply_norm(&self.post, &self.residual.forward(&branch, &stream)?)?, maps))
+        let out = self.branch(input, with, cache, ctx)?;
+        let y = apply_norm(&self.post, &self.residual.forward(&out.y, &stream)?)?;
+        Ok(Attended { y, ..out })
     }
 
     /// The branch of the residual connection for its normalised `input`; both are
@@ -190,7 +192,7 @@ impl SubLayer {
         with: &AttentionInputs,
         mut cache: Option<&mut LayerCache>,
         ctx: &Ctx,
-    ) -> Result<(Tensor, Option<AttentionMaps>)> {
+    ) -> Result<Attended> {
         if let Some(shift) = &self.shift {
             // the Python package passes masks to attentions only
             let mask = with.mask.filter(|_| self.kind != LayerKind::FeedForward);
@@ -199,20 +201,22 @@ impl SubLayer {
             input = shift.forward(&input, mask, bounds, tail)?;
         }
         // (batch, n, dim)
-        let (mut branch, maps) = match &self.block {
+        let mut out = match &self.block {
             Block::Attention(attention) => {
                 let kept = cache.map(|cache| &mut cache.key_values);
                 attention.forward(&input, with, kept, ctx)?
             }
-            Block::FeedForward(feedforward) => (feedforward.forward(&input, ctx)?, None),
+            Block::FeedForward(feedforward) => {
+                Attended { y: feedforward.forward(&input, ctx)?, maps: None, values: None }
+            }
         };
         if self.factor != 1.0 {
-            branch = ops::affine(&branch, self.factor, 0.0)?;
+            out.y = ops::affine(&out.y, self.factor, 0.0)?;
         }
         if let Some(factors) = &self.layer_scale {
-            branch = ops::mul(&branch, &factors.tensor())?;
+            out.y = ops::mul(&out.y, &factors.tensor())?;
         }
-        Ok((apply_norm(&self.on_branch, &branch)?, maps))
+        Ok(Attended { y: apply_norm(&self.on_branch, &out.y)?, ..out })
     }
 }
 

@@ -50,7 +50,7 @@ fn from_spec(spec: &Json, seed: u64, calls: &mut u64) -> Result<Arc<Model>> {
     let mut options = spec.get("options").cloned().ok_or_else(malformed)?;
     let mut modules = Vec::new();
     for value in options.as_object_mut().ok_or_else(malformed)?.values_mut() {
-        if value.get("class").is_some() {
+        if value.get("class").is_some_and(Json::is_string) {
             modules.push(from_spec(value, seed, calls)?);
             *value = json!({ "$module": modules.len() - 1 });
         }

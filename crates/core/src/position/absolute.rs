@@ -16,8 +16,8 @@ pub struct AbsolutePositions {
 }
 
 impl AbsolutePositions {
-    /// Registers the table. With `l2norm`, vectors have length 1 and are not scaled, unless there is
-    /// a `scale`.
+    /// Registers the table. With `l2norm`, vectors have length 1 and are not scaled, unless there
+    /// is a `scale`.
     pub fn new(
         max_seq_len: usize,
         dim: usize,

@@ -56,6 +56,8 @@ fn gradient_checkpointing_keeps_the_gradients() {
         json!({ "attn_dropout": 0.2, "ff_dropout": 0.2, "layer_dropout": 0.3 }),
         json!({ "rotary_pos_emb": true, "shift_tokens": 1, "macaron": true }),
         json!({ "alibi_pos_bias": true, "alibi_learned": true, "attn_num_mem_kv": 2 }),
+        json!({ "add_value_residual": true, "depth": 3, "attn_sublayer_dropout": 0.2 }),
+        json!({ "weight_tie_layers": true, "parallel_block": true, "ff_sublayer_dropout": 0.2 }),
         json!({ "rel_pos_bias": true, "attn_talking_heads": true, "gate_residual": true }),
         json!({ "dynamic_pos_bias": true, "attn_qk_norm": true, "ff_glu": true }),
         // scores are handed on

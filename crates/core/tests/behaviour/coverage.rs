@@ -5,16 +5,19 @@
 //! `tie_embedding_uses_the_token_embedding_as_the_head` covers `tie_embedding`. Options of either
 //! half of `XTransformer` count without the prefix `enc_` or `dec_`; options of the class
 //! `Attention` also count with the prefix `attn_` that layers use, those of `FeedForward` with
-//! `ff_`. Recorded training runs count for optimizers and schedules; and for schedules, which
-//! TypeScript computes, the titles of its tests.
+//! `ff_`. Recorded training runs count for optimizers. The options of schedules, which TypeScript
+//! computes, are covered by the cases of that schedule in `test/api/schedules.json` alone.
 
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use xt_options::{sets, Named};
 
+/// The values that cases give to each name.
+type Given = BTreeMap<String, Vec<Json>>;
+
 /// The values that recorded cases give to each name.
-fn recorded() -> BTreeMap<String, Vec<Json>> {
+fn recorded() -> Given {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../test/golden");
     let mut given = BTreeMap::new();
     for file in files(&folder, "json") {
@@ -26,12 +29,12 @@ fn recorded() -> BTreeMap<String, Vec<Json>> {
     given
 }
 
-fn collect(json: &Json, given: &mut BTreeMap<String, Vec<Json>>) {
+fn collect(json: &Json, given: &mut Given) {
     match json {
         Json::Object(map) => {
             for (key, value) in map {
                 if let (true, Json::Object(named)) =
-                    (["kwargs", "optimizer", "schedule"].contains(&key.as_str()), value)
+                    (["kwargs", "optimizer"].contains(&key.as_str()), value)
                 {
                     named.iter().for_each(|(name, v)| {
                         given.entry(name.clone()).or_default().push(v.clone())
@@ -45,25 +48,26 @@ fn collect(json: &Json, given: &mut BTreeMap<String, Vec<Json>>) {
     }
 }
 
-/// The tests of schedules.
-const SCHEDULES: &str = "../../test/api/learning-rates.test.ts";
-
-/// The titles of the tests in TypeScript, as names: with `_` between words and on both sides.
-fn titles(source: &str) -> impl Iterator<Item = String> + '_ {
-    let word = |c: char| if c.is_alphanumeric() { c } else { '_' };
-    source
-        .split("it('")
-        .skip(1)
-        .filter_map(|rest| rest.split('\'').next())
-        .map(move |title| format!("_{}_", title.chars().map(word).collect::<String>()))
+/// The values that the cases of each schedule give to its options, by its set of options.
+fn schedules() -> BTreeMap<String, Given> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../test/api/schedules.json");
+    let cases: Vec<Json> = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let mut schedules: BTreeMap<String, Given> = BTreeMap::new();
+    for case in cases {
+        let name = case["schedule"].as_str().unwrap();
+        let (first, rest) = name.split_at(1);
+        let interface = format!("{}{rest}Options", first.to_uppercase());
+        let given = schedules.entry(interface).or_default();
+        for (option, value) in case["options"].as_object().unwrap() {
+            given.entry(option.clone()).or_default().push(value.clone());
+        }
+    }
+    schedules
 }
 
 /// The names of all tests in these sources, with `_` on both sides.
 fn tests() -> BTreeSet<String> {
-    let typescript = Path::new(env!("CARGO_MANIFEST_DIR")).join(SCHEDULES);
-    let typescript = std::fs::read_to_string(typescript).unwrap();
-    let schedules = typescript.split_once("describe('a schedule'").unwrap().1;
-    let mut names: BTreeSet<String> = titles(schedules).collect();
+    let mut names = BTreeSet::new();
     for file in files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"), "rs") {
         let source = std::fs::read_to_string(file).unwrap();
         let mut lines = source.lines().map(str::trim);
@@ -109,9 +113,14 @@ fn is_set(option: &Named, value: &Json) -> bool {
     })
 }
 
-fn uncovered(cases: &BTreeMap<String, Vec<Json>>, tests: &BTreeSet<String>) -> BTreeSet<String> {
+fn uncovered(cases: &Given, tests: &BTreeSet<String>) -> BTreeSet<String> {
     let mut missing = BTreeSet::new();
+    let (schedules, none) = (schedules(), BTreeSet::new());
     for set in sets::all() {
+        let (cases, tests) = match schedules.get(set.interface) {
+            Some(own) => (own, &none),
+            None => (cases, tests),
+        };
         for option in set.spec.flatten() {
             let names = aliases(set.interface, &option.name);
             let recorded = |name: &String| {
@@ -149,4 +158,13 @@ fn an_option_without_a_case_or_a_test_is_reported() {
     ] {
         assert!(missing.contains(name), "{name}");
     }
+}
+
+#[test]
+fn every_schedule_has_cases() {
+    let functions = ["Constant", "LinearWarmup", "CosineWarmup", "LinearDecay", "InverseSqrt"];
+    let want = functions.into_iter().chain(["WarmupStableDecay"]);
+    let want: BTreeSet<String> = want.map(|name| format!("{name}Options")).collect();
+    assert_eq!(schedules().into_keys().collect::<BTreeSet<_>>(), want);
+    assert!(want.iter().all(|name| sets::all().iter().any(|set| set.interface == name)));
 }

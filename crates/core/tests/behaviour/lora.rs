@@ -14,7 +14,7 @@ fn a_merge_is_checked_before_anything_is_merged() {
     let updates = LoraLayers { modules: modules.clone(), r: 2, scale: 1.0 };
     model.add_lora(&updates, &Rng::new(1, 1)).unwrap();
     model.check_merge_lora(&modules).unwrap();
-    assert_eq!(model.lora(), [updates.clone()]);
+    assert_eq!(model.lora(), std::slice::from_ref(&updates));
     model.quantize(Format::Q8_0).unwrap();
     for error in [model.check_merge_lora(&modules), model.merge_lora(&modules)] {
         assert_eq!(error.unwrap_err().code(), "quantized");

@@ -33,6 +33,7 @@ mod modern_layers;
 mod modern_pools;
 mod modern_prompts;
 mod modern_rotary;
+mod modern_stack;
 mod modes;
 mod muon;
 mod names;

@@ -2,7 +2,7 @@
 //! formula, by single steps, and the fused kernel against explicit scores.
 
 use crate::common::{
-    build, close, float, forward, forward_with, layers, mask, normal, random, spec,
+    build, close, float, forward, forward_with, layers, mask, normal, parameter, random, spec,
     taken_gradients, tensor, values, with,
 };
 use serde_json::{json, Value as Json};
@@ -43,12 +43,12 @@ fn project(model: &Model, x: &Tensor, name: &str, heads: usize, bias: bool) -> T
 }
 
 /// RMSNorm of `x`, `(1, heads, N, WIDTH)`, over each head or over all of them.
-fn rms(model: &Model, x: &Tensor, name: &str, across: bool) -> Tensor {
+fn rms(model: &Model, x: &Tensor, name: &str, (across, offset): (bool, f64)) -> Tensor {
     let heads = x.dim(1);
     let axes: &[usize] = if across { &[1, 3] } else { &[3] };
     let square = ops::mean(&ops::square(x).unwrap(), Some(axes), true).unwrap();
     let scale = ops::rsqrt(&ops::affine(&square, 1.0, 1e-2).unwrap()).unwrap();
-    let weight = leaf(model, &format!("{name}.weight"));
+    let weight = ops::affine(&leaf(model, &format!("{name}.weight")), 1.0, offset).unwrap();
     let weight = ops::reshape(&weight, &[1, heads, 1, WIDTH]).unwrap();
     ops::mul(&ops::mul(x, &scale).unwrap(), &weight).unwrap()
 }
@@ -68,8 +68,15 @@ fn explicit(model: &Model, x: &Tensor, options: &Json) -> Tensor {
     let mut q = project(model, x, "to_q", HEADS, bias);
     let mut k = project(model, x, "to_k", kv_heads, bias);
     let v = for_queries(&project(model, x, "to_v", kv_heads, bias));
+    let clipped = |x: Tensor| match options["qkv_clip"].as_f64() {
+        Some(limit) => ops::clamp(&x, Some(-limit), Some(limit)).unwrap(),
+        None => x,
+    };
+    let v = clipped(v);
+    (q, k) = (clipped(q), clipped(k));
     if on("qk_rmsnorm") {
-        let across = on("qk_rmsnorm_across_heads");
+        let offset = if on("qk_rmsnorm_add_unit_offset") { 1.0 } else { 0.0 };
+        let across = (on("qk_rmsnorm_across_heads"), offset);
         (q, k) = (rms(model, &q, "q_rmsnorm", across), rms(model, &k, "k_rmsnorm", across));
     }
     let scale = options["scale"].as_f64().unwrap_or((WIDTH as f64).powf(-0.5));
@@ -152,6 +159,22 @@ fn attn_qk_rmsnorm_and_attn_qk_rmsnorm_across_heads_with_attn_qk_rmsnorm_eps() {
             "kv_heads": 2,
         }));
     }
+}
+
+#[test]
+fn attn_qk_rmsnorm_add_unit_offset_stores_scales_less_one() {
+    assert_formula(json!({
+        "qk_rmsnorm": true, "qk_rmsnorm_add_unit_offset": true, "qk_rmsnorm_eps": 1e-2,
+    }));
+    let options = json!({ "attn_qk_rmsnorm": true, "attn_qk_rmsnorm_add_unit_offset": true });
+    let fresh = build(&layers("Decoder", options));
+    assert!(parameter(&fresh, "layers.0.1.q_rmsnorm.weight").iter().all(|scale| *scale == 0.0));
+}
+
+#[test]
+fn attn_qkv_clip_limits_queries_keys_and_values() {
+    assert_formula(json!({ "qkv_clip": 0.4 }));
+    assert_formula(json!({ "qkv_clip": 0.4, "qk_rmsnorm": true, "qk_rmsnorm_eps": 1e-2 }));
 }
 
 #[test]

@@ -105,10 +105,11 @@ fn average_pool_embed_is_the_mean_over_what_the_mask_leaves() {
 fn num_output_heads_give_an_array_of_logits_and_squeeze_out_last_dim_removes_an_axis_of_1() {
     let x = tokens(2, 5, 1);
     let model = encoder(json!({ "num_output_heads": 2, "logits_dim": 3, "logits_scale": 0.5 }));
-    let Value::List(logits) = forward_with(&model, &[x.clone()], json!({})).unwrap() else {
+    let Value::List(logits) = forward_with(&model, std::slice::from_ref(&x), json!({})).unwrap()
+    else {
         panic!("no list")
     };
-    let embeddings = one(&model, &[x.clone()], json!({ "return_embeddings": true }));
+    let embeddings = one(&model, std::slice::from_ref(&x), json!({ "return_embeddings": true }));
     for (i, logits) in logits.into_iter().enumerate() {
         let [weight, bias] =
             ["weight", "bias"].map(|part| leaf(&model, &format!("to_logits.{i}.{part}")));
@@ -118,7 +119,7 @@ fn num_output_heads_give_an_array_of_logits_and_squeeze_out_last_dim_removes_an_
     }
     for (width, dims) in [(1, vec![2, 5]), (3, vec![2, 5, 3])] {
         let model = encoder(json!({ "squeeze_out_last_dim": true, "logits_dim": width }));
-        assert_eq!(one(&model, &[x.clone()], json!({})).dims(), dims);
+        assert_eq!(one(&model, std::slice::from_ref(&x), json!({})).dims(), dims);
     }
     let model = encoder(json!({
         "squeeze_out_last_dim": true, "logits_dim": 1, "average_pool_embed": true,
@@ -133,6 +134,10 @@ fn embed_num_tokens_adds_the_embeddings_of_embed_ids() {
     let names: Vec<_> = model.entries().iter().map(|entry| entry.name.clone()).collect();
     let tables = ["embeds.kind_embed.weight", "embeds.place_embed.weight"];
     assert_eq!(names[2..4], tables);
+    // a name that is a word of specifications too
+    let options = json!({ "embed_num_tokens": { "class": 3 } });
+    let named = Model::from_spec(&encoder(options).spec(), 1).unwrap();
+    assert!(named.entry("embeds.class_embed.weight").is_ok());
     let kinds = ids(&[0, 2, 1, 1, 0, 2, 2, 2], &[2, 4]);
     let places = ids(&[3, 0, 1, 2], &[4]);
     let tensors = [tokens(2, 4, 1), kinds.clone(), places.clone()];

@@ -84,11 +84,12 @@ impl Case {
         self.layers()["class"] == "CrossAttender" || self.is_on("cross_attend")
     }
 
-    /// The sub-layers in their order.
+    /// The kinds of the sub-layers in the order of their runs.
     pub fn kinds(&self) -> Vec<LayerKind> {
         let spec = self.layers();
         let of = |stack: &xt_options::layers::StackOptions, place: StackContext| {
-            stack.layer_kinds(place).unwrap()
+            let kinds = stack.layer_kinds(place).unwrap();
+            stack.execution_order(kinds.len()).into_iter().map(|index| kinds[index]).collect()
         };
         match spec["class"].as_str().unwrap() {
             "CrossAttender" => {

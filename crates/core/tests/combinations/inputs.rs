@@ -66,7 +66,8 @@ impl Inputs {
         if case.cross_attends() {
             self.add("context", self.floats(&[BATCH, CONTEXT, DIM], 11));
             // otherwise the mask of the queries would be used for the context
-            if case.has("context_mask") || case.has("mask") {
+            let masks = ["context_mask", "mask", "prepend_mask"];
+            if masks.iter().any(|name| case.has(name)) {
                 self.add("context_mask", real(CONTEXT, 0, 1));
             }
         }

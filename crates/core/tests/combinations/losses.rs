@@ -173,11 +173,9 @@ proptest! {
     #[test]
     fn encoders_with_decoders(case in pairs(), sampling in some(choices::sampling(), 3)) {
         trains(&case, 2, &pair);
-        let mut source = case.clone();
-        source.call.remove("src_prepend_embeds");
-        let mut inputs = pair(&source, DType::F32);
+        let mut inputs = pair(&case, DType::F32);
         inputs.tensors[1] = tokens(BATCH, 2, 3);
-        assert_tokens(&generated(&source, inputs, 2, &sampling));
+        assert_tokens(&generated(&case, inputs, 2, &sampling));
         to_f64(&case);
         agree_with_differences(&case, 2, &pair);
         masked_source_tokens_have_no_effect(&case);

@@ -210,6 +210,8 @@ fn layer_options() -> Vec<Json> {
         "pre_and_post_norm",
         "parallel_block",
         "use_layerscale",
+        "weight_tie_layers",
+        "add_value_residual",
         "ff_glu",
         "ff_relu_squared",
         "ff_swish",
@@ -261,6 +263,8 @@ fn layer_options() -> Vec<Json> {
         json!({ "rotary_pos_emb": true, "rotary_interleaved": true, "rotary_values": false }),
         json!({ "rotary_pos_emb": true, "rotate_num_heads": 1 }),
         json!({ "rel_pos_bias": true, "rel_pos_scale": 1.0 }),
+        json!({ "attn_qkv_clip": 0.5 }),
+        json!({ "attn_sublayer_dropout": 0.1, "ff_sublayer_dropout": 0.1 }),
         json!({ "par_ratio": 2 }),
     ]);
     all

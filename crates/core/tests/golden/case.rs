@@ -1,7 +1,6 @@
 //! One recorded case: build the models, make the calls, compare outputs and gradients.
 
 use super::compare::difference;
-use super::newer;
 use serde_json::{json, Value as Json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use xt_core::generation::{top_a, top_k, top_p};
 use xt_core::{
     checkpoint, Args, Array, Ctx, Device, EntryKind, Leaf, Model, Result, Rng, Tensor, Value,
 };
+use xt_kernels::ops::layout::narrow;
 
 /// The contents of the file by part: `param`, `in`, `out`, `cot`, `grad`, `grad_in`.
 struct Data(HashMap<String, Array>);
@@ -24,16 +24,18 @@ impl Data {
 
 /// All differences from the recording.
 pub fn run(meta: &Json, bytes: &[u8], device: &Device) -> Result<Vec<String>> {
-    differences(meta, Data(read(bytes, device)?), device)
+    differences(meta, read(bytes, device)?, device)
 }
 
-/// All differences from a recording of x-transformers 2.
-pub fn run_newer(meta: &Json, bytes: &[u8], device: &Device) -> Result<Vec<String>> {
-    let (meta, arrays) = newer::translated(meta, read(bytes, device)?)?;
-    differences(&meta, Data(arrays), device)
-}
-
-fn differences(meta: &Json, data: Data, device: &Device) -> Result<Vec<String>> {
+/// All differences from the recording of which these are the arrays. Two more fields may say what
+/// it lacks: `unrecorded` names parameters without gradients, and `rows_from` has the first column
+/// of each row of an output that means something.
+pub fn differences(
+    meta: &Json,
+    arrays: HashMap<String, Array>,
+    device: &Device,
+) -> Result<Vec<String>> {
+    let data = Data(arrays);
     let models = models(meta, &data, device)?;
     let inputs = inputs(meta, &data);
     let outputs = outputs(meta, &models, &inputs)?;
@@ -47,9 +49,8 @@ fn differences(meta: &Json, data: Data, device: &Device) -> Result<Vec<String>> 
     }
     for (name, want) in &want {
         if let Some(got) = outputs.get(name) {
-            let case = meta["case"].as_str().unwrap();
-            let got = newer::meaningful(case, &got.array()?)?;
-            let want = newer::meaningful(case, want)?;
+            let [got, want] = [&got.array()?, want].map(|array| meaningful(meta, array));
+            let (got, want) = (got?, want?);
             wrong.extend(difference(name, &got, &want, number("out"), number("out_floor")));
         }
     }
@@ -61,6 +62,19 @@ fn differences(meta: &Json, data: Data, device: &Device) -> Result<Vec<String>> 
         wrong.extend(gradients(&data, &models, &inputs, &unrecorded, tolerance));
     }
     Ok(wrong)
+}
+
+/// The columns of an output, (rows, columns, width), that mean something, one row after the other.
+fn meaningful(meta: &Json, output: &Array) -> Result<Array> {
+    let Some(starts) = meta["rows_from"].as_array() else { return Ok(output.clone()) };
+    let (columns, width) = (output.dims()[1], output.dims()[2]);
+    let row = |(row, start): (usize, &Json)| -> Result<Array> {
+        let start = start.as_u64().unwrap() as usize;
+        let kept = narrow(&narrow(output, 0, row, 1)?, 1, start, columns - start)?;
+        Ok(kept.reshape((columns - start, width))?)
+    };
+    let rows = starts.iter().enumerate().map(row).collect::<Result<Vec<_>>>()?;
+    Ok(Array::cat(&rows, 0)?)
 }
 
 /// The arrays of a file, on `device`.

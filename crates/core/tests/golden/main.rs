@@ -40,7 +40,7 @@ fn read(file: &Path) -> Json {
 fn newer_trial(file: PathBuf) -> Option<Trial> {
     let meta = read(&file);
     let known = newer::knows(meta["case"].as_str().unwrap());
-    known.then(|| test("x-transformers-2/", file, meta, case::run_newer))
+    known.then(|| test("x-transformers-2/", file, meta, newer::run))
 }
 
 /// The test of one file; `None` for JSON that is neither a case nor a trace.

@@ -2,11 +2,11 @@
 //! default one parameter that is added to 1; the last norm belongs to the layers; logits have no
 //! bias, and tied ones a factor. See test/x-transformers-2/README.md.
 
+use super::case;
 use serde_json::{json, Value as Json};
 use std::collections::HashMap;
-use xt_core::{Array, Result};
+use xt_core::{Array, Device, Result};
 use xt_kernels::ops::elementwise::affine;
-use xt_kernels::ops::layout::narrow;
 
 /// The cases whose options are known here.
 const CASES: [&str; 16] = [
@@ -33,12 +33,19 @@ pub fn knows(case: &str) -> bool {
     CASES.contains(&case)
 }
 
+/// All differences from the recording.
+pub fn run(meta: &Json, bytes: &[u8], device: &Device) -> Result<Vec<String>> {
+    let (mut meta, arrays) = translated(meta, case::read(bytes, device)?)?;
+    if meta["case"] == "seq-start-pos" {
+        // what is before the start of a row sees no key
+        meta["rows_from"] = json!([0, 4]);
+    }
+    case::differences(&meta, arrays, device)
+}
+
 /// The case and its arrays. The names of parameters without a recorded gradient, which 2.x does not
 /// have, are in the field `unrecorded`.
-pub fn translated(
-    meta: &Json,
-    data: HashMap<String, Array>,
-) -> Result<(Json, HashMap<String, Array>)> {
+fn translated(meta: &Json, data: HashMap<String, Array>) -> Result<(Json, HashMap<String, Array>)> {
     let mut meta = meta.clone();
     for spec in meta["models"].as_object_mut().unwrap().values_mut() {
         spec["kwargs"] = options(spec["class"].as_str().unwrap(), &spec["kwargs"]);
@@ -55,17 +62,6 @@ pub fn translated(
     }
     meta["unrecorded"] = json!(unrecorded);
     Ok((meta, all))
-}
-
-/// What an output of a case means: rows that see no key mean nothing.
-pub fn meaningful(case: &str, output: &Array) -> Result<Array> {
-    if case != "seq-start-pos" {
-        return Ok(output.clone());
-    }
-    let (n, width) = (output.dims()[1], output.dims()[2]);
-    let first = narrow(output, 0, 0, 1)?.reshape((n, width))?;
-    let second = narrow(&narrow(output, 0, 1, 1)?, 1, 4, n - 4)?.reshape((n - 4, width))?;
-    Ok(Array::cat(&[first, second], 0)?)
 }
 
 fn options(class: &str, given: &Json) -> Json {

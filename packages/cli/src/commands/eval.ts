@@ -20,7 +20,9 @@ export function addEval(program: Command): void {
   const command = program
     .command('eval')
     .summary('measure a model on text')
-    .description('Gives the loss of a model on text: nats and bits for each token, and perplexity.')
+    .description(
+      'Says how well a model predicts text: the loss in nats for each token, perplexity, accuracy (the share of tokens that it holds likeliest), bits per token, and bits per byte, which models with other tokenizers can be compared by.',
+    )
     .argument('<model>', 'the folder of a run, a checkpoint in it, or a .safetensors file')
     .option('--data <files...>', 'text to measure on (default: what the run has held out)')
     .option('--field <name>', 'the field of JSON Lines that has the text')

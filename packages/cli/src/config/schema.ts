@@ -81,6 +81,16 @@ const NormsSchema = v.strictObject({
   activations: v.optional(v.boolean(), true),
 })
 
+const LoRASchema = v.strictObject({
+  target_modules: about(
+    v.optional(v.union([text, v.array(text)])),
+    'patterns of the names of linear layers, such as *.to_q; default: all',
+  ),
+  r: about(v.optional(count), 'the rank; default: 8'),
+  lora_alpha: about(v.optional(positive), 'the factor is lora_alpha / r; default: 8'),
+  use_rslora: about(v.optional(v.boolean()), 'the factor is lora_alpha / sqrt(r)'),
+})
+
 const TrainSchema = v.strictObject({
   steps: v.optional(count),
   epochs: v.optional(count),
@@ -118,6 +128,10 @@ const TrainSchema = v.strictObject({
       ]),
     ),
     'averages of the weights: evaluations and the model of the run use them',
+  ),
+  lora: about(
+    v.optional(LoRASchema),
+    'trains low-rank updates of a model that init names, and nothing else',
   ),
   report: about(v.optional(v.boolean(), true), 'whether report.html is written'),
   tensorboard: about(v.optional(v.boolean(), false), 'whether TensorBoard can read the run too'),

@@ -72,9 +72,10 @@ export async function trainConfig(
     const { signal } = interrupt
     const note = (text: string) => output.line(text)
     const session = await prepare(config, folder, { signal, note })
-    const { corpus, model, tokenizer } = session
+    const { corpus, model, lora, tokenizer } = session
+    const trained = lora ? ` (${count(sizeOf(lora.parameters()))} are trained)` : ''
     output.line(
-      `${count(model.numParameters)} parameters, ${count(tokenizer.vocabSize)} tokens in the vocabulary; ${count(corpus.train.length)} tokens to learn from, ${count(corpus.validation?.length ?? 0)} held out.`,
+      `${count(model.numParameters)} parameters${trained}, ${count(tokenizer.vocabSize)} tokens in the vocabulary; ${count(corpus.train.length)} tokens to learn from, ${count(corpus.validation?.length ?? 0)} held out.`,
     )
     const title = settings.title ?? out
     const onView = (shown: View) => {
@@ -86,6 +87,10 @@ export async function trainConfig(
     throw error
   }
 }
+
+/** The number of single weights. */
+const sizeOf = (parameters: readonly { readonly shape: readonly number[] }[]) =>
+  parameters.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0)
 
 /** A path as it is named from here, where that is shorter. */
 function shortest(path: string): string {
@@ -100,7 +105,9 @@ export function describeResult({
   train_loss,
   val_loss,
   checkpoint,
+  adapter,
 }: Omit<Result, 'best' | 'reason'>): string {
   const held = val_loss === null ? '' : `, on all of the held-out text ${val_loss.toFixed(4)}`
-  return `\n${count(steps)} steps in ${duration(seconds)}: loss ${train_loss.toFixed(4)}${held}.\nThe model: ${shortest(checkpoint)}`
+  const alone = adapter === undefined ? '' : `\nThe updates alone: ${shortest(adapter)}`
+  return `\n${count(steps)} steps in ${duration(seconds)}: loss ${train_loss.toFixed(4)}${held}.\nThe model: ${shortest(checkpoint)}${alone}`
 }

@@ -4,6 +4,7 @@ import * as training from 'x-transformers/train'
 import { decayGroups, type RunSchedule, type Schedule } from 'x-transformers/train'
 import type { TrainConfig } from '../config/schema.js'
 import { UsageError, unknownName } from '../errors.js'
+import { at } from './at.js'
 
 type Settings = Record<string, unknown>
 type Optimizer = training.AdamW
@@ -18,16 +19,6 @@ const isOptimizer = (value: unknown): value is OptimizerClass =>
 /** The names of what the library exports of a kind. */
 const namesOf = (isOne: (value: unknown) => boolean): string[] =>
   Object.keys(exported).filter((name) => isOne(exported[name]))
-
-/** An error of the library, with the part of the configuration that it is about. */
-function at<T>(path: string, make: () => T): T {
-  try {
-    return make()
-  } catch (error) {
-    if ((error as Error).name !== 'XTransformersError') throw error
-    throw new UsageError(`${path}: ${(error as Error).message}`)
-  }
-}
 
 export function makeOptimizer(model: Module, { optimizer, decay }: TrainConfig): Optimizer {
   const { class: name, others, ...options } = optimizer

@@ -13,12 +13,13 @@ import { FILES } from '../files.js'
 import type { Interrupt } from '../interrupt.js'
 import { writeText } from '../model/write.js'
 import type { Output } from '../output.js'
-import { measureLoss } from '../text/measure.js'
+import { measure } from '../text/measure.js'
 import { writeTokenizer } from '../text/tokenizer.js'
 import { RunState } from '../view/state.js'
 import { makeView, type View } from '../view/view.js'
 import { makeEvaluation, makeLoader } from './data.js'
 import type { RunFolder } from './folder.js'
+import { adapterLogger, saveAdapter } from './lora.js'
 import { makeOptimizer, makeSchedule } from './optimizer.js'
 import { reportOf } from './report.js'
 import type { Session } from './session.js'
@@ -36,6 +37,8 @@ export interface Result {
   reason: DoneEvent['reason']
   /** The file with the model of the best evaluation, or of the last step. */
   checkpoint: string
+  /** The file with the low-rank updates of that model alone; absent without `train.lora`. */
+  adapter?: string
 }
 
 export interface Running {
@@ -91,6 +94,7 @@ function loggersOf(session: Session, { folder, title }: Running): Logger[] {
     recordOf(session, folder),
     report ? reportOf(session, { metrics, report: page, name: title }) : jsonlLogger(metrics),
     ...(tensorboard ? [tensorboardLogger(records)] : []),
+    ...(session.lora ? [adapterLogger(session.lora)] : []),
   ]
 }
 
@@ -134,6 +138,8 @@ export async function runSession(session: Session, running: Running): Promise<Re
     })
     .finally(() => view.stop())
   const checkpoint = folder.publish(done, session.config.train.ema !== undefined)
+  const adapter = folder.file(FILES.adapter)
+  if (session.lora) await saveAdapter(checkpoint, adapter)
   // what is measured is what is kept
   await trainer.ema?.copyTo()
   const val_loss = interrupt.requested ? null : await finalLoss(session, interrupt.signal)
@@ -148,6 +154,7 @@ export async function runSession(session: Session, running: Running): Promise<Re
     tokens_per_second: done.tokens_per_second,
     reason: done.reason,
     checkpoint,
+    ...(session.lora && { adapter }),
   }
 }
 
@@ -157,7 +164,7 @@ async function finalLoss(session: Session, signal: AbortSignal): Promise<number 
   if (!corpus.validation) return null
   const { batch_size } = config.train
   try {
-    const { loss } = await measureLoss(model, corpus.validation, { length, batch_size, signal })
+    const { loss } = await measure(model, corpus.validation, { length, batch_size, signal })
     return loss
   } catch (error) {
     if (signal.aborted) return null

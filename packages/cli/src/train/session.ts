@@ -1,6 +1,6 @@
 /** A run of a configuration, ready to begin. */
 import { existsSync } from 'node:fs'
-import { type AutoregressiveWrapper, manualSeed } from 'x-transformers'
+import { type AutoregressiveWrapper, type LoRA, manualSeed } from 'x-transformers'
 import type { Tokenizer } from 'x-transformers/tokenizers'
 import type { Config, ModelConfig } from '../config/schema.js'
 import { UsageError } from '../errors.js'
@@ -11,6 +11,7 @@ import { makeTokenizer, readTokenizer } from '../text/tokenizer.js'
 import { type Corpus, readCorpus, stepsOf } from './data.js'
 import type { RunFolder } from './folder.js'
 import { beginWith } from './init.js'
+import { addLoRA } from './lora.js'
 import { makeOptimizer, makeSchedule } from './optimizer.js'
 
 export interface Session {
@@ -19,6 +20,8 @@ export interface Session {
   /** Steps at most, those before a resume too; undefined: the run ends otherwise. */
   steps: number | undefined
   model: AutoregressiveWrapper
+  /** What is trained in place of all weights, where the configuration asks for it. */
+  lora: LoRA | null
   tokenizer: Tokenizer
   corpus: Corpus
   /** Tokens of a row. */
@@ -52,13 +55,16 @@ export async function prepare(
   const config = { ...decided, model, train: { ...given.train, length } }
   const steps = stepsOf(corpus.train, length, given.train)
   const built = first?.model ?? (buildModel(model) as AutoregressiveWrapper)
-  return { config, steps, model: built, tokenizer, corpus, length }
+  const lora = addLoRA(built, config)
+  return { config, steps, model: built, lora, tokenizer, corpus, length }
 }
 
 /** Makes everything once that may be wrong, before data is read that may take long. */
-function checkParts({ model, train }: Config): void {
+function checkParts(config: Config): void {
+  const { model, train } = config
   const parts = completeModel(model, { num_tokens: 2, length: train.length })
   const tried = buildModel(parts)
+  addLoRA(tried, config)
   const optimizer = makeOptimizer(tried, train)
   makeSchedule(train, optimizer.lr)
   for (const part of [optimizer, tried]) part.dispose()

@@ -21,11 +21,12 @@ struct Kept {
     has_source: bool,
     has_context: bool,
     has_mem: bool,
+    has_first_values: bool,
 }
 
 impl Kept {
-    /// Runs the sub-layer on its input, followed by the input of the block beside it, the context
-    /// and the memories, if there are any.
+    /// Runs the sub-layer on its input, followed by the input of the block beside it, the context,
+    /// the memories and the values of the first attention, if there are any.
     fn run(&self, layer: &SubLayer, tensors: &[Tensor], ctx: &Ctx) -> Result<Tensor> {
         let mut tensors = tensors.iter();
         let x = tensors.next().ok_or_else(|| Error::Internal("no input".into()))?;
@@ -35,6 +36,7 @@ impl Kept {
         let inputs = AttentionInputs {
             context: if self.has_context { tensors.next() } else { None },
             mem: if self.has_mem { tensors.next() } else { None },
+            first_values: if self.has_first_values { tensors.next() } else { None },
             mask: self.mask.as_ref(),
             context_mask: self.context_mask.as_ref(),
             attn_mask: self.attn_mask.as_ref(),
@@ -43,7 +45,7 @@ impl Kept {
             bounds: self.bounds.as_ref(),
             ..AttentionInputs::default()
         };
-        Ok(layer.forward(x, source, &inputs, None, ctx)?.0)
+        Ok(layer.forward(x, source, &inputs, None, ctx)?.y)
     }
 }
 
@@ -69,9 +71,12 @@ impl AttentionLayers {
             has_source: source.is_some(),
             has_context: with.context.is_some(),
             has_mem: with.mem.is_some(),
+            has_first_values: with.first_values.is_some(),
         };
-        let inputs: Vec<&Tensor> =
-            [Some(x), source, with.context, with.mem].into_iter().flatten().collect();
+        let inputs: Vec<&Tensor> = [Some(x), source, with.context, with.mem, with.first_values]
+            .into_iter()
+            .flatten()
+            .collect();
         let (start, training, layer) = (ctx.rng.clone(), ctx.training, layer.clone());
         let draws = Arc::new(AtomicU32::new(start.draws()));
         let end = draws.clone();

@@ -2,7 +2,7 @@
 
 use super::tensors::{Intermediates, LayerReturns, LayerTensors, LayersOutput};
 use super::AttentionLayers;
-use crate::attention::{AttentionInputs, AttentionMaps};
+use crate::attention::{Attended, AttentionInputs, AttentionMaps};
 use crate::ids::{dtype_name, require_type};
 use crate::layers::cache::{last_columns, LayersCache};
 use crate::layers::sublayer::SubLayer;
@@ -42,6 +42,10 @@ struct Carry {
     self_scores: Option<Tensor>,
     /// The scores of the previous cross attention.
     cross_scores: Option<Tensor>,
+    /// The values of the first self attention, for value residuals.
+    self_values: Option<Tensor>,
+    /// The values of the first cross attention.
+    cross_values: Option<Tensor>,
 }
 
 impl AttentionLayers {
@@ -94,11 +98,13 @@ impl AttentionLayers {
             context_mask: with.context_mask.clone(),
             self_scores: None,
             cross_scores: None,
+            self_values: None,
+            cross_values: None,
         };
         let mut mems = pass.mems.iter();
         let (mut x, mut block_input) = (x.clone(), x.clone());
         let mut intermediates = Intermediates::default();
-        for (index, layer) in self.layers.iter().enumerate() {
+        for (run, layer) in self.runs().enumerate() {
             ctx.check()?;
             if !layer.beside {
                 block_input = x.clone();
@@ -115,20 +121,26 @@ impl AttentionLayers {
             }
             let mem = if is_self { mems.next() } else { None };
             let inputs = self.attention_inputs(layer, mem, with, &pass, &carry, returns.maps);
-            let layer_cache = cache.as_deref_mut().and_then(|cache| cache.layers.get_mut(index));
+            let layer_cache = cache.as_deref_mut().and_then(|cache| cache.layers.get_mut(run));
             let source = layer.beside.then_some(&block_input);
-            // y: (batch, n, dim); maps: (batch, heads, i, j)
-            let (y, maps) = match layer_cache {
-                None if self.checkpointing && !inputs.maps && inputs.previous.is_none() => {
-                    (self.checkpointed(layer, &x, source, &inputs, ctx)?, None)
+            let hands_on = inputs.maps || inputs.keep_values || inputs.previous.is_some();
+            let out = match layer_cache {
+                None if self.checkpointing && !hands_on => {
+                    let y = self.checkpointed(layer, &x, source, &inputs, ctx)?;
+                    Attended { y, maps: None, values: None }
                 }
                 cache => layer.forward(&x, source, &inputs, cache, ctx)?,
             };
-            x = y;
+            x = out.y;
             if let (Some(all), Some(first)) = (ctx.activations(), &layer.first_parameter) {
                 all.record(first, &x)?;
             }
-            if let Some(maps) = maps {
+            match (out.values, is_self) {
+                (None, _) => {}
+                (values, true) => carry.self_values = values,
+                (values, false) => carry.cross_values = values,
+            }
+            if let Some(maps) = out.maps {
                 self.carry_scores(layer.kind, &maps, &mut carry);
                 if returns.maps {
                     intermediates.attn_intermediates.push(maps);
@@ -179,6 +191,8 @@ impl AttentionLayers {
                 bias: pass.bias.as_ref(),
                 previous: carry.self_scores.as_ref(),
                 past: pass.past,
+                first_values: carry.self_values.as_ref(),
+                keep_values: self.value_residual && carry.self_values.is_none(),
                 maps: maps || self.residual_attn,
                 bounds: pass.bounds.as_ref(),
             },
@@ -187,6 +201,8 @@ impl AttentionLayers {
                 mask: pass.rows.as_ref(),
                 context_mask: carry.context_mask.as_ref().or(pass.keys.as_ref()),
                 previous: carry.cross_scores.as_ref(),
+                first_values: carry.cross_values.as_ref(),
+                keep_values: self.value_residual && carry.cross_values.is_none(),
                 maps: maps || self.cross_residual_attn,
                 ..AttentionInputs::default()
             },

@@ -21,8 +21,14 @@ use xt_options::{LayerKind, Problems};
 
 /// A stack of attention and feed-forward sub-layers.
 pub struct AttentionLayers {
-    /// The sub-layers in order of execution.
+    /// The sub-layers.
     layers: Vec<Arc<SubLayer>>,
+    /// The indices of the sub-layers in the order of their runs.
+    order: Vec<usize>,
+    /// Whether the norm of the last sub-layer stands behind it, as those of the others.
+    ends_with_post_norm: bool,
+    /// Whether the values of attentions are mixed with those of the first of their kind.
+    value_residual: bool,
     /// The norm behind the sub-layers.
     final_norm: Option<Norm>,
     /// The style of the norms, which those of a wrapper have too.
@@ -83,7 +89,8 @@ impl AttentionLayers {
             let config = SubLayerConfig {
                 index,
                 number: kinds[..index].iter().filter(|other| *other == kind).count(),
-                last: index + 1 == kinds.len(),
+                // one that is run again is not the last
+                last: index + 1 == kinds.len() && !options.has_own_order(),
                 dim: context.dim,
                 causal,
                 shared_norm: layers.last().filter(|_| beside).and_then(|l| l.pre()).cloned(),
@@ -102,6 +109,9 @@ impl AttentionLayers {
             .pre_norm_has_final_norm
             .then(|| Norm::new(context.dim, options, &mut p.submodule("final_norm")));
         Ok(Self {
+            order: options.execution_order(layers.len()),
+            ends_with_post_norm: options.norm_places().post && options.has_own_order(),
+            value_residual: options.add_value_residual,
             layers,
             final_norm,
             norm_style: NormStyle::from(options),
@@ -118,6 +128,11 @@ impl AttentionLayers {
         })
     }
 
+    /// The sub-layers in the order of their runs.
+    fn runs(&self) -> impl Iterator<Item = &Arc<SubLayer>> {
+        self.order.iter().filter_map(|index| self.layers.get(*index))
+    }
+
     /// The width of the model.
     pub fn dim(&self) -> usize {
         self.dim
@@ -130,7 +145,8 @@ impl AttentionLayers {
 
     /// The LayerNorm of a wrapper behind these layers; none if they end with a norm themselves.
     pub fn last_norm(&self, p: &mut Params) -> LastNorm {
-        LastNorm(self.final_norm.is_none().then(|| self.wrapper_norm(self.dim, p)))
+        let has_norm = self.final_norm.is_some() || self.ends_with_post_norm;
+        LastNorm((!has_norm).then(|| self.wrapper_norm(self.dim, p)))
     }
 
     /// Training or evaluation mode.
@@ -146,9 +162,6 @@ impl AttentionLayers {
     /// An empty cache for a generation. `expected` is the number of positions expected after the
     /// first step.
     pub fn cache(&self, expected: usize) -> LayersCache {
-        LayersCache::new(
-            self.layers.iter().map(|layer| layer.kind == LayerKind::CrossAttention),
-            expected,
-        )
+        LayersCache::new(self.runs().map(|layer| layer.kind == LayerKind::CrossAttention), expected)
     }
 }

@@ -23,7 +23,7 @@ pub struct BareAttention {
 /// Constructs an `Attention`.
 pub fn new(options: &Json, _: &mut Construction, p: &mut Params) -> Built {
     let o: AttentionOptions = parse("Attention", options)?;
-    let attention = Attention::new(o.dim.get(), o.heads.get(), o.causal, &o.block, p);
+    let attention = Attention::new(o.dim.get(), o.heads.get(), (o.causal, false), &o.block, p);
     Ok(Box::new(Arc::new(BareAttention { attention, dim: o.dim.get(), mode: Mode::default() })))
 }
 
@@ -71,7 +71,7 @@ fn call_attention(model: &BareAttention, args: &Args, ctx: &Ctx) -> Result<Value
         maps: true,
         ..AttentionInputs::default()
     };
-    let (y, maps) = model.attention.forward(&x, &inputs, None, &ctx.for_model(&model.mode))?;
-    let maps = maps.ok_or_else(|| Error::Internal("no maps".into()))?;
-    Ok(Value::List(vec![y.into(), maps.into()]))
+    let out = model.attention.forward(&x, &inputs, None, &ctx.for_model(&model.mode))?;
+    let maps = out.maps.ok_or_else(|| Error::Internal("no maps".into()))?;
+    Ok(Value::List(vec![out.y.into(), maps.into()]))
 }

@@ -157,17 +157,12 @@ pub fn continuous_tensors(
     })
 }
 
-/// Resolves the tensors of the source of an `XTransformer`; `front` refers to the embeddings to
-/// prepend.
-pub fn source_tensors(
-    source: &SourceInputs,
-    front: Option<xt_options::TensorRef>,
-    args: &Args,
-) -> Result<SourceTensors> {
+/// Resolves the tensors of the source of an `XTransformer`.
+pub fn source_tensors(source: &SourceInputs, args: &Args) -> Result<SourceTensors> {
     Ok(SourceTensors {
         mask: args.optional(source.mask)?,
         attn_mask: args.optional(source.attn_mask)?,
-        prepend_embeds: args.optional(front)?,
+        prepend_embeds: args.optional(source.src_prepend_embeds)?,
     })
 }
 

@@ -49,7 +49,7 @@ impl Class for Arc<XTransformer> {
             check_length(&start, seq_len, &options.sampling)?;
         }
         let decoder = self.decoder().clone();
-        let source = source_tensors(&options.source, None, args)?;
+        let source = source_tensors(&options.source, args)?;
         let caching = model.caching(options.cache.cache_kv);
         let generation = Generation::new(
             decoder,
@@ -71,7 +71,7 @@ impl Class for Arc<XTransformer> {
 /// `XTransformer.forward`: the loss, or the logits.
 fn call_x_transformer(model: &XTransformer, args: &Args, ctx: &Ctx) -> Result<Value> {
     let call: XTransformerCall = args.named()?;
-    let with = source_tensors(&call.source, call.src_prepend_embeds, args)?;
+    let with = source_tensors(&call.source, args)?;
     let (src, tgt) = (args.tensor(0, "src")?, args.tensor(1, "tgt")?);
     if call.return_logits {
         return Ok(model.logits((&src, &tgt), &with, ctx)?.into());
@@ -83,7 +83,7 @@ fn call_x_transformer(model: &XTransformer, args: &Args, ctx: &Ctx) -> Result<Va
 /// `XTransformer.score`.
 fn call_x_transformer_score(model: &XTransformer, args: &Args, ctx: &Ctx) -> Result<Value> {
     let call: XTransformerScore = args.named()?;
-    let with = source_tensors(&call.source, call.src_prepend_embeds, args)?;
+    let with = source_tensors(&call.source, args)?;
     let (src, tgt) = (args.tensor(0, "src")?, args.tensor(1, "tgt")?);
     Ok(model.score(&src, &tgt, &with, call.counted.ignore_pad, ctx)?.into())
 }

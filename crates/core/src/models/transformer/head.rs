@@ -1,8 +1,8 @@
 //! The head that gives logits: a linear layer or the token embedding, a factor, and a limit.
 
-use crate::layers::{scaled, Embedding, Linear};
+use crate::layers::{Embedding, Linear, Logits};
 use crate::{Error, Params, Result, Tensor};
-use xt_autograd::ops::{self, CrossEntropy};
+use xt_autograd::ops::CrossEntropy;
 use xt_options::heads::HeadOptions;
 
 /// The configuration of a head.
@@ -14,15 +14,13 @@ pub struct HeadConfig {
     pub tied: bool,
     /// A bias in a head of its own.
     pub bias: bool,
-    /// The factor of the logits.
-    pub scale: f64,
-    /// The limit of the logits, which are scaled before.
-    pub softclamp: Option<f64>,
+    /// Their factor and limit.
+    pub logits: Logits,
 }
 
 impl Default for HeadConfig {
     fn default() -> Self {
-        Self { count: 1, tied: false, bias: true, scale: 1.0, softclamp: None }
+        Self { count: 1, tied: false, bias: true, logits: Logits { scale: 1.0, softclamp: None } }
     }
 }
 
@@ -33,8 +31,7 @@ impl From<&HeadOptions> for HeadConfig {
             count: 1,
             tied: o.tie_embedding,
             bias: o.logits_bias,
-            scale: o.logits_scale * tied,
-            softclamp: o.logit_softclamp_value,
+            logits: Logits { scale: o.logits_scale * tied, softclamp: o.logit_softclamp_value },
         }
     }
 }
@@ -45,8 +42,7 @@ pub struct Head {
     own: Vec<Linear>,
     /// Whether there is no head at all.
     absent: bool,
-    scale: f64,
-    softclamp: Option<f64>,
+    logits: Logits,
 }
 
 impl Head {
@@ -60,7 +56,7 @@ impl Head {
             count => (0..count).map(|i| layer(format!("to_logits.{i}"))).collect(),
         };
         let absent = config.count == 0;
-        Self { own, absent, scale: config.scale, softclamp: config.softclamp }
+        Self { own, absent, logits: config.logits }
     }
 
     /// The number of heads.
@@ -89,8 +85,8 @@ impl Head {
     pub fn forward(&self, x: &Tensor, table: &Embedding) -> Result<Tensor> {
         self.require()?;
         match self.own.first() {
-            Some(linear) => self.finished(&linear.forward(x)?),
-            None => self.finished(&table.logits(x)?),
+            Some(linear) => self.logits.of(&linear.forward(x)?),
+            None => self.logits.of(&table.logits(x)?),
         }
     }
 
@@ -99,16 +95,7 @@ impl Head {
         if self.own.is_empty() {
             return Ok(vec![self.forward(x, table)?]);
         }
-        self.own.iter().map(|linear| self.finished(&linear.forward(x)?)).collect()
-    }
-
-    /// `logits` with the factor and the limit.
-    fn finished(&self, logits: &Tensor) -> Result<Tensor> {
-        let logits = scaled(logits, self.scale)?;
-        match self.softclamp {
-            Some(limit) => softclamp(&logits, limit),
-            None => Ok(logits),
-        }
+        self.own.iter().map(|linear| self.logits.of(&linear.forward(x)?)).collect()
     }
 
     /// The mean cross-entropy between the logits of `x`, `(batch, n, dim)`, and `targets`, i64
@@ -121,21 +108,9 @@ impl Head {
         of: CrossEntropy,
     ) -> Result<Tensor> {
         self.require()?;
-        // a limit needs the logits themselves; without one, a block of them is computed at a time
-        if self.softclamp.is_some() {
-            return Ok(ops::cross_entropy(&self.forward(x, table)?, targets, of)?);
-        }
         match self.own.first() {
-            Some(linear) => linear.cross_entropy(x, self.scale, targets, of),
-            None => table.cross_entropy(x, self.scale, targets, of),
+            Some(linear) => linear.cross_entropy(x, self.logits, targets, of),
+            None => table.cross_entropy(x, self.logits, targets, of),
         }
     }
-}
-
-/// `limit · tanh(x / limit)`.
-///
-/// Source: Gemma 2, <https://arxiv.org/abs/2408.00118>.
-fn softclamp(x: &Tensor, limit: f64) -> Result<Tensor> {
-    let tanh = ops::tanh(&ops::affine(x, 1.0 / limit, 0.0)?)?;
-    Ok(ops::affine(&tanh, limit, 0.0)?)
 }

@@ -3,7 +3,9 @@
 use crate::host::gemm::blas::Blas;
 use crate::host::gemm::view::View;
 use crate::host::scratch::{padded_stride, Scratch};
-use crate::host::simd::{has_fma, map_in_place, max, sum_by, sum_by2, whole_vectors, zip_in_place};
+use crate::host::simd::{
+    has_fma, map_in_place, max, sum_by, sum_by2, tanh, whole_vectors, zip_in_place,
+};
 use crate::Result;
 use std::any::Any;
 use std::cell::Cell;
@@ -263,20 +265,6 @@ pub(super) fn online_softmax<T: Blas>(
     let visible = limits.map(scores, |v| (v - top).exp_down::<FMA>());
     let scale = (before.top - top).exp_down::<FMA>();
     (Row { top, sum: before.sum * scale + sum_by(visible, |v| v) }, scale)
-}
-
-/// The hyperbolic tangent, with an absolute error of a few units in the last place of 1; `FMA` as
-/// for [`Real::exp`](crate::host::Real::exp).
-#[inline(always)]
-fn tanh<T: Blas, const FMA: bool>(x: T) -> T {
-    let size = if x < T::ZERO { x } else { -x };
-    let shrunk = (size + size).exp_down::<FMA>();
-    let tanh = (T::ONE - shrunk) / (T::ONE + shrunk);
-    if x < T::ZERO {
-        -tanh
-    } else {
-        tanh
-    }
 }
 
 /// Replaces a row of scores by the softmax weights; `row` contains the final statistics of

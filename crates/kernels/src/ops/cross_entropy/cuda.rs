@@ -12,7 +12,7 @@ kernel_args! {
     CountArgs { count: u64, targets: u64, rows: u64, ignore_index: i64 }
     RowsArgs {
         losses: u64, dlogits: u64, logits: u64, targets: u64, count: u64, grad: u64, flag: u64,
-        rows: u64, width: u64, ignore_index: i64, own: f64, each: f64,
+        rows: u64, width: u64, ignore_index: i64, own: f64, each: f64, softclamp: f64,
     }
     MeanArgs { loss: u64, losses: u64, count: u64, rows: u64 }
 }
@@ -62,7 +62,7 @@ impl Targets {
 
     /// Computes the loss of each row, or the gradient of its logits, or both.
     pub fn rows(&self, rows: &Rows) -> Result<()> {
-        let Rows { logits, first, losses, dlogits, grad } = rows;
+        let Rows { logits, first, losses, dlogits, grad, softclamp } = rows;
         let (gpu, (count, width)) = (logits.cuda()?.gpu(), logits.dims2()?);
         let (own, each) = self.of.shares(width);
         let place = |address: u64| address + (*first * size_of::<i64>()) as u64;
@@ -79,6 +79,7 @@ impl Targets {
             ignore_index: self.of.ignore_index,
             own,
             each,
+            softclamp: softclamp.unwrap_or(0.0),
         };
         let name = Name { module: MODULE, kernel: "loss_rows", dtype: logits.dtype() };
         gpu.rows(name, (count, width), &args)
@@ -100,6 +101,9 @@ pub(crate) struct Rows<'a> {
     pub dlogits: Option<&'a CudaArray>,
     /// The gradient of the loss, a scalar of the dtype of the logits; 1 if `None`.
     pub grad: Option<&'a Array>,
+    /// The limit c of the logits, which become `c tanh(logit / c)`; the gradient is that before the
+    /// limit.
+    pub softclamp: Option<f64>,
 }
 
 pub(super) fn forward(
@@ -117,6 +121,7 @@ pub(super) fn forward(
         losses: Some(&losses),
         dlogits: None,
         grad: None,
+        softclamp: None,
     })?;
     targets.mean(&losses, logits.dtype())
 }
@@ -137,6 +142,7 @@ pub(super) fn backward(
         losses: None,
         dlogits: Some(&dlogits),
         grad: Some(&grad),
+        softclamp: None,
     })?;
     Ok(dlogits.into())
 }

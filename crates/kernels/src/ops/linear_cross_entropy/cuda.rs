@@ -35,7 +35,8 @@ pub(super) fn forward(
         // in place of the logits
         let dlogits = needs.any().then_some(logits.cuda()?);
         let (logits, losses) = (&logits, Some(&losses));
-        targets.rows(&Rows { logits, first, losses, dlogits, grad: None })?;
+        let softclamp = of.softclamp;
+        targets.rows(&Rows { logits, first, losses, dlogits, grad: None, softclamp })?;
         if let Some(dx) = &gradients.x {
             Product::new(logits, &weight).write(narrow(dx, 0, first, count)?.cuda()?)?;
         }

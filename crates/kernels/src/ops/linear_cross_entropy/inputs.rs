@@ -16,6 +16,8 @@ pub struct LossArgs<'a> {
     pub targets: &'a Array,
     /// Which targets count, and how.
     pub of: CrossEntropy,
+    /// The limit c of the logits, which become `c tanh(logit / c)`.
+    pub softclamp: Option<f64>,
 }
 
 /// The inputs whose gradients are computed.

@@ -3,7 +3,8 @@
 //! the layer are accumulated immediately.
 //!
 //! Shapes: `x` is (rows, in), `weight` is (classes, in), `bias` is (classes), `targets` is (rows),
-//! i64; the loss is a scalar, see [`cross_entropy`].
+//! i64; the loss is a scalar, see [`cross_entropy`]. Logits may have a limit c: then each is
+//! `c tanh(logit / c)`.
 //!
 //! Source: Cut Your Losses in Large-Vocabulary Language Models, <https://arxiv.org/abs/2411.09009>.
 //! Unlike in the paper, small gradients are not skipped.
@@ -11,6 +12,8 @@
 #[cfg(feature = "cuda")]
 mod cuda;
 mod inputs;
+#[cfg(test)]
+mod tests;
 
 pub use inputs::{Gradients, LossArgs, NeedsGrad};
 
@@ -23,7 +26,7 @@ use crate::host::gemm::blas::Blas;
 use crate::host::gemm::product::{new_product, product_into};
 use crate::host::gemm::view::{Init, Term, View};
 use crate::host::parallel::{map_pieces, nth_chunk, product_parallelism, rows_per_piece, zeros};
-use crate::host::simd::{has_fma, max, sum_by};
+use crate::host::simd::{has_fma, map_in_place, max, sum_by, tanh};
 use crate::kernel::{arrays, in_f32, run, Arrays, Kernel};
 use crate::ops::cross_entropy::{self, classes, CrossEntropy};
 use crate::ops::layout::contiguous;
@@ -45,6 +48,7 @@ struct Forward {
     bias: Option<Array>,
     targets: Array,
     of: CrossEntropy,
+    softclamp: Option<f64>,
     needs: NeedsGrad,
 }
 
@@ -53,8 +57,9 @@ arrays!(Forward { x, weight, bias, targets });
 impl Forward {
     /// The inputs as references.
     fn args(&self) -> LossArgs<'_> {
-        let Self { x, weight, bias, targets, of, .. } = self;
-        LossArgs { x, weight, bias: bias.as_ref(), targets, of: *of }
+        let Self { x, weight, bias, targets, of, softclamp, .. } = self;
+        let (of, softclamp) = (*of, *softclamp);
+        LossArgs { x, weight, bias: bias.as_ref(), targets, of, softclamp }
     }
 }
 
@@ -81,7 +86,13 @@ impl Kernel for Forward {
     fn reference(&self) -> Result<(Array, Gradients)> {
         let (x, weight) = (self.x.host()?, self.weight.host()?);
         let bias = self.bias.as_ref().map(Array::host).transpose()?;
-        let logits = linear::on_host(x, weight, bias)?;
+        let mut logits = linear::on_host(x, weight, bias)?;
+        let mut slope = None;
+        if let Some(limit) = self.softclamp {
+            let tanh = (logits / limit)?.tanh()?;
+            slope = Some((1.0 - tanh.sqr()?)?);
+            logits = (tanh * limit)?;
+        }
         let classes = classes(logits.dims2()?, &self.targets, self.of.ignore_index)?;
         let loss = cross_entropy::on_host(&logits, &classes, self.of.label_smoothing)?.into();
         let needs = self.needs;
@@ -91,6 +102,9 @@ impl Kernel for Forward {
         let mut grad = cross_entropy::backward_on_host(&logits, &classes, self.of, 1.0)?;
         if classes.iter().all(Option::is_none) {
             grad = grad.zeros_like()?;
+        }
+        if let Some(slope) = slope {
+            grad = (grad * slope)?;
         }
         let of =
             |needed: bool, grad: &dyn Fn() -> HostResult<HostArray>| -> Result<Option<Array>> {
@@ -125,7 +139,8 @@ impl Kernel for Forward {
 
     #[cfg(test)]
     fn cases() -> Vec<Self> {
-        let of = |((rows, width, inner), label_smoothing): ((usize, usize, usize), f64)| {
+        type Case = ((usize, usize, usize), f64, Option<f64>);
+        let of = |((rows, width, inner), label_smoothing, softclamp): Case| {
             let ids = (0..rows as i64)
                 .map(|r| if r % 4 == 2 { -100 } else { r * 7 % width as i64 })
                 .collect();
@@ -134,7 +149,7 @@ impl Kernel for Forward {
             let with = |(bias, needs): (Option<Array>, NeedsGrad)| {
                 let (x, weight, targets) = (x.clone(), weight.clone(), targets.clone());
                 let of = CrossEntropy { ignore_index: -100, label_smoothing };
-                Self { x, weight, bias, targets, of, needs }
+                Self { x, weight, bias, targets, of, softclamp, needs }
             };
             let all = NeedsGrad { x: true, weight: true, bias: false };
             let bias = Some(normal64(&[width], 3));
@@ -142,8 +157,14 @@ impl Kernel for Forward {
                 .map(with)
         };
         let sizes = [(1, 3, 1), (9, 12, 4), (20, 37, 5), (3, 2 * BLOCK, 2)];
-        let plain = sizes.map(|size| (size, 0.0));
-        plain.into_iter().chain([((20, 37, 5), 0.2), ((9, 12, 4), 1.0)]).flat_map(of).collect()
+        let plain = sizes.map(|size| (size, 0.0, None));
+        let others = [
+            ((20, 37, 5), 0.2, None),
+            ((9, 12, 4), 1.0, None),
+            ((20, 37, 5), 0.0, Some(0.8)),
+            ((9, 2 * BLOCK, 4), 0.2, Some(2.0)),
+        ];
+        plain.into_iter().chain(others).flat_map(of).collect()
     }
 }
 
@@ -153,9 +174,9 @@ impl Kernel for Forward {
 /// # Errors
 /// If the shapes do not fit together, or a target is neither a class nor the `ignore_index`.
 pub fn forward(of: &LossArgs, needs: NeedsGrad) -> Result<(Array, Gradients)> {
-    let LossArgs { x, weight, bias, targets, of } = *of;
+    let LossArgs { x, weight, bias, targets, of, softclamp } = *of;
     let (x, weight, bias, targets) = (x.clone(), weight.clone(), bias.cloned(), targets.clone());
-    run(&Forward { x, weight, bias, targets, of, needs })
+    run(&Forward { x, weight, bias, targets, of, softclamp, needs })
 }
 
 fn forward_cpu<T: Blas>(of: &LossArgs, needs: NeedsGrad) -> Result<(Array, Gradients)> {
@@ -177,7 +198,8 @@ fn forward_cpu<T: Blas>(of: &LossArgs, needs: NeedsGrad) -> Result<(Array, Gradi
         let rows_at_once = rows_per_piece(width);
         let losses = map_pieces(&mut logits, rows_at_once * width, |piece, logits| {
             let rows = logits.chunks_exact_mut(width).zip(nth_chunk(classes, piece, rows_at_once));
-            rows.map(|(row, class)| row_loss(row, *class, of.of, factor)).sum::<f64>()
+            let limit = of.softclamp.map(T::of);
+            rows.map(|(row, class)| row_loss(row, *class, of.of, limit, factor)).sum::<f64>()
         });
         loss += losses.into_iter().sum::<f64>();
         sums.add(block * size, classes.len(), &logits, (x, &ws))?;
@@ -185,14 +207,18 @@ fn forward_cpu<T: Blas>(of: &LossArgs, needs: NeedsGrad) -> Result<(Array, Gradi
     Ok((host::array(vec![T::of(loss / count)], ())?, sums.into_gradients([rows, width, inner])?))
 }
 
-/// Computes the loss of a row of logits. With a factor, the logits are replaced by their gradient
-/// times the factor.
+/// Computes the loss of a row of logits, which `limit` limits. With a factor, the logits are
+/// replaced by their gradient times the factor.
 fn row_loss<T: Blas>(
     row: &mut [T],
     class: Option<usize>,
     of: CrossEntropy,
+    limit: Option<T>,
     factor: Option<T>,
 ) -> f64 {
+    if let (Some(_), Some(limit)) = (class, limit) {
+        softclamp(row, limit);
+    }
     match (class, factor) {
         (Some(class), None) => {
             let expected = cross_entropy::expected_logit(row, class, of);
@@ -202,7 +228,10 @@ fn row_loss<T: Blas>(
             let expected = cross_entropy::expected_logit(row, class, of);
             let (own, each) = of.shares(row.len());
             let shares = [factor, factor * T::of(own), factor * T::of(each)];
-            loss_and_gradient(row, class, expected, shares)
+            match limit {
+                Some(limit) => limited_loss_and_gradient(row, class, expected, limit, shares),
+                None => loss_and_gradient(row, class, expected, shares),
+            }
         }
         (None, Some(_)) => {
             row.fill(T::ZERO);
@@ -232,6 +261,36 @@ fn loss_and_gradient<T: Blas>(
         *x = *x * scale - each;
     }
     row[class] -= own;
+    (sum.ln() + top - expected).as_f64()
+}
+
+/// `limit · tanh(x / limit)` of each logit x.
+///
+/// Source: Gemma 2, <https://arxiv.org/abs/2408.00118>.
+#[simd]
+fn softclamp<T: Blas>(row: &mut [T], limit: T) {
+    const FMA: bool = has_fma!();
+    let inverse = T::ONE / limit;
+    map_in_place(row, |x| limit * tanh::<T, FMA>(x * inverse));
+}
+
+/// [`loss_and_gradient`] of limited logits, of which the result is the gradient before the limit.
+#[simd]
+fn limited_loss_and_gradient<T: Blas>(
+    row: &mut [T],
+    class: usize,
+    expected: T,
+    limit: T,
+    [factor, own, each]: [T; 3],
+) -> f64 {
+    const FMA: bool = has_fma!();
+    let top = max(row);
+    let sum = sum_by(row, |x| (x - top).exp_down::<FMA>());
+    let (scale, inverse) = (factor / sum, T::ONE / limit);
+    let slope = |x: T| T::ONE - x * inverse * (x * inverse);
+    let of_class = own * slope(row[class]);
+    map_in_place(row, |x| ((x - top).exp_down::<FMA>() * scale - each) * slope(x));
+    row[class] -= of_class;
     (sum.ln() + top - expected).as_f64()
 }
 
@@ -296,63 +355,5 @@ impl<T: Blas> GradientSums<T> {
             weight: needs.weight.then(|| host::array(weight, (width, inner))).transpose()?,
             bias: needs.bias.then(|| host::array(bias, width)).transpose()?,
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::{
-        assert_matches_reference, device, f64s, gradcheck, normal, on_device, values,
-    };
-
-    const ALL: NeedsGrad = NeedsGrad { x: true, weight: true, bias: true };
-
-    fn targets(values: &[i64]) -> Array {
-        Array::from_vec(values.to_vec(), values.len(), &device()).unwrap()
-    }
-
-    #[test]
-    fn equals_the_reference() {
-        assert_matches_reference::<Forward>(1e-5);
-    }
-
-    #[test]
-    fn gradients_agree_with_differences() {
-        let of = |dims: &[usize], seed| on_device(&f64s(&normal(dims, seed)));
-        let (x, weight, bias) = (of(&[4, 3], 1), of(&[5, 3], 2), of(&[5], 3));
-        let (t, one) =
-            (targets(&[1, 4, 2, 1]), Array::ones((), crate::DType::F64, &device()).unwrap());
-        for label_smoothing in [0.0, 0.3] {
-            let loss = |x: &Array, weight: &Array, bias: &Array| {
-                let of = CrossEntropy { ignore_index: 2, label_smoothing };
-                let of = LossArgs { x, weight, bias: Some(bias), targets: &t, of };
-                forward(&of, ALL).unwrap()
-            };
-            let got = loss(&x, &weight, &bias).1;
-            gradcheck(&x, &one, &got.x.unwrap(), |x| loss(&on_device(x), &weight, &bias).0);
-            gradcheck(&weight, &one, &got.weight.unwrap(), |w| loss(&x, &on_device(w), &bias).0);
-            gradcheck(&bias, &one, &got.bias.unwrap(), |bias| {
-                loss(&x, &weight, &on_device(bias)).0
-            });
-        }
-    }
-
-    #[test]
-    fn nothing_to_count_is_nan_without_a_gradient_and_classes_outside_are_errors() {
-        let (x, weight) = (on_device(&normal(&[2, 3], 1)), on_device(&normal(&[4, 3], 2)));
-        let of = |targets, ignore_index| LossArgs {
-            x: &x,
-            weight: &weight,
-            bias: None,
-            targets,
-            of: CrossEntropy::ignoring(ignore_index),
-        };
-        let (none, outside) = (targets(&[0, 0]), targets(&[0, 4]));
-        let (loss, grads) = forward(&of(&none, 0), NeedsGrad { bias: false, ..ALL }).unwrap();
-        assert!(values(&loss)[0].is_nan());
-        assert!(values(&grads.weight.unwrap()).iter().all(|g| *g == 0.0));
-        let message = forward(&of(&outside, -1), ALL).err().unwrap().to_string();
-        assert!(message.contains("target 4 is out of range"), "{message}");
     }
 }
