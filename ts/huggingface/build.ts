@@ -41,13 +41,16 @@ export const modulesOf = (heads: Heads): Module[] => Object.values(heads)
 const as = <T>(options: Options): T => options as unknown as T
 
 function make(plan: Plan): HuggingFaceModel {
-  if (plan.kind === 'encoder-decoder') return new XTransformer(as(plan.model))
-  const layers =
-    plan.kind === 'decoder' ? new Decoder(as(plan.layers)) : new Encoder(as(plan.layers))
-  const options = { ...plan.model, attn_layers: layers }
-  return plan.kind === 'vision'
-    ? new ViTransformerWrapper(as(options))
-    : new TransformerWrapper(as(options))
+  switch (plan.kind) {
+    case 'encoder-decoder':
+      return new XTransformer(plan.model)
+    case 'vision':
+      return new ViTransformerWrapper({ ...plan.model, attn_layers: new Encoder(plan.layers) })
+    case 'encoder':
+      return new TransformerWrapper({ ...plan.model, attn_layers: new Encoder(plan.layers) })
+    case 'decoder':
+      return new TransformerWrapper({ ...plan.model, attn_layers: new Decoder(plan.layers) })
+  }
 }
 
 /**

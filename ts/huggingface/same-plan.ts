@@ -7,6 +7,12 @@ import type { Options, Plan } from './families/family.js'
 /** Options that matter in training alone, or to speed and memory. */
 const IDLE = /(^|_)dropout$|^(enc_|dec_)?(gradient_checkpointing|emb_frac_gradient)$/
 
+/** Layers, as the options of a model tell them. */
+interface LayersSpec {
+  class: string
+  options: object
+}
+
 /** Whether values of options are the same, as JSON. */
 const same = (a: unknown, b: unknown) => JSON.stringify(a ?? null) === JSON.stringify(b ?? null)
 
@@ -18,7 +24,8 @@ const CLASSES = {
   'encoder-decoder': 'XTransformer',
 } as const
 
-function requireSame(what: string, planned: Options, options: Options): void {
+function requireSame(what: string, plan: object, model: object): void {
+  const [planned, options] = [plan, model] as [Options, Options]
   for (const name of new Set([...Object.keys(planned), ...Object.keys(options)])) {
     if (name === 'attn_layers' || IDLE.test(name) || same(planned[name], options[name])) continue
     const [wanted, got] = [planned[name], options[name]].map((value) =>
@@ -40,10 +47,10 @@ export function requireSamePlan(plan: Plan, model: HuggingFaceModel): void {
       `config.json describes a ${name}, and the model is a ${model.className}`,
     )
   }
-  const options = model.options as unknown as Options
+  const { options } = model
   requireSame(name, plan.model, options)
   if (plan.kind === 'encoder-decoder') return
-  const layers = options.attn_layers as { class: string; options: Options }
+  const { attn_layers: layers } = options as unknown as { attn_layers: LayersSpec }
   const wanted = plan.kind === 'decoder' ? 'Decoder' : 'Encoder'
   if (layers.class !== wanted) {
     throw new XTransformersError(

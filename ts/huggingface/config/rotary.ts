@@ -1,4 +1,5 @@
 /** Rotary positions, in the words of transformers 4 and 5, as options of ours. */
+import type { RotaryScaling } from '../../models/options.gen.js'
 import {
   type Field,
   type Fields,
@@ -60,54 +61,55 @@ const ENTRY = {
 
 type Entry = Values<typeof ENTRY>
 
-/** What each type of scaling reads, and what it needs. */
-const TYPES: Readonly<Record<string, { reads: readonly (keyof Entry)[]; needs?: keyof Entry }>> = {
-  linear: { reads: ['factor'], needs: 'factor' },
-  dynamic: { reads: ['factor', 'original_max_position_embeddings'], needs: 'factor' },
-  llama3: {
-    reads: ['factor', 'low_freq_factor', 'high_freq_factor', 'original_max_position_embeddings'],
-    needs: 'factor',
-  },
-  yarn: {
-    reads: [
-      'factor',
-      'original_max_position_embeddings',
-      'attention_factor',
-      'beta_fast',
-      'beta_slow',
-      'mscale',
-      'mscale_all_dim',
-      'truncate',
-    ],
-  },
-  longrope: {
-    reads: [
-      'factor',
-      'original_max_position_embeddings',
-      'attention_factor',
-      'short_factor',
-      'long_factor',
-    ],
-    needs: 'short_factor',
-  },
-}
+/** The types of scaling that are covered. */
+type RopeType = Exclude<RotaryScaling['rope_type'], 'proportional'>
 
-/** Scaling of rotary positions, as the option `rotary_scaling` takes it. */
-export type Scaling = Readonly<Record<string, unknown>> & { readonly rope_type: string }
+/** What each type of scaling reads, and what it needs. */
+const TYPES: Readonly<Record<RopeType, { reads: readonly (keyof Entry)[]; needs?: keyof Entry }>> =
+  {
+    linear: { reads: ['factor'], needs: 'factor' },
+    dynamic: { reads: ['factor', 'original_max_position_embeddings'], needs: 'factor' },
+    llama3: {
+      reads: ['factor', 'low_freq_factor', 'high_freq_factor', 'original_max_position_embeddings'],
+      needs: 'factor',
+    },
+    yarn: {
+      reads: [
+        'factor',
+        'original_max_position_embeddings',
+        'attention_factor',
+        'beta_fast',
+        'beta_slow',
+        'mscale',
+        'mscale_all_dim',
+        'truncate',
+      ],
+    },
+    longrope: {
+      reads: [
+        'factor',
+        'original_max_position_embeddings',
+        'attention_factor',
+        'short_factor',
+        'long_factor',
+      ],
+      needs: 'short_factor',
+    },
+  }
 
 /** The options of one kind of layers. */
 export interface Rotary {
   rotary_base: number
-  rotary_scaling: Scaling | null
+  rotary_scaling: RotaryScaling | null
   rotary_partial_factor: number
 }
 
 /** The type that an entry names; null for none. */
-function typeOf(json: Json, defaults: RotaryDefaults, problems: Problems): string | null {
+function typeOf(json: Json, defaults: RotaryDefaults, problems: Problems): RopeType | null {
   const type = json.rope_type ?? json.type ?? null
   if (type === null || type === 'default') return null
   const name = typeof type === 'string' ? (defaults.aliases?.[type] ?? type) : null
-  if (name !== null && Object.hasOwn(TYPES, name)) return name
+  if (name !== null && Object.hasOwn(TYPES, name)) return name as RopeType
   problems.uncovered(
     `the rotary positions have the type ${shownValue(type)}, which is not covered: covered are default, ${Object.keys(TYPES).join(', ')}`,
   )
@@ -115,7 +117,7 @@ function typeOf(json: Json, defaults: RotaryDefaults, problems: Problems): strin
 }
 
 /** The length that a scaling begins at. */
-function lengthOf(type: string, entry: Entry, config: Config, problems: Problems): number {
+function lengthOf(type: RopeType, entry: Entry, config: Config, problems: Problems): number {
   const { max_position_embeddings: max, original_max_position_embeddings: top } = config
   const own = entry.original_max_position_embeddings
   if (type === 'longrope') return top ?? own ?? max
@@ -127,13 +129,18 @@ function lengthOf(type: string, entry: Entry, config: Config, problems: Problems
   return max
 }
 
-function scalingOf(type: string, entry: Entry, config: Config, problems: Problems): Scaling {
-  const { reads, needs } = TYPES[type] as (typeof TYPES)[string]
+function scalingOf(
+  type: RopeType,
+  entry: Entry,
+  config: Config,
+  problems: Problems,
+): RotaryScaling {
+  const { reads, needs } = TYPES[type]
   if (needs !== undefined && entry[needs] === null)
     problems.damaged(`rotary positions of the type ${type} need ${needs}`)
   const original = lengthOf(type, entry, config, problems)
-  const given: Record<string, unknown> = {}
-  for (const name of reads) if (entry[name] !== null) given[name] = entry[name]
+  const read = reads.filter((name) => entry[name] !== null).map((name) => [name, entry[name]])
+  const given: Omit<RotaryScaling, 'rope_type'> = Object.fromEntries(read)
   if (type !== 'linear') given.original_max_position_embeddings = original
   // how much longer the text may be than what the model was first trained on
   given.factor ??= Math.max(1, config.max_position_embeddings / original)
@@ -207,14 +214,12 @@ export function rotaryByKind(
   }
 }
 
-const NONE: Scaling = { rope_type: 'default' }
-
 /** What every count of positions fits into. */
 const MAX_LENGTH = 2 ** 31 - 1
 
 /** The longest text that scaling is made for: `max_seq_len`. */
 export function lengthWith({ rotary_scaling: scaling }: Rotary, max: number): number {
-  const { factor, original_max_position_embeddings: original } = scaling ?? NONE
+  const { factor, original_max_position_embeddings: original } = scaling ?? {}
   if (typeof factor !== 'number' || typeof original !== 'number') return max
   return Math.max(max, Math.min(MAX_LENGTH, Math.floor(original * factor)))
 }

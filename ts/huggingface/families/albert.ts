@@ -126,7 +126,6 @@ export const albert = family({
         ...above0('attn_sublayer_dropout', c.hidden_dropout_prob),
         norm_eps: c.layer_norm_eps,
         norm_position: 'post',
-        pre_norm_has_final_norm: true,
         ff_activation: c.hidden_act,
         ff_inner_dim: c.intermediate_size,
       },

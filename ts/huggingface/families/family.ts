@@ -1,4 +1,12 @@
 /** What a file of this folder says of a family of models. */
+
+import type {
+  DecoderOptions,
+  EncoderOptions,
+  TransformerWrapperOptions,
+  ViTransformerWrapperOptions,
+  XTransformerOptions,
+} from '../../models/options.gen.js'
 import type { Fields, Values } from '../config/fields.js'
 import type { Json, Problems } from '../config/read.js'
 import type { Rule } from '../weights/rules.js'
@@ -8,8 +16,13 @@ export type Options = Readonly<Record<string, unknown>>
 
 /** The options of the model that a configuration describes. */
 export type Plan =
-  | { kind: 'decoder' | 'encoder' | 'vision'; model: Options; layers: Options }
-  | { kind: 'encoder-decoder'; model: Options }
+  | { kind: 'decoder'; model: Around<TransformerWrapperOptions>; layers: DecoderOptions }
+  | { kind: 'encoder'; model: Around<TransformerWrapperOptions>; layers: EncoderOptions }
+  | { kind: 'vision'; model: Around<ViTransformerWrapperOptions>; layers: EncoderOptions }
+  | { kind: 'encoder-decoder'; model: XTransformerOptions }
+
+/** Options of a wrapper around layers that are not there yet. */
+type Around<Options> = Omit<Options, 'attn_layers'>
 
 /** What the tensors of the files tell, beside the configuration. */
 export interface Found {
@@ -70,11 +83,10 @@ export interface Family<F extends Fields = Fields> {
 }
 
 /** The number of blocks that the rules of a family are to be written out for. */
-export const blocksOf = (plan: Plan): number => {
-  const depth = (options: Options, name: string) => options[name] as number
-  if (plan.kind !== 'encoder-decoder') return depth(plan.layers, 'depth')
-  return Math.max(depth(plan.model, 'enc_depth'), depth(plan.model, 'dec_depth'))
-}
+export const blocksOf = (plan: Plan): number =>
+  plan.kind === 'encoder-decoder'
+    ? Math.max(plan.model.enc_depth, plan.model.dec_depth)
+    : plan.layers.depth
 
 /** A family with the types of its fields. */
 export const family = <F extends Fields>(described: Family<F>): Family =>
@@ -85,4 +97,5 @@ export const perLayer = <T>(values: readonly T[]): T | readonly T[] =>
   values.every((value) => value === values[0]) ? (values[0] as T) : values
 
 /** An option that is 0 unless it is said, such as a dropout. */
-export const above0 = (name: string, value: number): Options => (value > 0 ? { [name]: value } : {})
+export const above0 = <Name extends string>(name: Name, value: number) =>
+  (value > 0 ? { [name]: value } : {}) as { [N in Name]?: number }

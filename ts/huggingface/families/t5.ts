@@ -13,7 +13,7 @@ import {
 } from '../config/fields.js'
 import type { Rule } from '../weights/rules.js'
 import { joinRows } from '../weights/transforms.js'
-import { above0, family, type Options } from './family.js'
+import { above0, family } from './family.js'
 
 /** The kinds of feed-forward. */
 const FEED_FORWARDS: Readonly<Record<string, { activation: Activation; gated: boolean }>> = {
@@ -47,8 +47,10 @@ const bias = (stack: string) =>
   `${stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight`
 
 /** Options of one of the two, with its prefix. */
-const under = (prefix: string, options: Options): Options =>
-  Object.fromEntries(Object.entries(options).map(([name, value]) => [prefix + name, value]))
+const under = <Prefix extends string, Options extends object>(prefix: Prefix, options: Options) =>
+  Object.fromEntries(Object.entries(options).map(([name, value]) => [prefix + name, value])) as {
+    [Name in keyof Options & string as `${Prefix}${Name}`]: Options[Name]
+  }
 
 export const t5 = family({
   name: 'T5',
