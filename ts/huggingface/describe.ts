@@ -3,7 +3,7 @@ import { describeValue, isRecord } from '../checks.js'
 import { XTransformersError } from '../errors.js'
 import { type Json, Problems, readFields, shownName } from './config/read.js'
 import { WITHOUT_EFFECT } from './config/without-effect.js'
-import type { Family, Found, Plan } from './families/family.js'
+import { type Family, type Found, type Plan, planOf } from './families/family.js'
 import { FAMILIES, familyOf } from './families/index.js'
 
 /** A configuration that was understood. */
@@ -90,7 +90,7 @@ export function describeConfig(
     class: classIn(json, family),
     tied: (told.tied ?? true) && (family.ties?.(config as never) ?? false),
   }
-  const plan = family.plan(config, problems, found)
+  const plan = planOf(family, config, problems, found)
   problems.throwIfAny()
   return { family, config: config as Described['config'], plan, found }
 }

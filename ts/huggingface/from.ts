@@ -168,7 +168,8 @@ async function load(
  *   gives the last hidden state, and `heads` by name
  * - ViT: a `ViTransformerWrapper`; T5: an `XTransformer`
  *
- * TypeScript takes it for a `TransformerWrapper`; name another class: `fromHuggingFace<XTransformer>`.
+ * TypeScript takes it for a `TransformerWrapper`; another class is named:
+ * `fromHuggingFace<XTransformer>(folder)`.
  *
  * The numbers are those of Python's `transformers`. Weights become f32, one tensor after the other.
  *

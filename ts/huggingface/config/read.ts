@@ -8,8 +8,9 @@ export type Json = Readonly<Record<string, unknown>>
 
 /** What is wrong with a configuration. */
 export class Problems {
-  readonly #damaged: string[] = []
-  readonly #uncovered: string[] = []
+  // what two options follow from would be told twice
+  readonly #damaged = new Set<string>()
+  readonly #uncovered = new Set<string>()
 
   constructor(
     /** The file, for messages. */
@@ -18,12 +19,12 @@ export class Problems {
 
   /** A value that cannot be. */
   damaged(message: string): void {
-    this.#damaged.push(message)
+    this.#damaged.add(message)
   }
 
   /** A value that is well formed, and that this package does not compute. */
   uncovered(message: string): void {
-    this.#uncovered.push(message)
+    this.#uncovered.add(message)
   }
 
   /**
@@ -32,7 +33,7 @@ export class Problems {
   throwIfAny(): void {
     const all = [...this.#damaged, ...this.#uncovered]
     if (all.length === 0) return
-    const code = this.#damaged.length > 0 ? 'invalid_checkpoint' : 'not_available'
+    const code = this.#damaged.size > 0 ? 'invalid_checkpoint' : 'not_available'
     const shown = all.slice(0, 20).map((line) => `  ${line}`)
     const more = all.length > 20 ? [`  and ${all.length - 20} more`] : []
     const message = `${this.file} cannot be followed:\n${[...shown, ...more].join('\n')}`

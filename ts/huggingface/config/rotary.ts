@@ -22,8 +22,8 @@ export const ROTARY = {
   partial_rotary_factor: nullable(share(1)),
 } as const
 
-/** What is read besides. */
-interface Config extends Values<typeof ROTARY> {
+/** The fields, and what is read besides. */
+export interface RotaryConfig extends Values<typeof ROTARY> {
   max_position_embeddings: number
   original_max_position_embeddings?: number | null
 }
@@ -117,7 +117,7 @@ function typeOf(json: Json, defaults: RotaryDefaults, problems: Problems): RopeT
 }
 
 /** The length that a scaling begins at. */
-function lengthOf(type: RopeType, entry: Entry, config: Config, problems: Problems): number {
+function lengthOf(type: RopeType, entry: Entry, config: RotaryConfig, problems: Problems): number {
   const { max_position_embeddings: max, original_max_position_embeddings: top } = config
   const own = entry.original_max_position_embeddings
   if (type === 'longrope') return top ?? own ?? max
@@ -132,7 +132,7 @@ function lengthOf(type: RopeType, entry: Entry, config: Config, problems: Proble
 function scalingOf(
   type: RopeType,
   entry: Entry,
-  config: Config,
+  config: RotaryConfig,
   problems: Problems,
 ): RotaryScaling {
   const { reads, needs } = TYPES[type]
@@ -150,7 +150,7 @@ function scalingOf(
 /** The options for an entry of a configuration. */
 function optionsOf(
   json: Json,
-  config: Config,
+  config: RotaryConfig,
   defaults: RotaryDefaults,
   problems: Problems,
 ): Rotary {
@@ -172,7 +172,7 @@ function optionsOf(
 }
 
 /** The rotary positions of all layers. */
-export const rotaryOf = (config: Config, problems: Problems, defaults: RotaryDefaults = {}) =>
+export const rotaryOf = (config: RotaryConfig, problems: Problems, defaults: RotaryDefaults = {}) =>
   optionsOf(config.rope_parameters ?? config.rope_scaling ?? {}, config, defaults, problems)
 
 /**
@@ -184,7 +184,7 @@ export const rotaryOf = (config: Config, problems: Problems, defaults: RotaryDef
  *   what version 4 says of them
  */
 export function rotaryByKind(
-  config: Config,
+  config: RotaryConfig,
   problems: Problems,
   kinds: { full_attention: RotaryDefaults; sliding_attention: RotaryDefaults },
 ): { full_attention: Rotary; sliding_attention: Rotary } {
@@ -196,7 +196,7 @@ export function rotaryByKind(
     return {}
   }
   if (nested !== null) {
-    const plain: Config = { ...config, rope_theta: null }
+    const plain: RotaryConfig = { ...config, rope_theta: null }
     return {
       full_attention: optionsOf(entry('full_attention'), plain, kinds.full_attention, problems),
       sliding_attention: optionsOf(
@@ -207,7 +207,7 @@ export function rotaryByKind(
       ),
     }
   }
-  const local: Config = { ...config, rope_theta: null }
+  const local: RotaryConfig = { ...config, rope_theta: null }
   return {
     full_attention: optionsOf(config.rope_scaling ?? {}, config, kinds.full_attention, problems),
     sliding_attention: optionsOf({}, local, kinds.sliding_attention, problems),
@@ -217,9 +217,16 @@ export function rotaryByKind(
 /** What every count of positions fits into. */
 const MAX_LENGTH = 2 ** 31 - 1
 
-/** The longest text that scaling is made for: `max_seq_len`. */
-export function lengthWith({ rotary_scaling: scaling }: Rotary, max: number): number {
+/** The longest text that rotary positions are made for. */
+export function longest({ rotary_scaling: scaling }: Rotary, max: number): number {
   const { factor, original_max_position_embeddings: original } = scaling ?? {}
   if (typeof factor !== 'number' || typeof original !== 'number') return max
   return Math.max(max, Math.min(MAX_LENGTH, Math.floor(original * factor)))
 }
+
+/** The longest text, where all layers have the same positions: `max_seq_len`. */
+export const longestOf = (
+  config: RotaryConfig,
+  problems: Problems,
+  defaults: RotaryDefaults = {},
+) => longest(rotaryOf(config, problems, defaults), config.max_position_embeddings)

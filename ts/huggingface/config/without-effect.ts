@@ -1,6 +1,6 @@
 /**
- * Fields of configurations that do not change what a model computes: who made the file and how, what
- * is for training from scratch, for generation, or for other libraries.
+ * Fields of configurations that do not change what a model computes: who made the file and how,
+ * what is for training from scratch, for generation, or for other libraries.
  */
 export const WITHOUT_EFFECT: ReadonlySet<string> = new Set([
   // about the file

@@ -96,7 +96,18 @@ export const albert = family({
     id2label: nullable(record()),
     num_labels: nullable(size(2)),
   },
-  plan(c, problems) {
+  kind: 'encoder',
+  model: (c) => ({
+    num_tokens: c.vocab_size,
+    max_seq_len: c.max_position_embeddings,
+    emb_dim: c.embedding_size,
+    abs_pos_emb_scale: 1,
+    embed_num_tokens: { token_type: c.type_vocab_size },
+    post_emb_norm: true,
+    ...above0('emb_dropout', c.hidden_dropout_prob),
+    return_only_embed: true,
+  }),
+  layers(c, problems) {
     if (c.embedding_size === c.hidden_size)
       problems.uncovered('embedding_size equal to hidden_size is not covered')
     if (c.num_hidden_groups > c.num_hidden_layers)
@@ -104,31 +115,18 @@ export const albert = family({
         `num_hidden_groups ${c.num_hidden_groups} is more than num_hidden_layers ${c.num_hidden_layers}`,
       )
     return {
-      kind: 'encoder',
-      model: {
-        num_tokens: c.vocab_size,
-        max_seq_len: c.max_position_embeddings,
-        emb_dim: c.embedding_size,
-        abs_pos_emb_scale: 1,
-        embed_num_tokens: { token_type: c.type_vocab_size },
-        post_emb_norm: true,
-        ...above0('emb_dropout', c.hidden_dropout_prob),
-        return_only_embed: true,
-      },
-      layers: {
-        dim: c.hidden_size,
-        depth: c.num_hidden_groups * c.inner_group_num,
-        layers_execute_order: order(c),
-        ...headsOf(c, problems),
-        attn_qkv_bias: true,
-        attn_out_bias: true,
-        ...above0('attn_dropout', c.attention_probs_dropout_prob),
-        ...above0('attn_sublayer_dropout', c.hidden_dropout_prob),
-        norm_eps: c.layer_norm_eps,
-        norm_position: 'post',
-        ff_activation: c.hidden_act,
-        ff_inner_dim: c.intermediate_size,
-      },
+      dim: c.hidden_size,
+      depth: c.num_hidden_groups * c.inner_group_num,
+      layers_execute_order: order(c),
+      ...headsOf(c, problems),
+      attn_qkv_bias: true,
+      attn_out_bias: true,
+      ...above0('attn_dropout', c.attention_probs_dropout_prob),
+      ...above0('attn_sublayer_dropout', c.hidden_dropout_prob),
+      norm_eps: c.layer_norm_eps,
+      norm_position: 'post',
+      ff_activation: c.hidden_act,
+      ff_inner_dim: c.intermediate_size,
     }
   },
   prefix: 'albert.',

@@ -45,8 +45,32 @@ export interface HeadPlan {
   weights: readonly Rule[]
 }
 
+/** What stands for a model in options: the wrapper, and its layers where they are apart. */
+type Mapping<C> =
+  | {
+      readonly kind: 'decoder'
+      model(config: C, problems: Problems, found: Found): Around<TransformerWrapperOptions>
+      layers(config: C, problems: Problems): DecoderOptions
+    }
+  | {
+      readonly kind: 'encoder'
+      model(config: C, problems: Problems, found: Found): Around<TransformerWrapperOptions>
+      layers(config: C, problems: Problems): EncoderOptions
+    }
+  | {
+      readonly kind: 'vision'
+      model(config: C, problems: Problems, found: Found): Around<ViTransformerWrapperOptions>
+      layers(config: C, problems: Problems): EncoderOptions
+    }
+  | {
+      readonly kind: 'encoder-decoder'
+      model(config: C, problems: Problems, found: Found): XTransformerOptions
+    }
+
 /** A family of models: what of its configuration and its weights is what of ours. */
-export interface Family<F extends Fields = Fields> {
+export type Family<F extends Fields = Fields> = About<F> & Mapping<Values<F>>
+
+interface About<F extends Fields> {
   /** Its name, for people. */
   readonly name: string
   /** `model_type` of its configurations. */
@@ -55,8 +79,6 @@ export interface Family<F extends Fields = Fields> {
   readonly classes: readonly string[]
   /** The fields that are read, with the defaults of the class of transformers. */
   readonly fields: F
-  /** The options that the fields ask for. */
-  plan(config: Values<F>, problems: Problems, found: Found): Plan
   /** What its names begin with, which files of the model without a head leave out. */
   readonly prefix: string
   /** The names of the weights. */
@@ -99,3 +121,15 @@ export const perLayer = <T>(values: readonly T[]): T | readonly T[] =>
 /** An option that is 0 unless it is said, such as a dropout. */
 export const above0 = <Name extends string>(name: Name, value: number) =>
   (value > 0 ? { [name]: value } : {}) as { [N in Name]?: number }
+
+/** The options for a configuration. */
+export function planOf(
+  { kind, ...family }: Family,
+  config: Values<Fields>,
+  problems: Problems,
+  found: Found,
+): Plan {
+  const model = family.model(config, problems, found)
+  const layers = 'layers' in family ? family.layers(config, problems) : undefined
+  return { kind, model, ...(layers && { layers }) } as Plan
+}

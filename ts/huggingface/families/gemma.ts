@@ -11,7 +11,7 @@ import {
   positive,
   size,
 } from '../config/fields.js'
-import { lengthWith, ROTARY, rotaryOf } from '../config/rotary.js'
+import { longestOf, ROTARY, rotaryOf } from '../config/rotary.js'
 import { above0, family } from './family.js'
 import { ATTENTION, EMBEDDINGS, FREQUENCIES, GATED, NORMS, TIED } from './llama.js'
 
@@ -42,39 +42,34 @@ export const gemma = family({
     tie_word_embeddings: flag(true),
     ...ROTARY,
   },
-  plan(c, problems, { tied }) {
-    const rotary = rotaryOf(c, problems)
-    return {
-      kind: 'decoder',
-      model: {
-        num_tokens: c.vocab_size,
-        max_seq_len: lengthWith(rotary, c.max_position_embeddings),
-        emb_scale: embeddingScale(c.hidden_size),
-        tie_embedding: tied,
-        logits_bias: false,
-      },
-      layers: {
-        dim: c.hidden_size,
-        depth: c.num_hidden_layers,
-        ...headsOf(c, problems),
-        attn_qkv_bias: c.attention_bias,
-        attn_out_bias: c.attention_bias,
-        ...above0('attn_dropout', c.attention_dropout),
-        use_rmsnorm: true,
-        norm_eps: c.rms_norm_eps,
-        norm_add_unit_offset: true,
-        pre_norm_has_final_norm: true,
-        rotary_pos_emb: true,
-        rotary_values: false,
-        ...rotary,
-        ff_glu: true,
-        ff_activation: c.hidden_activation ?? c.hidden_act,
-        ff_inner_dim: c.intermediate_size,
-        ff_no_bias: true,
-        ff_glu_bias: false,
-      },
-    }
-  },
+  kind: 'decoder',
+  model: (c, problems, { tied }) => ({
+    num_tokens: c.vocab_size,
+    max_seq_len: longestOf(c, problems),
+    emb_scale: embeddingScale(c.hidden_size),
+    tie_embedding: tied,
+    logits_bias: false,
+  }),
+  layers: (c, problems) => ({
+    dim: c.hidden_size,
+    depth: c.num_hidden_layers,
+    ...headsOf(c, problems),
+    attn_qkv_bias: c.attention_bias,
+    attn_out_bias: c.attention_bias,
+    ...above0('attn_dropout', c.attention_dropout),
+    use_rmsnorm: true,
+    norm_eps: c.rms_norm_eps,
+    norm_add_unit_offset: true,
+    pre_norm_has_final_norm: true,
+    rotary_pos_emb: true,
+    rotary_values: false,
+    ...rotaryOf(c, problems),
+    ff_glu: true,
+    ff_activation: c.hidden_activation ?? c.hidden_act,
+    ff_inner_dim: c.intermediate_size,
+    ff_no_bias: true,
+    ff_glu_bias: false,
+  }),
   prefix: 'model.',
   weights: () => [...EMBEDDINGS, ...NORMS, ...ATTENTION, ...GATED],
   tied: TIED,

@@ -11,7 +11,7 @@ import {
   size,
   text,
 } from '../config/fields.js'
-import { lengthWith, ROTARY, rotaryOf } from '../config/rotary.js'
+import { longestOf, ROTARY, rotaryOf } from '../config/rotary.js'
 import type { Rule } from '../weights/rules.js'
 import { above0, family } from './family.js'
 import { embeddingScale } from './gemma.js'
@@ -25,6 +25,10 @@ export const SANDWICHED: readonly Rule[] = [
   ['model.layers.{n}.post_feedforward_layernorm.weight', 'attn_layers.layers.{2n+1}.0.1.g'],
   ['model.norm.weight', 'attn_layers.final_norm.g'],
 ]
+
+/** The limit of the scores of attention. */
+export const capped = (limit: number | null) =>
+  limit === null ? {} : { attn_softclamp_logits: true, attn_logit_softclamp_value: limit }
 
 export const gemma2 = family({
   name: 'Gemma 2',
@@ -53,45 +57,41 @@ export const gemma2 = family({
     tie_word_embeddings: flag(true),
     ...ROTARY,
   },
-  plan(c, problems, { tied }) {
-    const rotary = rotaryOf(c, problems)
-    const cap = c.attn_logit_softcapping
+  kind: 'decoder',
+  model: (c, problems, { tied }) => ({
+    num_tokens: c.vocab_size,
+    max_seq_len: longestOf(c, problems),
+    emb_scale: embeddingScale(c.hidden_size),
+    tie_embedding: tied,
+    logits_bias: false,
+    logit_softclamp_value: c.final_logit_softcapping,
+  }),
+  layers(c, problems) {
     const sliding = (n: number) => n % 2 === 0
     const layers = layerTypes(c.layer_types, c.num_hidden_layers, sliding, problems)
     return {
-      kind: 'decoder',
-      model: {
-        num_tokens: c.vocab_size,
-        max_seq_len: lengthWith(rotary, c.max_position_embeddings),
-        emb_scale: embeddingScale(c.hidden_size),
-        tie_embedding: tied,
-        logits_bias: false,
-        logit_softclamp_value: c.final_logit_softcapping,
-      },
-      layers: {
-        dim: c.hidden_size,
-        depth: c.num_hidden_layers,
-        ...headsOf(c, problems),
-        ...windows(layers, c.sliding_window),
-        attn_qkv_bias: c.attention_bias,
-        attn_out_bias: c.attention_bias,
-        attn_scale: c.query_pre_attn_scalar ** -0.5,
-        ...(cap !== null && { attn_softclamp_logits: true, attn_logit_softclamp_value: cap }),
-        ...above0('attn_dropout', c.attention_dropout),
-        use_rmsnorm: true,
-        norm_eps: c.rms_norm_eps,
-        norm_add_unit_offset: true,
-        norm_position: 'sandwich',
-        pre_norm_has_final_norm: true,
-        rotary_pos_emb: true,
-        rotary_values: false,
-        ...rotary,
-        ff_glu: true,
-        ff_activation: c.hidden_activation,
-        ff_inner_dim: c.intermediate_size,
-        ff_no_bias: true,
-        ff_glu_bias: false,
-      },
+      dim: c.hidden_size,
+      depth: c.num_hidden_layers,
+      ...headsOf(c, problems),
+      ...windows(layers, c.sliding_window),
+      attn_qkv_bias: c.attention_bias,
+      attn_out_bias: c.attention_bias,
+      attn_scale: c.query_pre_attn_scalar ** -0.5,
+      ...capped(c.attn_logit_softcapping),
+      ...above0('attn_dropout', c.attention_dropout),
+      use_rmsnorm: true,
+      norm_eps: c.rms_norm_eps,
+      norm_add_unit_offset: true,
+      norm_position: 'sandwich',
+      pre_norm_has_final_norm: true,
+      rotary_pos_emb: true,
+      rotary_values: false,
+      ...rotaryOf(c, problems),
+      ff_glu: true,
+      ff_activation: c.hidden_activation,
+      ff_inner_dim: c.intermediate_size,
+      ff_no_bias: true,
+      ff_glu_bias: false,
     }
   },
   prefix: 'model.',

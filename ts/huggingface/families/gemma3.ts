@@ -11,12 +11,20 @@ import {
   size,
   text,
 } from '../config/fields.js'
-import { lengthWith, ROTARY, rotaryByKind } from '../config/rotary.js'
+import type { Problems } from '../config/read.js'
+import { longest, ROTARY, type RotaryConfig, rotaryByKind } from '../config/rotary.js'
 import { above0, family, perLayer } from './family.js'
 import { embeddingScale } from './gemma.js'
-import { SANDWICHED } from './gemma2.js'
+import { capped, SANDWICHED } from './gemma2.js'
 import { ATTENTION, EMBEDDINGS, FREQUENCIES, GATED, TIED } from './llama.js'
 import { QK_NORMS } from './qwen3.js'
+
+/** The positions of both kinds of layers. */
+const positions = (c: RotaryConfig & { rope_local_base_freq: number | null }, problems: Problems) =>
+  rotaryByKind(c, problems, {
+    full_attention: { theta: 1e6 },
+    sliding_attention: { theta: c.rope_local_base_freq ?? 10_000 },
+  })
 
 export const gemma3 = family({
   name: 'Gemma 3',
@@ -48,55 +56,49 @@ export const gemma3 = family({
     tie_word_embeddings: flag(true),
     ...ROTARY,
   },
-  plan(c, problems, { tied }) {
-    const rotary = rotaryByKind(c, problems, {
-      full_attention: { theta: 1e6 },
-      sliding_attention: { theta: c.rope_local_base_freq ?? 10_000 },
-    })
+  kind: 'decoder',
+  model: (c, problems, { tied }) => ({
+    num_tokens: c.vocab_size,
+    max_seq_len: longest(positions(c, problems).full_attention, c.max_position_embeddings),
+    emb_scale: embeddingScale(c.hidden_size),
+    tie_embedding: tied,
+    logits_bias: false,
+    logit_softclamp_value: c.final_logit_softcapping,
+  }),
+  layers(c, problems) {
+    const rotary = positions(c, problems)
     const pattern = c.sliding_window_pattern ?? c._sliding_window_pattern
     const sliding = (n: number) => (n + 1) % pattern !== 0
     const layers = layerTypes(c.layer_types, c.num_hidden_layers, sliding, problems)
     const rotaries = layers.map((type) => rotary[type as keyof typeof rotary])
-    const cap = c.attn_logit_softcapping
     return {
-      kind: 'decoder',
-      model: {
-        num_tokens: c.vocab_size,
-        max_seq_len: lengthWith(rotary.full_attention, c.max_position_embeddings),
-        emb_scale: embeddingScale(c.hidden_size),
-        tie_embedding: tied,
-        logits_bias: false,
-        logit_softclamp_value: c.final_logit_softcapping,
-      },
-      layers: {
-        dim: c.hidden_size,
-        depth: c.num_hidden_layers,
-        ...headsOf(c, problems),
-        ...windows(layers, c.sliding_window),
-        attn_qkv_bias: c.attention_bias,
-        attn_out_bias: c.attention_bias,
-        attn_scale: c.query_pre_attn_scalar ** -0.5,
-        attn_qk_rmsnorm: true,
-        attn_qk_rmsnorm_eps: c.rms_norm_eps,
-        attn_qk_rmsnorm_add_unit_offset: true,
-        ...(cap !== null && { attn_softclamp_logits: true, attn_logit_softclamp_value: cap }),
-        ...above0('attn_dropout', c.attention_dropout),
-        use_rmsnorm: true,
-        norm_eps: c.rms_norm_eps,
-        norm_add_unit_offset: true,
-        norm_position: 'sandwich',
-        pre_norm_has_final_norm: true,
-        rotary_pos_emb: true,
-        rotary_values: false,
-        rotary_base: perLayer(rotaries.map((one) => one.rotary_base)),
-        rotary_scaling: perLayer(rotaries.map((one) => one.rotary_scaling)),
-        rotary_partial_factor: rotary.full_attention.rotary_partial_factor,
-        ff_glu: true,
-        ff_activation: c.hidden_activation,
-        ff_inner_dim: c.intermediate_size,
-        ff_no_bias: true,
-        ff_glu_bias: false,
-      },
+      dim: c.hidden_size,
+      depth: c.num_hidden_layers,
+      ...headsOf(c, problems),
+      ...windows(layers, c.sliding_window),
+      attn_qkv_bias: c.attention_bias,
+      attn_out_bias: c.attention_bias,
+      attn_scale: c.query_pre_attn_scalar ** -0.5,
+      attn_qk_rmsnorm: true,
+      attn_qk_rmsnorm_eps: c.rms_norm_eps,
+      attn_qk_rmsnorm_add_unit_offset: true,
+      ...capped(c.attn_logit_softcapping),
+      ...above0('attn_dropout', c.attention_dropout),
+      use_rmsnorm: true,
+      norm_eps: c.rms_norm_eps,
+      norm_add_unit_offset: true,
+      norm_position: 'sandwich',
+      pre_norm_has_final_norm: true,
+      rotary_pos_emb: true,
+      rotary_values: false,
+      rotary_base: perLayer(rotaries.map((one) => one.rotary_base)),
+      rotary_scaling: perLayer(rotaries.map((one) => one.rotary_scaling)),
+      rotary_partial_factor: rotary.full_attention.rotary_partial_factor,
+      ff_glu: true,
+      ff_activation: c.hidden_activation,
+      ff_inner_dim: c.intermediate_size,
+      ff_no_bias: true,
+      ff_glu_bias: false,
     }
   },
   prefix: 'model.',

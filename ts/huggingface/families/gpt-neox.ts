@@ -10,12 +10,18 @@ import {
   share,
   size,
 } from '../config/fields.js'
-import { lengthWith, ROTARY, rotaryOf } from '../config/rotary.js'
+import { longestOf, ROTARY, rotaryOf } from '../config/rotary.js'
 import { splitByHead } from '../weights/transforms.js'
 import { above0, family } from './family.js'
 
 const ATTENTION = 'attn_layers.layers.{2n}'
 const FEED_FORWARD = 'attn_layers.layers.{2n+1}'
+
+/** What older files say of positions, with the class's defaults. */
+const positions = (c: { rotary_emb_base: number | null; rotary_pct: number | null }) => ({
+  theta: c.rotary_emb_base ?? 10_000,
+  partial: c.rotary_pct ?? 0.25,
+})
 
 export const gptNeox = family({
   name: 'GPT-NeoX',
@@ -39,39 +45,31 @@ export const gptNeox = family({
     tie_word_embeddings: flag(false),
     ...ROTARY,
   },
-  plan(c, problems, { tied }) {
-    const rotary = rotaryOf(c, problems, {
-      theta: c.rotary_emb_base ?? 10_000,
-      partial: c.rotary_pct ?? 0.25,
-    })
-    return {
-      kind: 'decoder',
-      model: {
-        num_tokens: c.vocab_size,
-        max_seq_len: lengthWith(rotary, c.max_position_embeddings),
-        ...above0('emb_dropout', c.hidden_dropout),
-        tie_embedding: tied,
-        logits_bias: false,
-      },
-      layers: {
-        dim: c.hidden_size,
-        depth: c.num_hidden_layers,
-        ...headsOf(c, problems),
-        attn_qkv_bias: c.attention_bias,
-        attn_out_bias: c.attention_bias,
-        ...above0('attn_dropout', c.attention_dropout),
-        ...above0('attn_sublayer_dropout', c.hidden_dropout),
-        norm_eps: c.layer_norm_eps,
-        parallel_block: c.use_parallel_residual,
-        rotary_pos_emb: true,
-        rotary_values: false,
-        ...rotary,
-        ff_activation: c.hidden_act,
-        ff_inner_dim: c.intermediate_size,
-        ...above0('ff_sublayer_dropout', c.hidden_dropout),
-      },
-    }
-  },
+  kind: 'decoder',
+  model: (c, problems, { tied }) => ({
+    num_tokens: c.vocab_size,
+    max_seq_len: longestOf(c, problems, positions(c)),
+    ...above0('emb_dropout', c.hidden_dropout),
+    tie_embedding: tied,
+    logits_bias: false,
+  }),
+  layers: (c, problems) => ({
+    dim: c.hidden_size,
+    depth: c.num_hidden_layers,
+    ...headsOf(c, problems),
+    attn_qkv_bias: c.attention_bias,
+    attn_out_bias: c.attention_bias,
+    ...above0('attn_dropout', c.attention_dropout),
+    ...above0('attn_sublayer_dropout', c.hidden_dropout),
+    norm_eps: c.layer_norm_eps,
+    parallel_block: c.use_parallel_residual,
+    rotary_pos_emb: true,
+    rotary_values: false,
+    ...rotaryOf(c, problems, positions(c)),
+    ff_activation: c.hidden_act,
+    ff_inner_dim: c.intermediate_size,
+    ...above0('ff_sublayer_dropout', c.hidden_dropout),
+  }),
   prefix: 'gpt_neox.',
   weights: (c) => [
     ['gpt_neox.embed_in.weight', 'token_emb.emb.weight'],

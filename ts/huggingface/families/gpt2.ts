@@ -37,7 +37,16 @@ export const gpt2 = family({
     add_cross_attention: only(false),
     tie_word_embeddings: flag(true),
   },
-  plan(c, problems, { tied }) {
+  kind: 'decoder',
+  model: (c, _problems, { tied }) => ({
+    num_tokens: c.vocab_size,
+    max_seq_len: c.n_positions,
+    abs_pos_emb_scale: 1,
+    ...above0('emb_dropout', c.embd_pdrop),
+    tie_embedding: tied,
+    logits_bias: false,
+  }),
+  layers(c, problems) {
     const heads = { hidden_size: c.n_embd, num_attention_heads: c.n_head }
     const { attn_dim_head } = headsOf(heads, problems)
     const scale = c.scale_attn_weights ? attn_dim_head ** -0.5 : 1
@@ -45,30 +54,19 @@ export const gpt2 = family({
       c.scale_attn_by_inverse_layer_idx ? scale / (n + 1) : scale,
     )
     return {
-      kind: 'decoder',
-      model: {
-        num_tokens: c.vocab_size,
-        max_seq_len: c.n_positions,
-        abs_pos_emb_scale: 1,
-        ...above0('emb_dropout', c.embd_pdrop),
-        tie_embedding: tied,
-        logits_bias: false,
-      },
-      layers: {
-        dim: c.n_embd,
-        depth: c.n_layer,
-        heads: c.n_head,
-        attn_dim_head,
-        attn_scale: perLayer(scales),
-        attn_qkv_bias: true,
-        attn_out_bias: true,
-        ...above0('attn_dropout', c.attn_pdrop),
-        ...above0('attn_sublayer_dropout', c.resid_pdrop),
-        norm_eps: c.layer_norm_epsilon,
-        ff_activation: c.activation_function,
-        ff_inner_dim: c.n_inner ?? 4 * c.n_embd,
-        ...above0('ff_sublayer_dropout', c.resid_pdrop),
-      },
+      dim: c.n_embd,
+      depth: c.n_layer,
+      heads: c.n_head,
+      attn_dim_head,
+      attn_scale: perLayer(scales),
+      attn_qkv_bias: true,
+      attn_out_bias: true,
+      ...above0('attn_dropout', c.attn_pdrop),
+      ...above0('attn_sublayer_dropout', c.resid_pdrop),
+      norm_eps: c.layer_norm_epsilon,
+      ff_activation: c.activation_function,
+      ff_inner_dim: c.n_inner ?? 4 * c.n_embd,
+      ...above0('ff_sublayer_dropout', c.resid_pdrop),
     }
   },
   prefix: 'transformer.',

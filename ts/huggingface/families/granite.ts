@@ -1,7 +1,7 @@
 /** Granite, without its mixtures of experts. Source: <https://arxiv.org/abs/2405.04324>. */
 import { headsOf } from '../config/attention.js'
 import { activation, count, dropout, flag, nullable, positive, size } from '../config/fields.js'
-import { lengthWith, ROTARY, rotaryOf } from '../config/rotary.js'
+import { longestOf, ROTARY, rotaryOf } from '../config/rotary.js'
 import { above0, family } from './family.js'
 import { ATTENTION, EMBEDDINGS, FREQUENCIES, GATED, NORMS, TIED } from './llama.js'
 
@@ -29,41 +29,36 @@ export const granite = family({
     tie_word_embeddings: flag(false),
     ...ROTARY,
   },
-  plan(c, problems, { tied }) {
-    const rotary = rotaryOf(c, problems)
-    return {
-      kind: 'decoder',
-      model: {
-        num_tokens: c.vocab_size,
-        max_seq_len: lengthWith(rotary, c.max_position_embeddings),
-        emb_scale: c.embedding_multiplier,
-        tie_embedding: tied,
-        logits_bias: false,
-        logits_scale: 1 / c.logits_scaling,
-      },
-      layers: {
-        dim: c.hidden_size,
-        depth: c.num_hidden_layers,
-        ...headsOf(c, problems),
-        attn_qkv_bias: c.attention_bias,
-        attn_out_bias: c.attention_bias,
-        attn_scale: c.attention_multiplier,
-        ...above0('attn_dropout', c.attention_dropout),
-        use_rmsnorm: true,
-        norm_eps: c.rms_norm_eps,
-        pre_norm_has_final_norm: true,
-        branch_scale: c.residual_multiplier,
-        rotary_pos_emb: true,
-        rotary_values: false,
-        ...rotary,
-        ff_glu: true,
-        ff_activation: c.hidden_act,
-        ff_inner_dim: c.intermediate_size,
-        ff_no_bias: !c.mlp_bias,
-        ff_glu_bias: c.mlp_bias,
-      },
-    }
-  },
+  kind: 'decoder',
+  model: (c, problems, { tied }) => ({
+    num_tokens: c.vocab_size,
+    max_seq_len: longestOf(c, problems),
+    emb_scale: c.embedding_multiplier,
+    tie_embedding: tied,
+    logits_bias: false,
+    logits_scale: 1 / c.logits_scaling,
+  }),
+  layers: (c, problems) => ({
+    dim: c.hidden_size,
+    depth: c.num_hidden_layers,
+    ...headsOf(c, problems),
+    attn_qkv_bias: c.attention_bias,
+    attn_out_bias: c.attention_bias,
+    attn_scale: c.attention_multiplier,
+    ...above0('attn_dropout', c.attention_dropout),
+    use_rmsnorm: true,
+    norm_eps: c.rms_norm_eps,
+    pre_norm_has_final_norm: true,
+    branch_scale: c.residual_multiplier,
+    rotary_pos_emb: true,
+    rotary_values: false,
+    ...rotaryOf(c, problems),
+    ff_glu: true,
+    ff_activation: c.hidden_act,
+    ff_inner_dim: c.intermediate_size,
+    ff_no_bias: !c.mlp_bias,
+    ff_glu_bias: c.mlp_bias,
+  }),
   prefix: 'model.',
   weights: () => [...EMBEDDINGS, ...NORMS, ...ATTENTION, ...GATED],
   tied: TIED,

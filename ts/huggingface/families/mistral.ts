@@ -1,7 +1,7 @@
 /** Mistral: Llama with a window. Source: <https://arxiv.org/abs/2310.06825>. */
 import { headsOf, windows } from '../config/attention.js'
 import { activation, count, dropout, flag, nullable, positive, size } from '../config/fields.js'
-import { lengthWith, ROTARY, rotaryOf } from '../config/rotary.js'
+import { longestOf, ROTARY, rotaryOf } from '../config/rotary.js'
 import { above0, family } from './family.js'
 import { ATTENTION, EMBEDDINGS, FREQUENCIES, GATED, NORMS, TIED } from './llama.js'
 
@@ -25,35 +25,32 @@ export const mistral = family({
     tie_word_embeddings: flag(false),
     ...ROTARY,
   },
-  plan(c, problems, { tied }) {
-    const rotary = rotaryOf(c, problems)
+  kind: 'decoder',
+  model: (c, problems, { tied }) => ({
+    num_tokens: c.vocab_size,
+    max_seq_len: longestOf(c, problems),
+    tie_embedding: tied,
+    logits_bias: false,
+  }),
+  layers(c, problems) {
     const layers = Array<string>(c.num_hidden_layers).fill('sliding_attention')
     return {
-      kind: 'decoder',
-      model: {
-        num_tokens: c.vocab_size,
-        max_seq_len: lengthWith(rotary, c.max_position_embeddings),
-        tie_embedding: tied,
-        logits_bias: false,
-      },
-      layers: {
-        dim: c.hidden_size,
-        depth: c.num_hidden_layers,
-        ...headsOf(c, problems),
-        ...windows(layers, c.sliding_window),
-        ...above0('attn_dropout', c.attention_dropout),
-        use_rmsnorm: true,
-        norm_eps: c.rms_norm_eps,
-        pre_norm_has_final_norm: true,
-        rotary_pos_emb: true,
-        rotary_values: false,
-        ...rotary,
-        ff_glu: true,
-        ff_activation: c.hidden_act,
-        ff_inner_dim: c.intermediate_size,
-        ff_no_bias: true,
-        ff_glu_bias: false,
-      },
+      dim: c.hidden_size,
+      depth: c.num_hidden_layers,
+      ...headsOf(c, problems),
+      ...windows(layers, c.sliding_window),
+      ...above0('attn_dropout', c.attention_dropout),
+      use_rmsnorm: true,
+      norm_eps: c.rms_norm_eps,
+      pre_norm_has_final_norm: true,
+      rotary_pos_emb: true,
+      rotary_values: false,
+      ...rotaryOf(c, problems),
+      ff_glu: true,
+      ff_activation: c.hidden_act,
+      ff_inner_dim: c.intermediate_size,
+      ff_no_bias: true,
+      ff_glu_bias: false,
     }
   },
   prefix: 'model.',

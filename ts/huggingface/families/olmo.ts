@@ -1,7 +1,7 @@
 /** OLMo 1: norms without parameters. Source: <https://arxiv.org/abs/2402.00838>. */
 import { headsOf } from '../config/attention.js'
 import { activation, count, dropout, flag, nullable, positive, size } from '../config/fields.js'
-import { lengthWith, ROTARY, rotaryOf } from '../config/rotary.js'
+import { longestOf, ROTARY, rotaryOf } from '../config/rotary.js'
 import { above0, family } from './family.js'
 import { ATTENTION, EMBEDDINGS, FREQUENCIES, GATED, TIED } from './llama.js'
 
@@ -24,39 +24,34 @@ export const olmo = family({
     tie_word_embeddings: flag(false),
     ...ROTARY,
   },
-  plan(c, problems, { tied }) {
-    const rotary = rotaryOf(c, problems)
-    return {
-      kind: 'decoder',
-      model: {
-        num_tokens: c.vocab_size,
-        max_seq_len: lengthWith(rotary, c.max_position_embeddings),
-        tie_embedding: tied,
-        logits_bias: false,
-      },
-      layers: {
-        dim: c.hidden_size,
-        depth: c.num_hidden_layers,
-        ...headsOf(c, problems),
-        attn_qkv_bias: c.attention_bias,
-        attn_out_bias: c.attention_bias,
-        ...(c.clip_qkv !== null && { attn_qkv_clip: c.clip_qkv }),
-        ...above0('attn_dropout', c.attention_dropout),
-        // of the class, not of its configuration
-        norm_eps: 1e-5,
-        norm_elementwise_affine: false,
-        pre_norm_has_final_norm: true,
-        rotary_pos_emb: true,
-        rotary_values: false,
-        ...rotary,
-        ff_glu: true,
-        ff_activation: c.hidden_act,
-        ff_inner_dim: c.intermediate_size,
-        ff_no_bias: true,
-        ff_glu_bias: false,
-      },
-    }
-  },
+  kind: 'decoder',
+  model: (c, problems, { tied }) => ({
+    num_tokens: c.vocab_size,
+    max_seq_len: longestOf(c, problems),
+    tie_embedding: tied,
+    logits_bias: false,
+  }),
+  layers: (c, problems) => ({
+    dim: c.hidden_size,
+    depth: c.num_hidden_layers,
+    ...headsOf(c, problems),
+    attn_qkv_bias: c.attention_bias,
+    attn_out_bias: c.attention_bias,
+    ...(c.clip_qkv !== null && { attn_qkv_clip: c.clip_qkv }),
+    ...above0('attn_dropout', c.attention_dropout),
+    // of the class, not of its configuration
+    norm_eps: 1e-5,
+    norm_elementwise_affine: false,
+    pre_norm_has_final_norm: true,
+    rotary_pos_emb: true,
+    rotary_values: false,
+    ...rotaryOf(c, problems),
+    ff_glu: true,
+    ff_activation: c.hidden_act,
+    ff_inner_dim: c.intermediate_size,
+    ff_no_bias: true,
+    ff_glu_bias: false,
+  }),
   prefix: 'model.',
   weights: () => [...EMBEDDINGS, ...ATTENTION, ...GATED],
   tied: TIED,

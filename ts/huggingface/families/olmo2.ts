@@ -1,7 +1,7 @@
 /** OLMo 2: norms after attention and feed-forward. Source: <https://arxiv.org/abs/2501.00656>. */
 import { headsOf } from '../config/attention.js'
 import { activation, count, dropout, flag, nullable, positive, size } from '../config/fields.js'
-import { lengthWith, ROTARY, rotaryOf } from '../config/rotary.js'
+import { longestOf, ROTARY, rotaryOf } from '../config/rotary.js'
 import type { Rule } from '../weights/rules.js'
 import { reshaped } from '../weights/transforms.js'
 import { above0, family } from './family.js'
@@ -45,41 +45,36 @@ export const olmo2 = family({
     tie_word_embeddings: flag(false),
     ...ROTARY,
   },
-  plan(c, problems, { tied }) {
-    const rotary = rotaryOf(c, problems)
-    return {
-      kind: 'decoder',
-      model: {
-        num_tokens: c.vocab_size,
-        max_seq_len: lengthWith(rotary, c.max_position_embeddings),
-        tie_embedding: tied,
-        logits_bias: false,
-      },
-      layers: {
-        dim: c.hidden_size,
-        depth: c.num_hidden_layers,
-        ...headsOf(c, problems),
-        attn_qkv_bias: c.attention_bias,
-        attn_out_bias: c.attention_bias,
-        attn_qk_rmsnorm: true,
-        attn_qk_rmsnorm_across_heads: true,
-        attn_qk_rmsnorm_eps: c.rms_norm_eps,
-        ...above0('attn_dropout', c.attention_dropout),
-        use_rmsnorm: true,
-        norm_eps: c.rms_norm_eps,
-        norm_position: 'branch',
-        pre_norm_has_final_norm: true,
-        rotary_pos_emb: true,
-        rotary_values: false,
-        ...rotary,
-        ff_glu: true,
-        ff_activation: c.hidden_act,
-        ff_inner_dim: c.intermediate_size,
-        ff_no_bias: true,
-        ff_glu_bias: false,
-      },
-    }
-  },
+  kind: 'decoder',
+  model: (c, problems, { tied }) => ({
+    num_tokens: c.vocab_size,
+    max_seq_len: longestOf(c, problems),
+    tie_embedding: tied,
+    logits_bias: false,
+  }),
+  layers: (c, problems) => ({
+    dim: c.hidden_size,
+    depth: c.num_hidden_layers,
+    ...headsOf(c, problems),
+    attn_qkv_bias: c.attention_bias,
+    attn_out_bias: c.attention_bias,
+    attn_qk_rmsnorm: true,
+    attn_qk_rmsnorm_across_heads: true,
+    attn_qk_rmsnorm_eps: c.rms_norm_eps,
+    ...above0('attn_dropout', c.attention_dropout),
+    use_rmsnorm: true,
+    norm_eps: c.rms_norm_eps,
+    norm_position: 'branch',
+    pre_norm_has_final_norm: true,
+    rotary_pos_emb: true,
+    rotary_values: false,
+    ...rotaryOf(c, problems),
+    ff_glu: true,
+    ff_activation: c.hidden_act,
+    ff_inner_dim: c.intermediate_size,
+    ff_no_bias: true,
+    ff_glu_bias: false,
+  }),
   prefix: 'model.',
   weights: () => [...EMBEDDINGS, ...NORMS, ...ATTENTION, ...GATED],
   tied: TIED,

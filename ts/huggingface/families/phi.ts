@@ -1,12 +1,14 @@
 /** Phi 1, 1.5 and 2. Source: <https://arxiv.org/abs/2309.05463>. */
 import { headsOf } from '../config/attention.js'
 import { activation, count, dropout, nullable, only, positive, size } from '../config/fields.js'
-import { lengthWith, ROTARY, rotaryOf } from '../config/rotary.js'
+import { longestOf, ROTARY, rotaryOf } from '../config/rotary.js'
 import { above0, family } from './family.js'
 import { FREQUENCIES } from './llama.js'
 
 const ATTENTION = 'attn_layers.layers.{2n}'
 const FEED_FORWARD = 'attn_layers.layers.{2n+1}'
+
+const PARTIAL = { partial: 0.5 }
 
 export const phi = family({
   name: 'Phi',
@@ -30,35 +32,30 @@ export const phi = family({
     tie_word_embeddings: only(false),
     ...ROTARY,
   },
-  plan(c, problems) {
-    const rotary = rotaryOf(c, problems, { partial: 0.5 })
-    return {
-      kind: 'decoder',
-      model: {
-        num_tokens: c.vocab_size,
-        max_seq_len: lengthWith(rotary, c.max_position_embeddings),
-        ...above0('emb_dropout', c.embd_pdrop),
-      },
-      layers: {
-        dim: c.hidden_size,
-        depth: c.num_hidden_layers,
-        ...headsOf(c, problems),
-        attn_qkv_bias: true,
-        attn_out_bias: true,
-        ...above0('attn_dropout', c.attention_dropout),
-        ...above0('attn_sublayer_dropout', c.resid_pdrop),
-        norm_eps: c.layer_norm_eps,
-        parallel_block: true,
-        parallel_block_shared_norm: true,
-        rotary_pos_emb: true,
-        rotary_values: false,
-        ...rotary,
-        ff_activation: c.hidden_act,
-        ff_inner_dim: c.intermediate_size,
-        ...above0('ff_sublayer_dropout', c.resid_pdrop),
-      },
-    }
-  },
+  kind: 'decoder',
+  model: (c, problems) => ({
+    num_tokens: c.vocab_size,
+    max_seq_len: longestOf(c, problems, PARTIAL),
+    ...above0('emb_dropout', c.embd_pdrop),
+  }),
+  layers: (c, problems) => ({
+    dim: c.hidden_size,
+    depth: c.num_hidden_layers,
+    ...headsOf(c, problems),
+    attn_qkv_bias: true,
+    attn_out_bias: true,
+    ...above0('attn_dropout', c.attention_dropout),
+    ...above0('attn_sublayer_dropout', c.resid_pdrop),
+    norm_eps: c.layer_norm_eps,
+    parallel_block: true,
+    parallel_block_shared_norm: true,
+    rotary_pos_emb: true,
+    rotary_values: false,
+    ...rotaryOf(c, problems, PARTIAL),
+    ff_activation: c.hidden_act,
+    ff_inner_dim: c.intermediate_size,
+    ...above0('ff_sublayer_dropout', c.resid_pdrop),
+  }),
   prefix: 'model.',
   weights: () => [
     ['model.embed_tokens.weight', 'token_emb.emb.weight'],

@@ -10,7 +10,7 @@ import {
   positive,
   size,
 } from '../config/fields.js'
-import { lengthWith, ROTARY, rotaryOf } from '../config/rotary.js'
+import { longestOf, ROTARY, rotaryOf } from '../config/rotary.js'
 import type { Rule } from '../weights/rules.js'
 import { splitRows, swapHalves } from '../weights/transforms.js'
 import { above0, family } from './family.js'
@@ -30,6 +30,9 @@ const FUSED: readonly Rule[] = [
   ['model.layers.{n}.mlp.gate_up_proj.weight', `${FEED_FORWARD}.ff.0.proj.weight`, swapHalves],
   ['model.layers.{n}.mlp.down_proj.weight', `${FEED_FORWARD}.ff.3.weight`],
 ]
+
+/** What its files call the type of their positions. */
+const NAMES = { aliases: { su: 'longrope', yarn: 'longrope' } }
 
 export const phi3 = family({
   name: 'Phi 3',
@@ -56,38 +59,35 @@ export const phi3 = family({
     interpolate_factor: only(1),
     ...ROTARY,
   },
-  plan(c, problems, { tied }) {
-    const rotary = rotaryOf(c, problems, { aliases: { su: 'longrope', yarn: 'longrope' } })
+  kind: 'decoder',
+  model: (c, problems, { tied }) => ({
+    num_tokens: c.vocab_size,
+    max_seq_len: longestOf(c, problems, NAMES),
+    ...above0('emb_dropout', c.embd_pdrop),
+    tie_embedding: tied,
+    logits_bias: false,
+  }),
+  layers(c, problems) {
     const layers = Array<string>(c.num_hidden_layers).fill('sliding_attention')
     return {
-      kind: 'decoder',
-      model: {
-        num_tokens: c.vocab_size,
-        max_seq_len: lengthWith(rotary, c.max_position_embeddings),
-        ...above0('emb_dropout', c.embd_pdrop),
-        tie_embedding: tied,
-        logits_bias: false,
-      },
-      layers: {
-        dim: c.hidden_size,
-        depth: c.num_hidden_layers,
-        ...headsOf(c, problems),
-        ...windows(layers, c.sliding_window),
-        ...above0('attn_dropout', c.attention_dropout),
-        ...above0('attn_sublayer_dropout', c.resid_pdrop),
-        use_rmsnorm: true,
-        norm_eps: c.rms_norm_eps,
-        pre_norm_has_final_norm: true,
-        rotary_pos_emb: true,
-        rotary_values: false,
-        ...rotary,
-        ff_glu: true,
-        ff_activation: c.hidden_act,
-        ff_inner_dim: c.intermediate_size,
-        ff_no_bias: true,
-        ff_glu_bias: false,
-        ...above0('ff_sublayer_dropout', c.resid_pdrop),
-      },
+      dim: c.hidden_size,
+      depth: c.num_hidden_layers,
+      ...headsOf(c, problems),
+      ...windows(layers, c.sliding_window),
+      ...above0('attn_dropout', c.attention_dropout),
+      ...above0('attn_sublayer_dropout', c.resid_pdrop),
+      use_rmsnorm: true,
+      norm_eps: c.rms_norm_eps,
+      pre_norm_has_final_norm: true,
+      rotary_pos_emb: true,
+      rotary_values: false,
+      ...rotaryOf(c, problems, NAMES),
+      ff_glu: true,
+      ff_activation: c.hidden_act,
+      ff_inner_dim: c.intermediate_size,
+      ff_no_bias: true,
+      ff_glu_bias: false,
+      ...above0('ff_sublayer_dropout', c.resid_pdrop),
     }
   },
   prefix: 'model.',

@@ -12,7 +12,7 @@ import {
   text,
   wholeFrom0,
 } from '../config/fields.js'
-import { lengthWith, ROTARY, rotaryOf } from '../config/rotary.js'
+import { longestOf, ROTARY, rotaryOf } from '../config/rotary.js'
 import { above0, family } from './family.js'
 import { ATTENTION, EMBEDDINGS, FREQUENCIES, GATED, NORMS, TIED } from './llama.js'
 
@@ -38,37 +38,34 @@ export const qwen2 = family({
     tie_word_embeddings: flag(false),
     ...ROTARY,
   },
-  plan(c, problems, { tied }) {
-    const rotary = rotaryOf(c, problems)
+  kind: 'decoder',
+  model: (c, problems, { tied }) => ({
+    num_tokens: c.vocab_size,
+    max_seq_len: longestOf(c, problems),
+    tie_embedding: tied,
+    logits_bias: false,
+  }),
+  layers(c, problems) {
     const sliding = (n: number) => c.use_sliding_window && n >= c.max_window_layers
     const layers = layerTypes(c.layer_types, c.num_hidden_layers, sliding, problems)
     return {
-      kind: 'decoder',
-      model: {
-        num_tokens: c.vocab_size,
-        max_seq_len: lengthWith(rotary, c.max_position_embeddings),
-        tie_embedding: tied,
-        logits_bias: false,
-      },
-      layers: {
-        dim: c.hidden_size,
-        depth: c.num_hidden_layers,
-        ...headsOf(c, problems),
-        ...windows(layers, c.use_sliding_window ? c.sliding_window : null),
-        attn_qkv_bias: true,
-        ...above0('attn_dropout', c.attention_dropout),
-        use_rmsnorm: true,
-        norm_eps: c.rms_norm_eps,
-        pre_norm_has_final_norm: true,
-        rotary_pos_emb: true,
-        rotary_values: false,
-        ...rotary,
-        ff_glu: true,
-        ff_activation: c.hidden_act,
-        ff_inner_dim: c.intermediate_size,
-        ff_no_bias: true,
-        ff_glu_bias: false,
-      },
+      dim: c.hidden_size,
+      depth: c.num_hidden_layers,
+      ...headsOf(c, problems),
+      ...windows(layers, c.use_sliding_window ? c.sliding_window : null),
+      attn_qkv_bias: true,
+      ...above0('attn_dropout', c.attention_dropout),
+      use_rmsnorm: true,
+      norm_eps: c.rms_norm_eps,
+      pre_norm_has_final_norm: true,
+      rotary_pos_emb: true,
+      rotary_values: false,
+      ...rotaryOf(c, problems),
+      ff_glu: true,
+      ff_activation: c.hidden_act,
+      ff_inner_dim: c.intermediate_size,
+      ff_no_bias: true,
+      ff_glu_bias: false,
     }
   },
   prefix: 'model.',

@@ -1,4 +1,7 @@
-/** SmolLM 3: Llama, of which some layers have no positions. Source: <https://hf.co/blog/smollm3>. */
+/**
+ * SmolLM 3: Llama, of which some layers have no positions.
+ * Source: <https://huggingface.co/blog/smollm3>.
+ */
 import { headsOf, layerTypes } from '../config/attention.js'
 import {
   activation,
@@ -13,9 +16,11 @@ import {
   text,
   wholeFrom0,
 } from '../config/fields.js'
-import { lengthWith, ROTARY, rotaryOf } from '../config/rotary.js'
+import { longestOf, ROTARY, rotaryOf } from '../config/rotary.js'
 import { above0, family, perLayer } from './family.js'
 import { ATTENTION, EMBEDDINGS, FREQUENCIES, GATED, NORMS, TIED } from './llama.js'
+
+const BASE = { theta: 2e6 }
 
 export const smollm3 = family({
   name: 'SmolLM 3',
@@ -42,8 +47,14 @@ export const smollm3 = family({
     tie_word_embeddings: flag(true),
     ...ROTARY,
   },
-  plan(c, problems, { tied }) {
-    const rotary = rotaryOf(c, problems, { theta: 2e6 })
+  kind: 'decoder',
+  model: (c, problems, { tied }) => ({
+    num_tokens: c.vocab_size,
+    max_seq_len: longestOf(c, problems, BASE),
+    tie_embedding: tied,
+    logits_bias: false,
+  }),
+  layers(c, problems) {
     const depth = c.num_hidden_layers
     // 1 where a layer has positions, whatever the name says
     const marks =
@@ -54,33 +65,24 @@ export const smollm3 = family({
     if (layerTypes(c.layer_types, depth, () => false, problems).includes('sliding_attention'))
       problems.uncovered('layer_types has sliding_attention, which is not covered for SmolLM 3')
     return {
-      kind: 'decoder',
-      model: {
-        num_tokens: c.vocab_size,
-        max_seq_len: lengthWith(rotary, c.max_position_embeddings),
-        tie_embedding: tied,
-        logits_bias: false,
-      },
-      layers: {
-        dim: c.hidden_size,
-        depth,
-        ...headsOf(c, problems),
-        attn_qkv_bias: c.attention_bias,
-        attn_out_bias: c.attention_bias,
-        ...above0('attn_dropout', c.attention_dropout),
-        use_rmsnorm: true,
-        norm_eps: c.rms_norm_eps,
-        pre_norm_has_final_norm: true,
-        rotary_pos_emb: true,
-        rotary_values: false,
-        rotary_layers: perLayer(marks.map((mark) => mark !== 0)),
-        ...rotary,
-        ff_glu: true,
-        ff_activation: c.hidden_act,
-        ff_inner_dim: c.intermediate_size,
-        ff_no_bias: !c.mlp_bias,
-        ff_glu_bias: c.mlp_bias,
-      },
+      dim: c.hidden_size,
+      depth,
+      ...headsOf(c, problems),
+      attn_qkv_bias: c.attention_bias,
+      attn_out_bias: c.attention_bias,
+      ...above0('attn_dropout', c.attention_dropout),
+      use_rmsnorm: true,
+      norm_eps: c.rms_norm_eps,
+      pre_norm_has_final_norm: true,
+      rotary_pos_emb: true,
+      rotary_values: false,
+      rotary_layers: perLayer(marks.map((mark) => mark !== 0)),
+      ...rotaryOf(c, problems, BASE),
+      ff_glu: true,
+      ff_activation: c.hidden_act,
+      ff_inner_dim: c.intermediate_size,
+      ff_no_bias: !c.mlp_bias,
+      ff_glu_bias: c.mlp_bias,
     }
   },
   prefix: 'model.',

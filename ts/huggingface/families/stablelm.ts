@@ -10,7 +10,7 @@ import {
   positive,
   size,
 } from '../config/fields.js'
-import { lengthWith, ROTARY, rotaryOf } from '../config/rotary.js'
+import { longestOf, ROTARY, rotaryOf } from '../config/rotary.js'
 import type { Rule } from '../weights/rules.js'
 import { above0, family } from './family.js'
 import { ATTENTION, EMBEDDINGS, FREQUENCIES, GATED, TIED } from './llama.js'
@@ -21,6 +21,8 @@ const NORMS: readonly Rule[] = [
   ['model.layers.{n}.post_attention_layernorm.*', 'attn_layers.layers.{2n+1}.0.0.*'],
   ['model.norm.*', 'norm.*'],
 ]
+
+const PARTIAL = { partial: 0.25 }
 
 export const stablelm = family({
   name: 'StableLM',
@@ -44,37 +46,32 @@ export const stablelm = family({
     tie_word_embeddings: flag(false),
     ...ROTARY,
   },
-  plan(c, problems, { tied }) {
-    const rotary = rotaryOf(c, problems, { partial: 0.25 })
-    return {
-      kind: 'decoder',
-      model: {
-        num_tokens: c.vocab_size,
-        max_seq_len: lengthWith(rotary, c.max_position_embeddings),
-        tie_embedding: tied,
-        logits_bias: false,
-      },
-      layers: {
-        dim: c.hidden_size,
-        depth: c.num_hidden_layers,
-        ...headsOf(c, problems),
-        attn_qkv_bias: c.use_qkv_bias,
-        ...above0('attn_dropout', c.attention_dropout),
-        norm_eps: c.layer_norm_eps,
-        parallel_block: c.use_parallel_residual,
-        parallel_block_shared_norm: c.use_parallel_residual,
-        rotary_pos_emb: true,
-        rotary_values: false,
-        ...rotary,
-        ff_glu: true,
-        ff_activation: c.hidden_act,
-        ff_inner_dim: c.intermediate_size,
-        ff_no_bias: true,
-        ff_glu_bias: false,
-        ...above0('ff_sublayer_dropout', c.hidden_dropout),
-      },
-    }
-  },
+  kind: 'decoder',
+  model: (c, problems, { tied }) => ({
+    num_tokens: c.vocab_size,
+    max_seq_len: longestOf(c, problems, PARTIAL),
+    tie_embedding: tied,
+    logits_bias: false,
+  }),
+  layers: (c, problems) => ({
+    dim: c.hidden_size,
+    depth: c.num_hidden_layers,
+    ...headsOf(c, problems),
+    attn_qkv_bias: c.use_qkv_bias,
+    ...above0('attn_dropout', c.attention_dropout),
+    norm_eps: c.layer_norm_eps,
+    parallel_block: c.use_parallel_residual,
+    parallel_block_shared_norm: c.use_parallel_residual,
+    rotary_pos_emb: true,
+    rotary_values: false,
+    ...rotaryOf(c, problems, PARTIAL),
+    ff_glu: true,
+    ff_activation: c.hidden_act,
+    ff_inner_dim: c.intermediate_size,
+    ff_no_bias: true,
+    ff_glu_bias: false,
+    ...above0('ff_sublayer_dropout', c.hidden_dropout),
+  }),
   prefix: 'model.',
   weights: () => [...EMBEDDINGS, ...NORMS, ...ATTENTION, ...GATED],
   tied: TIED,

@@ -4,11 +4,13 @@ import {
   choice,
   count,
   dropout,
+  type Fields,
   flag,
   nullable,
   positive,
   size,
   text,
+  type Values,
   wholeFrom0,
 } from '../config/fields.js'
 import type { Rule } from '../weights/rules.js'
@@ -52,75 +54,78 @@ const under = <Prefix extends string, Options extends object>(prefix: Prefix, op
     [Name in keyof Options & string as `${Prefix}${Name}`]: Options[Name]
   }
 
+const FIELDS = {
+  vocab_size: size(32_128),
+  d_model: size(512),
+  d_kv: size(64),
+  d_ff: size(2048),
+  num_layers: count(6),
+  num_decoder_layers: nullable(count(6)),
+  num_heads: count(8),
+  relative_attention_num_buckets: size(32),
+  relative_attention_max_distance: size(128),
+  n_positions: size(512),
+  feed_forward_proj: choice(FEED_FORWARDS, 'relu'),
+  // what follows from feed_forward_proj
+  dense_act_fn: text(''),
+  is_gated_act: flag(false),
+  layer_norm_epsilon: positive(1e-6),
+  dropout_rate: dropout(0.1),
+  scale_decoder_outputs: nullable(flag(true)),
+  tie_word_embeddings: flag(true),
+  pad_token_id: wholeFrom0(0),
+} as const satisfies Fields
+
+type Config = Values<typeof FIELDS>
+
+/** Whether the logits have a factor: in the first version alone. */
+const isScaled = (c: Config) => c.scale_decoder_outputs ?? c.tie_word_embeddings
+
+/** The options of encoder and decoder. */
+const both = (c: Config) => ({
+  max_seq_len: c.n_positions,
+  num_tokens: c.vocab_size,
+  ...above0('emb_dropout', c.dropout_rate),
+  heads: c.num_heads,
+  attn_dim_head: c.d_kv,
+  attn_scale: 1,
+  ...above0('attn_dropout', c.dropout_rate),
+  ...above0('attn_sublayer_dropout', c.dropout_rate),
+  use_rmsnorm: true,
+  norm_eps: c.layer_norm_epsilon,
+  pre_norm_has_final_norm: true,
+  rel_pos_bias: true,
+  rel_pos_num_buckets: c.relative_attention_num_buckets,
+  rel_pos_max_distance: c.relative_attention_max_distance,
+  rel_pos_scale: 1,
+  ff_glu: c.feed_forward_proj.gated,
+  ff_activation: c.feed_forward_proj.activation,
+  ff_inner_dim: c.d_ff,
+  ff_no_bias: true,
+  ff_glu_bias: false,
+  ...above0('ff_dropout', c.dropout_rate),
+  ...above0('ff_sublayer_dropout', c.dropout_rate),
+})
+
 export const t5 = family({
   name: 'T5',
   types: ['t5'],
   classes: ['T5ForConditionalGeneration', 'T5WithLMHeadModel'],
-  fields: {
-    vocab_size: size(32_128),
-    d_model: size(512),
-    d_kv: size(64),
-    d_ff: size(2048),
-    num_layers: count(6),
-    num_decoder_layers: nullable(count(6)),
-    num_heads: count(8),
-    relative_attention_num_buckets: size(32),
-    relative_attention_max_distance: size(128),
-    n_positions: size(512),
-    feed_forward_proj: choice(FEED_FORWARDS, 'relu'),
-    // what follows from feed_forward_proj
-    dense_act_fn: text(''),
-    is_gated_act: flag(false),
-    layer_norm_epsilon: positive(1e-6),
-    dropout_rate: dropout(0.1),
-    scale_decoder_outputs: nullable(flag(true)),
-    tie_word_embeddings: flag(true),
-    pad_token_id: wholeFrom0(0),
-  },
-  plan(c, _problems, { tied }) {
-    const { activation, gated } = c.feed_forward_proj
-    const both = {
-      max_seq_len: c.n_positions,
-      num_tokens: c.vocab_size,
-      ...above0('emb_dropout', c.dropout_rate),
-      heads: c.num_heads,
-      attn_dim_head: c.d_kv,
-      attn_scale: 1,
-      ...above0('attn_dropout', c.dropout_rate),
-      ...above0('attn_sublayer_dropout', c.dropout_rate),
-      use_rmsnorm: true,
-      norm_eps: c.layer_norm_epsilon,
-      pre_norm_has_final_norm: true,
-      rel_pos_bias: true,
-      rel_pos_num_buckets: c.relative_attention_num_buckets,
-      rel_pos_max_distance: c.relative_attention_max_distance,
-      rel_pos_scale: 1,
-      ff_glu: gated,
-      ff_activation: activation,
-      ff_inner_dim: c.d_ff,
-      ff_no_bias: true,
-      ff_glu_bias: false,
-      ...above0('ff_dropout', c.dropout_rate),
-      ...above0('ff_sublayer_dropout', c.dropout_rate),
-    }
-    return {
-      kind: 'encoder-decoder',
-      model: {
-        dim: c.d_model,
-        tie_token_emb: true,
-        pad_value: c.pad_token_id,
-        enc_depth: c.num_layers,
-        ...under('enc_', both),
-        enc_return_only_embed: true,
-        dec_depth: c.num_decoder_layers ?? c.num_layers,
-        ...under('dec_', both),
-        dec_tie_embedding: tied,
-        dec_logits_bias: false,
-        dec_logits_scale:
-          (c.scale_decoder_outputs ?? c.tie_word_embeddings) ? c.d_model ** -0.5 : 1,
-      },
-    }
-  },
+  fields: FIELDS,
+  kind: 'encoder-decoder',
+  model: (c, _problems, { tied }) => ({
+    dim: c.d_model,
+    tie_token_emb: true,
+    pad_value: c.pad_token_id,
+    enc_depth: c.num_layers,
+    ...under('enc_', both(c)),
+    enc_return_only_embed: true,
+    dec_depth: c.num_decoder_layers ?? c.num_layers,
+    ...under('dec_', both(c)),
+    dec_tie_embedding: tied,
+    dec_logits_bias: false,
+    dec_logits_scale: isScaled(c) ? c.d_model ** -0.5 : 1,
+  }),
   prefix: '',
   weights: () => [
     ['shared.weight', 'encoder.token_emb.emb.weight'],
@@ -141,7 +146,7 @@ export const t5 = family({
     ['lm_head.weight', 'decoder.net.to_logits.weight'],
   ],
   tied: { head: 'lm_head.weight', embedding: 'shared.weight' },
-  ties: (c) => c.scale_decoder_outputs ?? c.tie_word_embeddings,
+  ties: isScaled,
   copies: {
     'encoder.embed_tokens.weight': 'shared.weight',
     'decoder.embed_tokens.weight': 'shared.weight',

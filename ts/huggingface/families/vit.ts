@@ -13,10 +13,14 @@ import {
 } from '../config/fields.js'
 import { patches } from '../weights/transforms.js'
 import { labelsOf } from './bert.js'
-import { above0, family } from './family.js'
+import { above0, type Found, family } from './family.js'
 
 const ATTENTION = 'attn_layers.layers.{2n}'
 const FEED_FORWARD = 'attn_layers.layers.{2n+1}'
+
+/** Whether it has a head for classes. */
+const classifies = (found: Found) =>
+  found.class === 'ViTForImageClassification' || found.has('classifier.weight')
 
 export const vit = family({
   name: 'ViT',
@@ -42,35 +46,32 @@ export const vit = family({
     id2label: nullable(record()),
     num_labels: nullable(size(2)),
   },
-  plan(c, problems, found) {
+  kind: 'vision',
+  model: (c, _problems, found) => ({
+    image_size: c.image_size,
+    patch_size: c.patch_size,
+    channels: c.num_channels,
+    ...(classifies(found) && { num_classes: labelsOf(c) }),
+    use_cls_token: true,
+    pool: 'cls',
+    patch_norm: false,
+    ...above0('emb_dropout', c.hidden_dropout_prob),
+  }),
+  layers(c, problems) {
     if ((c.pooler_output_size ?? c.hidden_size) !== c.hidden_size)
       problems.uncovered('a pooler_output_size that is not hidden_size is not covered')
-    const classifies = found.class === 'ViTForImageClassification' || found.has('classifier.weight')
     return {
-      kind: 'vision',
-      model: {
-        image_size: c.image_size,
-        patch_size: c.patch_size,
-        channels: c.num_channels,
-        ...(classifies && { num_classes: labelsOf(c) }),
-        use_cls_token: true,
-        pool: 'cls',
-        patch_norm: false,
-        ...above0('emb_dropout', c.hidden_dropout_prob),
-      },
-      layers: {
-        dim: c.hidden_size,
-        depth: c.num_hidden_layers,
-        ...headsOf(c, problems),
-        attn_qkv_bias: c.qkv_bias,
-        attn_out_bias: true,
-        ...above0('attn_dropout', c.attention_probs_dropout_prob),
-        ...above0('attn_sublayer_dropout', c.hidden_dropout_prob),
-        norm_eps: c.layer_norm_eps,
-        ff_activation: c.hidden_act,
-        ff_inner_dim: c.intermediate_size,
-        ...above0('ff_sublayer_dropout', c.hidden_dropout_prob),
-      },
+      dim: c.hidden_size,
+      depth: c.num_hidden_layers,
+      ...headsOf(c, problems),
+      attn_qkv_bias: c.qkv_bias,
+      attn_out_bias: true,
+      ...above0('attn_dropout', c.attention_probs_dropout_prob),
+      ...above0('attn_sublayer_dropout', c.hidden_dropout_prob),
+      norm_eps: c.layer_norm_eps,
+      ff_activation: c.hidden_act,
+      ff_inner_dim: c.intermediate_size,
+      ...above0('ff_sublayer_dropout', c.hidden_dropout_prob),
     }
   },
   prefix: 'vit.',
