@@ -151,8 +151,8 @@ export class ContinuousTransformerWrapper extends NativeModel<ContinuousTransfor
 }
 
 /**
- * A vision transformer: patches of an image, attention layers, and a head over their mean or a class
- * token.
+ * A vision transformer: patches of an image, attention layers, and a head over their mean or a
+ * class token.
  *
  * @example
  * const model = new ViTransformerWrapper({
