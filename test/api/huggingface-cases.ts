@@ -1,15 +1,20 @@
 /** What is compared with the recordings of Python's transformers. */
 import { expect } from 'vitest'
-import { type Nested, type Tensor, tensor } from 'x-transformers'
-import { type FromHuggingFace, fromHuggingFace } from 'x-transformers/huggingface'
+import { type Nested, type Tensor, type TransformerWrapper, tensor } from 'x-transformers'
+import {
+  type FromHuggingFace,
+  fromHuggingFace,
+  type HuggingFaceModel,
+} from 'x-transformers/huggingface'
 import { originFor, placesFor } from '../../ts/huggingface/places.js'
 import { sameRows } from '../../ts/huggingface/weights/transforms.js'
 import { flat, numbers } from './helpers.js'
 import { filesOf, type Recorded } from './huggingface.js'
 
 /** The model of a case, in f32. */
-export const loadCase = async (recorded: Recorded): Promise<FromHuggingFace> =>
-  await fromHuggingFace(await filesOf(recorded))
+export const loadCase = async <M extends HuggingFaceModel = TransformerWrapper>(
+  recorded: Recorded,
+): Promise<FromHuggingFace<M>> => await fromHuggingFace<M>(await filesOf(recorded))
 
 export const ids = (rows: number[][]) =>
   tensor(rows.flat(), { shape: [rows.length, rows[0]?.length ?? 0], dtype: 'i64' })
@@ -44,7 +49,7 @@ export const probeOf = ({ shape }: Tensor) => {
 }
 
 /** The gradients under the names of the files, as f64. */
-function gradientsOf({ model }: FromHuggingFace): Map<string, Tensor> {
+function gradientsOf({ model }: FromHuggingFace<HuggingFaceModel>): Map<string, Tensor> {
   const origin = originFor(model)
   const gradients = new Map<string, Tensor>()
   for (const { module, steps } of placesFor(model, origin)) {
@@ -66,7 +71,7 @@ function gradientsOf({ model }: FromHuggingFace): Map<string, Tensor> {
  * changes no weight of attention, so that its gradient is what f32 has lost of larger ones.
  */
 export function expectGradients(
-  loaded: FromHuggingFace,
+  loaded: FromHuggingFace<HuggingFaceModel>,
   want: Record<string, [norm: number, probe: number]>,
 ): void {
   const gradients = gradientsOf(loaded)

@@ -1,6 +1,6 @@
 // Decoders of Hugging Face give what Python's transformers has recorded (test/huggingface).
 import { describe, expect, it } from 'vitest'
-import { AutoregressiveWrapper, type TransformerWrapper } from 'x-transformers'
+import { AutoregressiveWrapper } from 'x-transformers'
 import { CASES, type Recorded, recordedCase } from './huggingface.js'
 import { expectGradients, expectNear, ids, loadCase, maskOf } from './huggingface-cases.js'
 
@@ -10,7 +10,7 @@ const named = (list: readonly Recorded[]) => list.map((one) => [one.case, one] a
 
 const decoderOf = async (recorded: Recorded) => {
   const loaded = await loadCase(recorded)
-  return { ...loaded, model: loaded.model as TransformerWrapper }
+  return { ...loaded, model: loaded.model }
 }
 
 describe.each(named(decoders))('%s', (_, recorded) => {

@@ -1,13 +1,7 @@
 // Encoders, ViT and T5 of Hugging Face give what Python's transformers has recorded.
 import { describe, expect, it } from 'vitest'
-import {
-  type Tensor,
-  type TransformerWrapper,
-  tensor,
-  type ViTransformerWrapper,
-  type XTransformer,
-} from 'x-transformers'
-import type { FromHuggingFace } from 'x-transformers/huggingface'
+import { type Tensor, tensor, type ViTransformerWrapper, type XTransformer } from 'x-transformers'
+import type { Heads } from 'x-transformers/huggingface'
 import { CASES, type Recorded, recordedCase } from './huggingface.js'
 import {
   expectGradients,
@@ -31,16 +25,16 @@ function probed(hidden: Tensor, pooled: Tensor, mask?: Tensor): Tensor {
 }
 
 /** A head, which the case has. */
-function head<Name extends keyof FromHuggingFace['heads']>(loaded: FromHuggingFace, name: Name) {
-  const found = loaded.heads[name]
+function head<Name extends keyof Heads>({ heads }: { heads: Heads }, name: Name) {
+  const found = heads[name]
   if (!found) throw new Error(`there is no head ${name}`)
-  return found as NonNullable<FromHuggingFace['heads'][Name]>
+  return found as NonNullable<Heads[Name]>
 }
 
 /** The loss of a case: that of its heads for pretraining, or of the probes. */
 async function lossOf(
   recorded: Recorded,
-  loaded: FromHuggingFace,
+  loaded: { heads: Heads },
   hidden: Tensor,
   pooled: Tensor,
 ): Promise<Tensor> {
@@ -61,7 +55,7 @@ describe.each(having('token_type_ids'))('%s', (_, recorded) => {
   it('has the hidden states, the heads, the loss and its gradients', async () => {
     const { forward } = recorded
     const loaded = await loadCase(recorded)
-    const model = loaded.model as TransformerWrapper
+    const model = loaded.model
     const mask = maskOf(forward.attention_mask)
     const embed_ids = { token_type: ids(forward.token_type_ids) }
     const hidden = await model.forward(ids(forward.input_ids), { mask, embed_ids })
@@ -84,8 +78,8 @@ const imagesOf = (pixels: number[][][][]) => {
 describe.each(having('pixel_values'))('%s', (_, recorded) => {
   it('has the hidden states, the logits or the pooler, the loss and its gradients', async () => {
     const { forward } = recorded
-    const loaded = await loadCase(recorded)
-    const model = loaded.model as ViTransformerWrapper
+    const loaded = await loadCase<ViTransformerWrapper>(recorded)
+    const { model } = loaded
     const images = imagesOf(forward.pixel_values)
     const hidden = await model.forward(images, { return_embeddings: true })
     expectNear(hidden, forward.last_hidden_state)
@@ -108,8 +102,8 @@ describe.each(having('pixel_values'))('%s', (_, recorded) => {
 describe.each(having('decoder_input_ids'))('%s', (_, recorded) => {
   it('has the logits, the loss and its gradients', async () => {
     const { forward } = recorded
-    const loaded = await loadCase(recorded)
-    const model = loaded.model as XTransformer
+    const loaded = await loadCase<XTransformer>(recorded)
+    const { model } = loaded
     const mask = maskOf(forward.attention_mask)
     const src = ids(forward.input_ids)
     const options = { mask, return_logits: true }
@@ -128,12 +122,12 @@ describe.each(having('decoder_input_ids'))('%s', (_, recorded) => {
 
   it('generates the tokens, with a cache and without', async () => {
     const { input_ids, attention_mask, tokens } = recorded.generate
-    const { model, tokens: special } = await loadCase(recorded)
+    const { model, tokens: special } = await loadCase<XTransformer>(recorded)
     const start = ids(input_ids.map(() => [special.decoder_start]))
     for (const cache_kv of [true, false]) {
       const options = { mask: maskOf(attention_mask), temperature: 0, cache_kv }
       const count = tokens[0].length
-      const made = await (model as XTransformer).generate(ids(input_ids), start, count, options)
+      const made = await model.generate(ids(input_ids), start, count, options)
       expect(made.toArray()).toEqual(tokens)
     }
   })

@@ -1,12 +1,6 @@
 // The files of models of Hugging Face: where they are found, and what is wrong with them.
 import { describe, expect, it } from 'vitest'
-import {
-  loadTensors,
-  type Source,
-  saveTensors,
-  type Tensor,
-  type TransformerWrapper,
-} from 'x-transformers'
+import { loadTensors, type Source, saveTensors, type Tensor } from 'x-transformers'
 import { type FromHuggingFace, fromHuggingFace } from 'x-transformers/huggingface'
 import { expectError, expectProgress, FakeFile, type ProgressReport } from './bytes.js'
 import { numbers } from './helpers.js'
@@ -31,7 +25,7 @@ async function changed(
 /** Expects the recorded logits of a decoder. */
 async function expectLogits({ model }: FromHuggingFace, name: string): Promise<void> {
   const { forward } = await recordedCase(name)
-  const decoder = model as TransformerWrapper
+  const decoder = model
   expectNear(await decoder.forward(ids(forward.input_ids)), forward.logits)
 }
 
@@ -98,8 +92,7 @@ describe('a head that is to be the embedding', () => {
     changed('smollm-2', (all) => {
       all.set('lm_head.weight', of(all.get('model.embed_tokens.weight') as Tensor))
     })
-  const optionOf = ({ model }: FromHuggingFace) =>
-    (model as TransformerWrapper).options.tie_embedding
+  const optionOf = ({ model }: FromHuggingFace) => model.options.tie_embedding
 
   it('is it where the files have it with the same values', async () => {
     const loaded = await fromHuggingFace(await withHead((embedding) => embedding))
@@ -111,7 +104,7 @@ describe('a head that is to be the embedding', () => {
     const loaded = await fromHuggingFace(await withHead((embedding) => embedding.mul(2)))
     expect(optionOf(loaded)).toBe(false)
     const { forward } = await recordedCase('smollm-2')
-    const decoder = loaded.model as TransformerWrapper
+    const decoder = loaded.model
     const logits = await decoder.forward(ids(forward.input_ids))
     expectNear(logits.mul(0.5), forward.logits)
   })
@@ -120,7 +113,7 @@ describe('a head that is to be the embedding', () => {
 describe('what comes along', () => {
   it('is how to generate, and which tokens end a text', async () => {
     const { generation, tokens, config } = await fromHuggingFace(await folderOf('sharded'))
-    expect(generation).toEqual({ temperature: 0, eos_token: [2, 5] })
+    expect(generation).toEqual({ temperature: 0, eos_token: [2, 5], eos_in_prompt: false })
     expect(tokens).toEqual({ bos: 1, eos: [2, 5], pad: 0, decoder_start: null })
     expect(config.model_type).toBe('llama')
   })
@@ -130,7 +123,7 @@ describe('what comes along', () => {
     const { model } = await fromHuggingFace(await filesOf(recorded, { resid_pdrop: 0.5 }))
     expect(model.training).toBe(false)
     const { forward } = recorded
-    const decoder = model as TransformerWrapper
+    const decoder = model
     expectNear(await decoder.forward(ids(forward.input_ids)), forward.logits)
     decoder.train()
     const dropped = await decoder.forward(ids(forward.input_ids))
@@ -195,7 +188,7 @@ it('a file of weights of half precision is read as f32', async () => {
     await saveTensors(new Map([...tensors].map(([name, x]) => [name, rounded(x)])), file)
     const { model } = await fromHuggingFace({ ...files, [WEIGHTS]: file.content })
     const { forward } = await recordedCase('llama-2')
-    return await (model as TransformerWrapper).forward(ids(forward.input_ids))
+    return await model.forward(ids(forward.input_ids))
   }
   const half = await logitsOf((x) => x.cast('bf16'))
   expect(half.dtype).toBe('f32')

@@ -6,6 +6,7 @@ import { checkConfig } from '../../packages/cli/src/config/check.js'
 import { promisedLines, runBlock, typeErrors } from './blocks.js'
 import { unknownCommands } from './commands.js'
 import { importedAddresses, moduleScripts } from './html.js'
+import { writeModels } from './models.js'
 import type { Block, Page } from './pages.js'
 import { allPages, anchorsOf, blocksOf, documentation, linksOf, proseOf, root } from './pages.js'
 
@@ -34,6 +35,7 @@ describe('the code in README.md and docs', () => {
     folder = mkdtempSync(join(tmpdir(), 'x-transformers-'))
     // files that the Python block writes
     copyFileSync(new URL('../checkpoints/model.pt', import.meta.url), join(folder, 'model.pt'))
+    writeModels(join(folder, 'models'))
     process.chdir(folder)
   })
   afterAll(() => {

@@ -1,6 +1,7 @@
 import { checkFlag, checkList, checkOptions, refuse } from '../checks.js'
 import { type ReadOptions, throwIfAborted } from '../control.js'
 import { XTransformersError } from '../errors.js'
+import type { TransformerWrapper } from '../models/index.js'
 import type { GenerateOptions } from '../models/options.gen.js'
 import type { Module } from '../module/module.js'
 import { checkDevice, type Device } from '../tensor/device.js'
@@ -41,7 +42,7 @@ export interface FromHuggingFaceOptions extends ReadOptions {
 }
 
 /** What {@link fromHuggingFace} gives. */
-export interface FromHuggingFace<M extends HuggingFaceModel = HuggingFaceModel> {
+export interface FromHuggingFace<M extends HuggingFaceModel = TransformerWrapper> {
   /** The model, in evaluation mode: call `train()` to train it. */
   model: M
   /** The heads of an encoder, by name. */
@@ -167,6 +168,8 @@ async function load(
  *   gives the last hidden state, and `heads` by name
  * - ViT: a `ViTransformerWrapper`; T5: an `XTransformer`
  *
+ * TypeScript takes it for a `TransformerWrapper`; name another class: `fromHuggingFace<XTransformer>`.
+ *
  * The numbers are those of Python's `transformers`. Weights become f32, one tensor after the other.
  *
  * @param source a folder, an address that ends in `/`, or the files by name: see
@@ -175,12 +178,12 @@ async function load(
  *   name; (`file`, `invalid_checkpoint`) where a file is missing or damaged, or the files do not go
  *   together; (`out_of_memory`)
  * @example
- * const { model, tokenizer, generation } = await fromHuggingFace<TransformerWrapper>('SmolLM2-135M')
+ * const { model, tokenizer, generation } = await fromHuggingFace('SmolLM2-135M')
  * const writer = new AutoregressiveWrapper(model)
- * const prompt = [tokenizer!.encode('Call me')]
+ * const prompt = [tokenizer?.encode('Call me') ?? []]
  * const tokens = await writer.generate(prompt, 20, generation)
  */
-export async function fromHuggingFace<M extends HuggingFaceModel = HuggingFaceModel>(
+export async function fromHuggingFace<M extends HuggingFaceModel = TransformerWrapper>(
   source: HuggingFaceSource,
   options: FromHuggingFaceOptions = {},
 ): Promise<FromHuggingFace<M>> {

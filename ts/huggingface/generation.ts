@@ -94,6 +94,7 @@ function sampling(c: Settings): GenerateOptions {
   const top_k = c.top_k === 0 ? null : c.top_k
   return {
     temperature: c.temperature ?? 1,
+    temperature_first: true,
     // 1 keeps all of them, where the default of `generate` would be a filter of its own
     nucleus_p: c.top_p ?? 1,
     ...(top_k !== null && { top_k_tokens: top_k }),
@@ -106,6 +107,7 @@ function optionsOf(c: Settings): GenerateOptions {
   const beams = c.num_beams ?? 1
   const more: GenerateOptions = {
     ...(first !== undefined && { eos_token: c.eos_token_id.length > 1 ? c.eos_token_id : first }),
+    ...(first !== undefined && { eos_in_prompt: false }),
     ...(c.repetition_penalty !== 1 && { repetition_penalty: c.repetition_penalty ?? 1 }),
     ...(c.num_return_sequences !== 1 && { num_return_sequences: c.num_return_sequences ?? 1 }),
     ...(beams !== 1 && { num_beams: beams, length_penalty: c.length_penalty ?? 1 }),

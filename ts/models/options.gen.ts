@@ -5859,7 +5859,7 @@ export interface NonAutoregressiveCall {
 
 /**
  * How the next token is selected, and when generation stops. The order is: repetition penalty,
- * filters, temperature, sampling.
+ * filters, temperature, sampling; with `temperature_first` the temperature before the filters.
  */
 export interface SamplingOptions {
   /**
@@ -5870,11 +5870,25 @@ export interface SamplingOptions {
    */
   eos_token?: number | readonly number[] | null | undefined
   /**
+   * Whether an end token in a prompt ends its row too. False: one that is generated alone, as chats
+   * need it, whose turns all end with one.
+   *
+   * @default true
+   */
+  eos_in_prompt?: boolean | undefined
+  /**
    * Divides the logits before sampling; 0 selects the most likely token (greedy decoding).
    *
    * @default 1
    */
   temperature?: number | undefined
+  /**
+   * Divides the logits by the temperature before the filters, as transformers does, and not after
+   * them: `nucleus_p` and `min_p` then see the probabilities of the draw.
+   *
+   * @default false
+   */
+  temperature_first?: boolean | undefined
   /**
    * Filter of the logits: `top_k`, `top_p`, `top_a`, or a function that maps logits to logits.
    * Absent: `top_k`, or no filter if `top_k_tokens`, `nucleus_p` or `min_p` is given or with beam
@@ -6002,11 +6016,25 @@ export interface GenerateOptions {
    */
   eos_token?: number | readonly number[] | null | undefined
   /**
+   * Whether an end token in a prompt ends its row too. False: one that is generated alone, as chats
+   * need it, whose turns all end with one.
+   *
+   * @default true
+   */
+  eos_in_prompt?: boolean | undefined
+  /**
    * Divides the logits before sampling; 0 selects the most likely token (greedy decoding).
    *
    * @default 1
    */
   temperature?: number | undefined
+  /**
+   * Divides the logits by the temperature before the filters, as transformers does, and not after
+   * them: `nucleus_p` and `min_p` then see the probabilities of the draw.
+   *
+   * @default false
+   */
+  temperature_first?: boolean | undefined
   /**
    * Filter of the logits: `top_k`, `top_p`, `top_a`, or a function that maps logits to logits.
    * Absent: `top_k`, or no filter if `top_k_tokens`, `nucleus_p` or `min_p` is given or with beam
@@ -6207,11 +6235,25 @@ export interface StreamOptions {
    */
   eos_token?: number | readonly number[] | null | undefined
   /**
+   * Whether an end token in a prompt ends its row too. False: one that is generated alone, as chats
+   * need it, whose turns all end with one.
+   *
+   * @default true
+   */
+  eos_in_prompt?: boolean | undefined
+  /**
    * Divides the logits before sampling; 0 selects the most likely token (greedy decoding).
    *
    * @default 1
    */
   temperature?: number | undefined
+  /**
+   * Divides the logits by the temperature before the filters, as transformers does, and not after
+   * them: `nucleus_p` and `min_p` then see the probabilities of the draw.
+   *
+   * @default false
+   */
+  temperature_first?: boolean | undefined
   /**
    * Filter of the logits: `top_k`, `top_p`, `top_a`, or a function that maps logits to logits.
    * Absent: `top_k`, or no filter if `top_k_tokens`, `nucleus_p` or `min_p` is given or with beam
@@ -6395,11 +6437,25 @@ export interface XTransformerGenerate {
    */
   eos_token?: number | readonly number[] | null | undefined
   /**
+   * Whether an end token in a prompt ends its row too. False: one that is generated alone, as chats
+   * need it, whose turns all end with one.
+   *
+   * @default true
+   */
+  eos_in_prompt?: boolean | undefined
+  /**
    * Divides the logits before sampling; 0 selects the most likely token (greedy decoding).
    *
    * @default 1
    */
   temperature?: number | undefined
+  /**
+   * Divides the logits by the temperature before the filters, as transformers does, and not after
+   * them: `nucleus_p` and `min_p` then see the probabilities of the draw.
+   *
+   * @default false
+   */
+  temperature_first?: boolean | undefined
   /**
    * Filter of the logits: `top_k`, `top_p`, `top_a`, or a function that maps logits to logits.
    * Absent: `top_k`, or no filter if `top_k_tokens`, `nucleus_p` or `min_p` is given or with beam
@@ -6570,11 +6626,25 @@ export interface XTransformerStream {
    */
   eos_token?: number | readonly number[] | null | undefined
   /**
+   * Whether an end token in a prompt ends its row too. False: one that is generated alone, as chats
+   * need it, whose turns all end with one.
+   *
+   * @default true
+   */
+  eos_in_prompt?: boolean | undefined
+  /**
    * Divides the logits before sampling; 0 selects the most likely token (greedy decoding).
    *
    * @default 1
    */
   temperature?: number | undefined
+  /**
+   * Divides the logits by the temperature before the filters, as transformers does, and not after
+   * them: `nucleus_p` and `min_p` then see the probabilities of the draw.
+   *
+   * @default false
+   */
+  temperature_first?: boolean | undefined
   /**
    * Filter of the logits: `top_k`, `top_p`, `top_a`, or a function that maps logits to logits.
    * Absent: `top_k`, or no filter if `top_k_tokens`, `nucleus_p` or `min_p` is given or with beam

@@ -36,14 +36,20 @@ options! {
 
 options! {
     /// How the next token is selected, and when generation stops. The order is: repetition penalty,
-    /// filters, temperature, sampling.
+    /// filters, temperature, sampling; with `temperature_first` the temperature before the filters.
     pub struct SamplingOptions {
         /// End-of-sequence token, or several of them. After the first one, a row is filled with
         /// `pad_value`; generation stops once every row has ended. An end token in a prompt counts
         /// too.
         eos_token: Option<OneOrMany<i64>> = None,
+        /// Whether an end token in a prompt ends its row too. False: one that is generated alone,
+        /// as chats need it, whose turns all end with one.
+        eos_in_prompt: bool = true,
         /// Divides the logits before sampling; 0 selects the most likely token (greedy decoding).
         temperature: f64 = 1.0,
+        /// Divides the logits by the temperature before the filters, as transformers does, and not
+        /// after them: `nucleus_p` and `min_p` then see the probabilities of the draw.
+        temperature_first: bool = false,
         /// Filter of the logits: `top_k` (<https://arxiv.org/abs/1805.04833>), `top_p`
         /// (<https://arxiv.org/abs/1904.09751>), `top_a`, or a function that maps logits to logits.
         /// Absent: `top_k`, or no filter if `top_k_tokens`, `nucleus_p` or `min_p` is given or with
@@ -110,6 +116,15 @@ impl SamplingOptions {
         (self.min_p_pow.unwrap_or(MIN_P_POW), self.min_p_ratio.unwrap_or(MIN_P_RATIO))
     }
 
+    /// The tokens that end a row where they stand in its prompt.
+    pub fn ends_of_prompts(&self) -> Vec<i64> {
+        if self.eos_in_prompt {
+            self.ends()
+        } else {
+            vec![]
+        }
+    }
+
     /// The end-of-sequence tokens.
     pub fn ends(&self) -> Vec<i64> {
         match &self.eos_token {
@@ -129,6 +144,11 @@ impl SamplingOptions {
             keeps,
             "filter_thres",
             "must be less than 1 with `top_k`, which would keep no token",
+        );
+        require(
+            !self.temperature_first || filter != Some(Filter::TopA),
+            "temperature_first",
+            "does not go with `top_a`, which makes all tokens that it keeps equally likely",
         );
         let used =
             self.filter_thres.is_none() || matches!(filter, Some(Filter::TopK | Filter::TopP));

@@ -54,20 +54,20 @@ pub struct NextRows {
 
 impl Beams {
     /// `num_beams` beams for each of `prompts`. A sequence gets at most `max_new_tokens` new
-    /// tokens; a token of `end_tokens` finishes it.
+    /// tokens; a token of `end_tokens` finishes it, and one of `in_prompt` in a prompt.
     pub fn new(
         prompts: &[&[i64]],
         num_beams: usize,
         length_penalty: f64,
-        end_tokens: &[i64],
+        (end_tokens, in_prompt): (&[i64], &[i64]),
         max_new_tokens: usize,
     ) -> Self {
         let group = |prompt: &&[i64]| {
             // all rows of a prompt are equal at first, so only one of them is open
             let mut open = vec![f64::NEG_INFINITY; num_beams];
             open[0] = 0.0;
-            // a prompt that contains an end token is not continued
-            let done = prompt.iter().any(|token| end_tokens.contains(token));
+            // a prompt that has ended is not continued
+            let done = prompt.iter().any(|token| in_prompt.contains(token));
             PromptBeams {
                 open,
                 ended: if done { vec![(vec![], 0.0); num_beams] } else { vec![] },

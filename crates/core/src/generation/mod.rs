@@ -83,13 +83,14 @@ impl Generation {
         caching: Caching,
     ) -> Result<Self> {
         let prompts = Prompts::read(start, model.net().num_tokens(), &mut with)?;
-        let end_tokens = sampling.ends();
+        let (end_tokens, in_prompt) = (sampling.ends(), sampling.ends_of_prompts());
         let wanted = sampling.num_return_sequences.get();
         let unbatched = prompts.unbatched && wanted == 1;
         let rows_per_prompt = if beams.are_on() { beams.num_beams.get() } else { wanted };
         check_memory(&prompts, rows_per_prompt, model.net().outputs(), &with)?;
         let beams = beams.are_on().then(|| {
-            Beams::new(&prompts.real(), rows_per_prompt, beams.length_penalty, &end_tokens, seq_len)
+            let ends = (&end_tokens[..], &in_prompt[..]);
+            Beams::new(&prompts.real(), rows_per_prompt, beams.length_penalty, ends, seq_len)
         });
         let (prompt, pad_value, device) =
             (start.dim(start.rank() - 1), model.pad_value(), start.device());
@@ -104,9 +105,8 @@ impl Generation {
             &caching,
         )?;
         let (rows, padding) = prompts.repeated(rows_per_prompt);
-        // an end token in the prompt counts
         let end = |(row, from): (&Vec<i64>, &usize)| {
-            row[*from..].iter().position(|t| end_tokens.contains(t)).map(|i| from + i)
+            row[*from..].iter().position(|t| in_prompt.contains(t)).map(|i| from + i)
         };
         let ended = rows.iter().zip(&padding).map(end).collect();
         Ok(Self {

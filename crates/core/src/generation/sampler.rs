@@ -67,6 +67,11 @@ pub fn draw(
         if s.temperature == 0.0 {
             return Ok(argmax(&row));
         }
+        let mut temperature = s.temperature;
+        if s.temperature_first {
+            row.iter_mut().for_each(|x| *x /= s.temperature);
+            temperature = 1.0;
+        }
         apply_filters(&mut row, filter, threshold, s);
         if is_empty(&row) {
             // Only `top_a` can exclude all tokens, as its limit depends on all rows: keep the most
@@ -74,7 +79,7 @@ pub fn draw(
             table.copy_row(i, &mut row);
             return Ok(argmax(&row));
         }
-        Ok(sample(&row, s.temperature, probability))
+        Ok(sample(&row, temperature, probability))
     };
     rng.stream().uniform(ended.len()).into_iter().enumerate().map(token).collect()
 }

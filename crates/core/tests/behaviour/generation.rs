@@ -2,7 +2,7 @@
 
 use crate::common::{
     array_values, autoregressive, build, call_numbered, float, forward, gpt, ids, normal, plain,
-    tensor, tokens, values,
+    tensor, tokens, values, with,
 };
 use serde_json::{json, Value as Json};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -98,8 +98,18 @@ fn a_prompt_mask_grows_with_the_tokens_and_slides_with_the_window() {
 
 /// Runs a generation with given logits: `wanted[step][row]` is the likeliest token.
 fn steered(prompt: &[i64], rows: usize, eos: Json, wanted: &[&[i64]]) -> (usize, Vec<f64>) {
+    steered_with(prompt, rows, json!({ "eos_token": eos }), wanted)
+}
+
+/// The same with further options.
+fn steered_with(
+    prompt: &[i64],
+    rows: usize,
+    options: Json,
+    wanted: &[&[i64]],
+) -> (usize, Vec<f64>) {
     let model = build(&autoregressive(gpt(json!({}), json!({})), json!({ "pad_value": 13 })));
-    let named = json!({ "temperature": 0.0, "eos_token": eos });
+    let named = with(json!({ "temperature": 0.0 }), options);
     let start = [ids(prompt, &[rows, prompt.len() / rows])];
     let args =
         Args::new("generate", json!([{ "$tensor": 0 }, wanted.len(), named]), &start).unwrap();
@@ -140,6 +150,25 @@ fn generation_ends_once_every_row_has_an_eos_token_and_pads_what_follows() {
             "{prompt:?} {wanted:?}"
         );
     }
+}
+
+/// With beams, a prompt that has ended gets padding alone.
+#[test]
+fn eos_in_prompt_tells_whether_an_end_token_in_a_prompt_ends_its_row() {
+    let options = |on: bool| json!({ "eos_token": 4, "eos_in_prompt": on });
+    let run = |on| steered_with(&[4, 1, 1, 2], 2, options(on), &[&[5, 6], &[7, 4], &[4, 8]]);
+    assert_eq!(run(true), (2, vec![13.0, 13.0, 6.0, 4.0]));
+    assert_eq!(run(false), (3, vec![5.0, 7.0, 4.0, 6.0, 4.0, 13.0]));
+    let model = build(&autoregressive(gpt(json!({}), json!({})), json!({ "pad_value": 13 })));
+    let start = ids(&[4, 1], &[1, 2]);
+    let searched = |on| {
+        let named = with(options(on), json!({ "num_beams": 2 }));
+        let args = json!([{ "$tensor": 0 }, 3, named]);
+        let got = call_numbered(&model, "generate", args, std::slice::from_ref(&start), 1).unwrap();
+        values(&tensor(got))
+    };
+    assert!(searched(true).iter().all(|token| *token == 13.0));
+    assert!(searched(false).iter().any(|token| *token != 13.0));
 }
 
 #[test]

@@ -86,6 +86,31 @@ fn filters_keep_their_tokens_with_proportional_probabilities() {
     }
 }
 
+/// The probabilities at a temperature of 2 are about 0.35, 0.25, 0.19, 0.12, 0.10 of what are 0.5,
+/// 0.25, 0.15, 0.06, 0.04 at 1: the same filter keeps other tokens of them.
+#[test]
+fn temperature_first_filters_the_probabilities_that_are_drawn_from() {
+    let kept = |kept: &[usize]| {
+        let mut all = vec![f64::NEG_INFINITY; 5];
+        kept.iter().for_each(|i| all[*i] = logits()[*i]);
+        softmax(&all, 2.0)
+    };
+    let cases = [
+        (json!({ "nucleus_p": 0.7 }), kept(&[1, 4]), kept(&[1, 4, 2])),
+        (json!({ "min_p": 0.4 }), kept(&[1, 4]), kept(&[1, 4, 2])),
+        (json!({ "top_k_tokens": 2 }), kept(&[1, 4]), kept(&[1, 4])),
+    ];
+    for (filter, after, before) in cases {
+        let named = |first: bool| {
+            let mut named = json!({ "temperature": 2.0, "temperature_first": first });
+            named.as_object_mut().unwrap().extend(filter.as_object().unwrap().clone());
+            named
+        };
+        assert_frequencies(&drawn(&logits(), named(false), false, 6), &after);
+        assert_frequencies(&drawn(&logits(), named(true), false, 6), &before);
+    }
+}
+
 #[test]
 fn logits_filtered_by_the_caller_are_used_unchanged() {
     let mut own = logits();

@@ -264,7 +264,9 @@ pub fn non_autoregressive() -> Vec<Choice> {
 pub fn sampling() -> Vec<Choice> {
     named(json!({
         "eos_token": [3],
+        "eos_in_prompt": [false],
         "temperature": [0.0, 0.7],
+        "temperature_first": [true],
         "filter_logits_fn": ["top_p", "top_a"],
         "filter_thres": [0.5],
         "min_p_pow": [1.5],

@@ -262,6 +262,8 @@ fn options_of_a_filter_that_is_not_used_are_refused() {
         refused::<GenerateOptions>(more(other, "min_p_ratio", 0.02), "min_p_ratio");
     }
     refused::<GenerateOptions>(json!({ "num_beams": 2, "seed": 3 }), "seed");
+    let first = json!({ "temperature_first": true, "filter_logits_fn": "top_a" });
+    refused::<GenerateOptions>(first, "temperature_first");
 }
 
 #[test]

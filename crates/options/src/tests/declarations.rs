@@ -176,7 +176,7 @@ fn defaults_of_sampling_and_of_the_optimizers_are_those_of_python() {
     assert_defaults::<SamplingOptions>(json!({
         "eos_token": null, "temperature": 1, "filter_logits_fn": null, "filter_thres": null, "min_p_pow": null,
         "min_p_ratio": null, "top_k_tokens": null, "nucleus_p": null, "min_p": null, "repetition_penalty": 1,
-        "num_return_sequences": 1, "seed": null,
+        "num_return_sequences": 1, "seed": null, "eos_in_prompt": true, "temperature_first": false,
     }));
     // Python's default filter is `top_k`, which is also used here if none is given
     let absent = parse::<SamplingOptions>(&json!({})).unwrap();
