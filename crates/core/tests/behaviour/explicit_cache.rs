@@ -124,7 +124,7 @@ fn a_cache_that_does_not_fit_is_refused() {
     refused(&other, &next, &cache, "does not go on with");
     let swapped = [vec![cache[0].clone(), x.clone()], cache[2..].to_vec()].concat();
     refused(&model, &next, &swapped, "do not fit together");
-    let open = forward_with(&model, &[x.clone()], json!({ "return_cache": true }));
+    let open = forward_with(&model, std::slice::from_ref(&x), json!({ "return_cache": true }));
     assert!(open.err().unwrap().to_string().contains("noGrad"));
     let later = build(&gpt(json!({ "rotary_xpos": true }), json!({})));
     refused(&later, &x, &[], "no cache can be kept");
