@@ -4,23 +4,33 @@ import { median } from '../numbers.mjs'
 /** What must be reached: our time as a share of that of the plain step, or else of that of the same option in 1.9.2. */
 const GOALS = { plain: 1.6, old: 0.7 }
 
+/** The share of the plain step for options that 1.9.2 does not have. */
+const NEWER = 1.15
+
+const TITLES = {
+  readme: "In the order of the Python package's README:",
+  others: 'Which that README does not show:',
+  newer: `Which 1.9.2 does not have; the goal is at most ${NEWER} times the plain step:`,
+}
+
 const HEAD = ['', 'this package', 'times plain', 'twice the batch', '1.9.2', 'ratio', 'goal']
 
 const time = (seconds) => `${(seconds * 1000).toFixed(0)} ms`
 
-function judge({ plain, ours, twice, old }) {
+function judge({ group, results: { plain, ours, twice, old } }) {
   const [basis, own, doubled, peer] = [plain, ours, twice, old].map(
     (one) => one && median(one.seconds),
   )
   const ratio = peer && own / peer
-  const holds = own / basis <= GOALS.plain || ratio <= GOALS.old
+  const goal = group === 'newer' ? NEWER : GOALS.plain
+  const holds = own / basis <= goal || ratio <= GOALS.old
   return { own, peer, ratio, share: own / basis, growth: doubled / own, holds }
 }
 
-function rowOf({ name, results }) {
-  const { own, peer, ratio, share, growth, holds } = judge(results)
+function rowOf(row) {
+  const { own, peer, ratio, share, growth, holds } = judge(row)
   const cells = [
-    name,
+    row.name,
     time(own),
     share.toFixed(2),
     growth.toFixed(2),
@@ -32,8 +42,8 @@ function rowOf({ name, results }) {
 
 /** Lines of Markdown for measured rows: a name, results by contender, and remarks. */
 export function report(rows) {
-  const count = rows.filter(({ results }) => judge(results).holds).length
-  const most = Math.max(...rows.map(({ results }) => judge(results).growth))
+  const count = rows.filter((row) => judge(row).holds).length
+  const most = Math.max(...rows.map((row) => judge(row).growth))
   const goals = `at most ${GOALS.plain} times our plain step, or at most ${GOALS.old} of what 1.9.2 takes with the same option`
   const remarks = rows.flatMap(({ name, fails, note }) =>
     [fails, note].filter(Boolean).map((text) => `- ${name}: ${text}`),
@@ -41,7 +51,7 @@ export function report(rows) {
   return [
     `Train steps of the model of char_train_step, with one option each. The goal, ${goals}, holds in ${count} of ${rows.length} rows.`,
     `With twice the batch a step takes at most ${most.toFixed(2)} times as long.`,
-    ...['readme', 'others'].flatMap((group) => tableOf(group, rows)),
+    ...Object.keys(TITLES).flatMap((group) => tableOf(group, rows)),
     ...(remarks.length ? ['', ...remarks] : []),
   ]
 }
@@ -49,13 +59,9 @@ export function report(rows) {
 function tableOf(group, rows) {
   const own = rows.filter((row) => row.group === group)
   if (!own.length) return []
-  const title =
-    group === 'readme'
-      ? "In the order of the Python package's README:"
-      : 'Which that README does not show:'
   return [
     '',
-    title,
+    TITLES[group],
     '',
     `| ${HEAD.join(' | ')} |`,
     `| ${HEAD.map(() => '---').join(' | ')} |`,

@@ -67,7 +67,7 @@ function contenders(row, python) {
     ['twice', ours({ ...row, batch: 2 * BATCH })],
   ]
   // -B: importing would leave files beside the source
-  if (python && !row.fails)
+  if (python && !row.fails && row.group !== 'newer')
     all.push([
       'old',
       [pythonPath(), ['-B', '-W', 'ignore', script('options.py'), JSON.stringify(row)]],

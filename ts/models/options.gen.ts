@@ -5218,6 +5218,20 @@ export interface TransformerCall {
    */
   return_attn?: boolean | undefined
   /**
+   * What a call with `return_cache` has given: keys and values of the positions before. The ids are
+   * then those of the new tokens alone; masks cover all positions. Within `noGrad`.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1911.02150
+   */
+  cache?: readonly Tensor[] | null | undefined
+  /**
+   * Also returns keys and values for a later call that goes on. Within `noGrad`.
+   *
+   * @default false
+   */
+  return_cache?: boolean | undefined
+  /**
    * Leaves out the positions of `prepend_embeds` in logits and embeddings.
    *
    * @default false

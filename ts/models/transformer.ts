@@ -15,7 +15,12 @@ import type {
 import type { LayerIntermediates, None, Only } from './outputs.js'
 import { ids, vectors } from './signatures.js'
 
-type Flags = 'return_logits_and_embeddings' | 'return_intermediates' | 'return_mems' | 'return_attn'
+type Flags =
+  | 'return_logits_and_embeddings'
+  | 'return_intermediates'
+  | 'return_mems'
+  | 'return_attn'
+  | 'return_cache'
 type With<Flag extends Flags> = TransformerCall & Only<Flag, Flags>
 type Pair<Logits> = [logits: Logits, embeddings: Tensor]
 type Result<Logits> = Logits | Pair<Logits> | [Logits | Pair<Logits>, Tensor[] | LayerIntermediates]
@@ -54,7 +59,7 @@ export class TransformerWrapper<
    * `return_embeddings`: the embeddings, (batch, length, dim), in their place.
    * `return_logits_and_embeddings`: both. `return_mems`: the memories for the next segment besides.
    * `return_attn`: the attention maps besides. `return_intermediates`: what happened within the
-   * layers besides.
+   * layers besides. `return_cache`: keys and values besides, which a later call takes as `cache`.
    */
   override forward(x: Ids, options?: TransformerCall & None<Flags> & CallControl): Promise<Logits>
   override forward(
@@ -67,6 +72,7 @@ export class TransformerWrapper<
   ): Promise<[Logits, LayerIntermediates]>
   override forward(x: Ids, options: With<'return_mems'> & CallControl): Promise<[Logits, Tensor[]]>
   override forward(x: Ids, options: With<'return_attn'> & CallControl): Promise<[Logits, Tensor[]]>
+  override forward(x: Ids, options: With<'return_cache'> & CallControl): Promise<[Logits, Tensor[]]>
   override forward(x: Ids, options?: TransformerCall & CallControl): Promise<Result<Logits>>
   override forward(x: Ids, options?: TransformerCall & CallControl): Promise<never> {
     return this.call('forward', [x], options)
@@ -78,6 +84,7 @@ export class TransformerWrapper<
   forwardSync(x: Ids, options: With<'return_intermediates'>): [Logits, LayerIntermediates]
   forwardSync(x: Ids, options: With<'return_mems'>): [Logits, Tensor[]]
   forwardSync(x: Ids, options: With<'return_attn'>): [Logits, Tensor[]]
+  forwardSync(x: Ids, options: With<'return_cache'>): [Logits, Tensor[]]
   forwardSync(x: Ids, options?: TransformerCall): Result<Logits>
   forwardSync(x: Ids, options?: TransformerCall): never {
     return this.callSync('forward', [x], options)
@@ -144,8 +151,8 @@ export class ContinuousTransformerWrapper extends NativeModel<ContinuousTransfor
 }
 
 /**
- * A vision transformer: patches of an image, attention layers, and a head over their mean or a class
- * token.
+ * A vision transformer: patches of an image, attention layers, and a head over their mean or a
+ * class token.
  *
  * @example
  * const model = new ViTransformerWrapper({

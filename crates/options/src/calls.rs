@@ -120,6 +120,12 @@ options! {
         return_mems: bool = false,
         /// Also returns the attention maps after the softmax.
         return_attn: bool = false,
+        /// What a call with `return_cache` has given: keys and values of the positions before. The
+        /// ids are then those of the new tokens alone; masks cover all positions. Within `noGrad`.
+        /// <https://arxiv.org/abs/1911.02150>
+        cache: Option<Vec<TensorRef>> = None,
+        /// Also returns keys and values for a later call that goes on. Within `noGrad`.
+        return_cache: bool = false,
         /// Leaves out the positions of `prepend_embeds` in logits and embeddings.
         excise_prepend_embeds: bool = false,
         /// Where each row starts, (batch): what is before is padding. Positions count from there.
@@ -142,6 +148,24 @@ impl TransformerCall {
                 &format!("{prefix}seq_start_pos"),
                 format!("does not go with `{prefix}{name}`, which says the positions too"),
             );
+        }
+        let kept = [("cache", self.cache.is_some()), ("return_cache", self.return_cache)];
+        let whole = [
+            ("return_intermediates", self.return_intermediates),
+            ("return_mems", self.return_mems),
+            ("return_attn", self.return_attn),
+            ("segment_ids", self.packed.segment_ids.is_some()),
+        ];
+        let first = [
+            ("prepend_embeds", self.tokens.prepend_embeds.is_some()),
+            ("mems", self.inputs.mems.is_some()),
+        ];
+        for (name, _) in kept.into_iter().filter(|(_, given)| *given) {
+            let first = first.iter().filter(|_| name == "cache");
+            for (other, _) in whole.iter().chain(first).filter(|(_, given)| *given) {
+                problems
+                    .add(format!("{prefix}{name}"), format!("does not go with `{prefix}{other}`"));
+            }
         }
     }
 }

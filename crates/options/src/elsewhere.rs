@@ -120,7 +120,6 @@ const NEWER: &[&str] = &[
     "additional_kv_mask",
     "amateur_model",
     "attn_bias",
-    "cache",
     "cache_age",
     "condition",
     "context_pos",

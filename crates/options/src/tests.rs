@@ -2,6 +2,7 @@
 
 mod conflicts;
 mod declarations;
+mod heads;
 mod reading;
 mod sets;
 

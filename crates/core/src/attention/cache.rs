@@ -9,7 +9,7 @@
 //!
 //! Source: Fast Transformer Decoding, <https://arxiv.org/abs/1911.02150>, section 2.4.1.
 
-use crate::{Array, Device, Result, Tensor};
+use crate::{Array, Device, Error, Result, Tensor};
 use xt_kernels::ops::layout::narrow;
 
 /// Minimum extra capacity of the first buffers, in positions, if that many are still expected.
@@ -29,6 +29,25 @@ impl KeyValues {
     /// An empty cache. `expected` is the number of positions expected after the first step.
     pub fn new(expected: usize) -> Self {
         Self { expected, buffers: None, length: 0 }
+    }
+
+    /// A cache of these keys and values, `(batch, heads, length, width)` each. They are copied when
+    /// more are appended, never written.
+    pub fn of(k: &Tensor, v: &Tensor) -> Result<Self> {
+        let fits = k.rank() == 4 && v.rank() == 4 && k.dims()[..3] == v.dims()[..3];
+        if !fits || k.dtype() != v.dtype() {
+            return Error::shape(format!(
+                "cache: keys {:?} and values {:?} do not fit together: pass what a call has given",
+                k.dims(),
+                v.dims()
+            ));
+        }
+        Ok(Self { expected: 0, length: k.dim(2), buffers: Some((k.array()?, v.array()?)) })
+    }
+
+    /// The number of positions.
+    pub fn length(&self) -> usize {
+        self.length
     }
 
     /// Whether nothing has been appended yet.
@@ -59,6 +78,8 @@ impl KeyValues {
             self.buffers = Some((with_capacity(k, capacity)?, with_capacity(v, capacity)?));
             return Ok(());
         };
+        fits(keys, k)?;
+        fits(values, v)?;
         let (capacity, needed) = (keys.dim(2)?, self.length + count);
         if needed <= capacity {
             return Ok(());
@@ -85,10 +106,10 @@ impl KeyValues {
     ///
     /// # Errors
     ///
-    /// [`crate::Error::Internal`] if the cache is empty.
+    /// [`Error::Internal`] if the cache is empty.
     pub fn all(&self) -> Result<(Tensor, Tensor)> {
         let Some((keys, values)) = &self.buffers else {
-            return Err(crate::Error::Internal("an empty cache".into()));
+            return Err(Error::Internal("an empty cache".into()));
         };
         let view = |buffer: &Array| -> Result<Tensor> {
             Ok(Tensor::constant(narrow(buffer, 2, 0, self.length)?))
@@ -115,6 +136,24 @@ impl KeyValues {
         self.buffers = Some((chosen(keys)?, chosen(values)?));
         Ok(())
     }
+}
+
+/// Checks that `new` has the type, the device and, but for the positions, the shape of `old`, both
+/// `(batch, heads, positions, width)`.
+fn fits(old: &Array, new: &Array) -> Result<()> {
+    let ((b, h, _, w), (b2, h2, _, w2)) = (old.dims4()?, new.dims4()?);
+    let same = (b, h, w) == (b2, h2, w2) && old.dtype() == new.dtype();
+    if same && old.device().same_device(&new.device()) {
+        return Ok(());
+    }
+    Error::shape(format!(
+        "cache: {:?} ({:?}) does not go on with {:?} ({:?}): pass the cache that this model gave \
+         for the same rows",
+        old.dims(),
+        old.dtype(),
+        new.dims(),
+        new.dtype()
+    ))
 }
 
 /// A zero buffer `(batch, heads, capacity, width)` with the other sizes, the type and the device of

@@ -8,7 +8,7 @@ use xt_autograd::ops;
 pub struct LayerCache {
     /// Whether this is a cross attention. Its keys and values come from the context and are the
     /// same for all rows of a prompt.
-    pub(super) cross: bool,
+    pub(crate) cross: bool,
     /// The keys and values of an attention.
     pub key_values: KeyValues,
     /// The last inputs of a token shift, `(batch, up to the largest shift, dim)`.
@@ -26,11 +26,11 @@ impl LayerCache {
 /// different positions.
 pub struct LayersCache {
     /// One entry per sub-layer.
-    pub(super) layers: Vec<LayerCache>,
+    pub(crate) layers: Vec<LayerCache>,
     /// The number of positions that the stack has processed, without memories.
-    pub(super) seen: usize,
+    pub(crate) seen: usize,
     /// The number of memories before these positions.
-    pub(super) memories: usize,
+    pub(crate) memories: usize,
 }
 
 impl LayersCache {

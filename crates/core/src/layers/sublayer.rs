@@ -154,6 +154,11 @@ impl SubLayer {
         self.shift.needs()
     }
 
+    /// Whether the input of the block is shifted.
+    pub fn shifts(&self) -> bool {
+        self.shift.is_some()
+    }
+
     /// The attention, unless this is a feed-forward.
     pub fn attention(&self) -> Option<&Attention> {
         match &self.block {

@@ -17,6 +17,7 @@ mod deep;
 #[path = "../support/device.rs"]
 mod device;
 mod dropout;
+mod explicit_cache;
 mod forgetful_mask;
 mod generation;
 mod gradients;

@@ -20,8 +20,8 @@ export interface Measuring {
 }
 
 /**
- * How well a model predicts all tokens but the first, in consecutive rows, of which the last one may
- * be shorter. Dropout and masks of training are off.
+ * How well a model predicts all tokens but the first, in consecutive rows, of which the last one
+ * may be shorter. Dropout and masks of training are off.
  */
 export async function measure(
   model: AutoregressiveWrapper,

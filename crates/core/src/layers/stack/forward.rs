@@ -4,7 +4,7 @@ use super::tensors::{Intermediates, LayerReturns, LayerTensors, LayersOutput};
 use super::AttentionLayers;
 use crate::attention::{Attended, AttentionInputs, AttentionMaps};
 use crate::ids::{dtype_name, require_type};
-use crate::layers::cache::{last_columns, LayersCache};
+use crate::layers::cache::{last_columns, LayerCache, LayersCache};
 use crate::layers::sublayer::SubLayer;
 use crate::layers::token_dropout::drop_tokens;
 use crate::position::{PositionBias, Rotations, ScoreBias};
@@ -123,29 +123,10 @@ impl AttentionLayers {
             let inputs = self.attention_inputs(layer, mem, with, &pass, &carry, returns.maps);
             let layer_cache = cache.as_deref_mut().and_then(|cache| cache.layers.get_mut(run));
             let source = layer.beside.then_some(&block_input);
-            let hands_on = inputs.maps || inputs.keep_values || inputs.previous.is_some();
-            let out = match layer_cache {
-                None if self.checkpointing && !hands_on => {
-                    let y = self.checkpointed(layer, &x, source, &inputs, ctx)?;
-                    Attended { y, maps: None, values: None }
-                }
-                cache => layer.forward(&x, source, &inputs, cache, ctx)?,
-            };
-            x = out.y;
-            if let (Some(all), Some(first)) = (ctx.activations(), &layer.first_parameter) {
-                all.record(first, &x)?;
-            }
-            match (out.values, is_self) {
-                (None, _) => {}
-                (values, true) => carry.self_values = values,
-                (values, false) => carry.cross_values = values,
-            }
-            if let Some(maps) = out.maps {
-                self.carry_scores(layer.kind, &maps, &mut carry);
-                if returns.maps {
-                    intermediates.attn_intermediates.push(maps);
-                }
-            }
+            let out = self.run_layer(layer, (&x, source), &inputs, layer_cache, ctx)?;
+            x = out.y.clone();
+            let maps = self.carry_on(layer.kind, out, &mut carry);
+            intermediates.attn_intermediates.extend(maps.filter(|_| returns.maps));
         }
         if let Some(cache) = cache {
             cache.seen = pass.past + x.dim(1);
@@ -154,6 +135,43 @@ impl AttentionLayers {
             x = norm.forward(&x)?;
         }
         Ok(LayersOutput { x, intermediates })
+    }
+
+    /// Runs one sub-layer on its input and, beside another, the input of that one; see
+    /// [`SubLayer::forward`]. Computes it again in the backward pass where it can.
+    fn run_layer(
+        &self,
+        layer: &Arc<SubLayer>,
+        (x, source): (&Tensor, Option<&Tensor>),
+        inputs: &AttentionInputs,
+        cache: Option<&mut LayerCache>,
+        ctx: &Ctx,
+    ) -> Result<Attended> {
+        let hands_on = inputs.maps || inputs.keep_values || inputs.previous.is_some();
+        let out = match cache {
+            None if self.checkpointing && !hands_on => {
+                let y = self.checkpointed(layer, x, source, inputs, ctx)?;
+                Attended { y, maps: None, values: None }
+            }
+            cache => layer.forward(x, source, inputs, cache, ctx)?,
+        };
+        if let (Some(all), Some(first)) = (ctx.activations(), &layer.first_parameter) {
+            all.record(first, &out.y)?;
+        }
+        Ok(out)
+    }
+
+    /// Keeps what an attention hands on to others of its kind. Returns its maps.
+    fn carry_on(&self, kind: LayerKind, out: Attended, carry: &mut Carry) -> Option<AttentionMaps> {
+        match (out.values, kind) {
+            (None, _) => {}
+            (values, LayerKind::SelfAttention) => carry.self_values = values,
+            (values, _) => carry.cross_values = values,
+        }
+        if let Some(maps) = &out.maps {
+            self.carry_scores(kind, maps, carry);
+        }
+        out.maps
     }
 
     /// Drops a share of the context, in training.

@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod forward;
+mod kept;
 mod needs;
 mod tensors;
 

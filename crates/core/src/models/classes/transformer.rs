@@ -12,7 +12,7 @@ use std::sync::Arc;
 use xt_autograd::ops;
 use xt_options::calls::TransformerCall;
 use xt_options::wrappers::TransformerWrapperOptions;
-use xt_options::Problems;
+use xt_options::{Problems, TensorRef};
 
 /// Constructs a `TransformerWrapper`.
 pub fn new(options: &Json, with: &mut Construction, p: &mut Params) -> Built {
@@ -80,8 +80,17 @@ fn call_transformer(model: &TransformerWrapper, args: &Args, ctx: &Ctx) -> Resul
         start_rows(&mut with, &starts, &x)?;
     }
     with.layers.segments = segments(&call.packed, args)?;
-    let TransformerOutput { mut logits, mut embeddings, intermediates, mems } =
-        model.forward(&x, &with, returns, ctx)?;
+    let (output, cache) = match (&call.cache, call.return_cache) {
+        (None, false) => (model.forward(&x, &with, returns, ctx)?, None),
+        (before, wanted) => {
+            let all = |list: &Vec<TensorRef>| list.iter().map(|r| args.resolve(*r)).collect();
+            let before: Option<Vec<Tensor>> = before.as_ref().map(all).transpose()?;
+            let run = (before.as_deref(), returns);
+            let (output, cache) = model.forward_after(&x, &with, run, ctx)?;
+            (output, wanted.then_some(cache))
+        }
+    };
+    let TransformerOutput { mut logits, mut embeddings, intermediates, mems } = output;
     let front = with.prepend_embeds.as_ref().map_or(0, |embeds| embeds.dim(1));
     if call.excise_prepend_embeds && model.without_positions().is_none() {
         for y in logits.iter_mut().chain(&mut embeddings) {
@@ -94,6 +103,9 @@ fn call_transformer(model: &TransformerWrapper, args: &Args, ctx: &Ctx) -> Resul
     }
     out.extend(embeddings.map(Value::Tensor));
     let first = if out.len() == 1 { out.remove(0) } else { Value::List(out) };
+    if let Some(cache) = cache {
+        return Ok(Value::List(vec![first, cache.into()]));
+    }
     // if several are requested, the precedence is that of the Python package
     Ok(match (call.return_intermediates, mems, call.return_attn) {
         (true, _, _) => Value::List(vec![first, intermediates.into()]),

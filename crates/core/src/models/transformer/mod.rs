@@ -24,6 +24,7 @@ use head::Head;
 use kinds::KindEmbeddings;
 use pool::Pool;
 use std::sync::Arc;
+use xt_autograd::is_grad_enabled;
 use xt_autograd::ops::{self, CrossEntropy};
 
 /// A transformer over tokens.
@@ -261,6 +262,48 @@ impl TransformerWrapper {
             intermediates: out.intermediates,
             mems,
         })
+    }
+
+    /// Like [`TransformerWrapper::forward`] for tokens that follow those of `before`, the state
+    /// that an earlier call has given; `None` for the first tokens. `x` contains only the new ids,
+    /// i64 `(batch, new)`, but masks cover all tokens. Also returns the state with the new ones.
+    ///
+    /// # Errors
+    ///
+    /// Besides those of `forward`: [`Error::Shape`] if `before` is not of this model, if the
+    /// layers cannot keep keys and values, or while a graph is recorded.
+    pub fn forward_after(
+        &self,
+        x: &Tensor,
+        with: &TokenTensors,
+        (before, returns): (Option<&[Tensor]>, Returns),
+        ctx: &Ctx,
+    ) -> Result<(TransformerOutput, Vec<Tensor>)> {
+        if let Some(reason) = self.not_cacheable().or(self.without_positions()) {
+            return Error::shape(format!("no cache can be kept: {reason}"));
+        }
+        if is_grad_enabled() {
+            return Error::shape("a cache has no gradients: call the model within noGrad");
+        }
+        let ctx = &ctx.for_model(&self.mode);
+        let mut cache = match before {
+            Some(tensors) => self.layers.cache_of(tensors)?,
+            None => self.layers.cache(0),
+        };
+        let past = cache.seen();
+        let (embedded, inputs) = self.layer_inputs(x, with, past, ctx)?;
+        let y = self.layers.forward_cached(&embedded, &inputs, &mut cache, ctx)?;
+        let mut y = self.norm.forward(&y)?;
+        if let Some(memory) = self.memory_tokens.as_ref().filter(|_| past == 0) {
+            y = memory.remove(&y)?;
+        }
+        let logits = match returns.logits {
+            true => self.head.all(&y, &self.token_emb)?,
+            false => Vec::new(),
+        };
+        let (embeddings, intermediates) = (returns.embeddings.then_some(y), Default::default());
+        let output = TransformerOutput { logits, embeddings, intermediates, mems: None };
+        Ok((output, self.layers.cache_tensors(&cache)?))
     }
 
     /// The logits of the token that follows the last one, `(batch, width of the head)`. Without a

@@ -12,6 +12,7 @@
 #[cfg(feature = "cuda")]
 mod cuda;
 mod inputs;
+mod sums;
 #[cfg(test)]
 mod tests;
 
@@ -23,21 +24,21 @@ use crate::cuda::Gpu;
 use crate::error::bail;
 use crate::host;
 use crate::host::gemm::blas::Blas;
-use crate::host::gemm::product::{new_product, product_into};
-use crate::host::gemm::view::{Init, Term, View};
-use crate::host::parallel::{map_pieces, nth_chunk, product_parallelism, rows_per_piece, zeros};
+use crate::host::gemm::product::new_product;
+use crate::host::gemm::view::{Term, View};
+use crate::host::parallel::{map_pieces, nth_chunk, rows_per_piece};
 use crate::host::simd::{has_fma, map_in_place, max, sum_by, tanh};
 use crate::kernel::{arrays, in_f32, run, Arrays, Kernel};
 use crate::ops::cross_entropy::{self, classes, CrossEntropy};
 use crate::ops::layout::contiguous;
 use crate::ops::linear;
-use crate::ops::reduce::{add_assign, column_sums};
 #[cfg(test)]
 use crate::testing::normal64;
 use crate::{Array, Element, Result};
 use inputs::{block_rows, BLOCK};
 #[cfg(feature = "cuda")]
 use std::sync::Arc;
+use sums::GradientSums;
 use xt_macros::simd;
 
 /// Kernel of [`forward`].
@@ -292,68 +293,4 @@ fn limited_loss_and_gradient<T: Blas>(
     map_in_place(row, |x| ((x - top).exp_down::<FMA>() * scale - each) * slope(x));
     row[class] -= of_class;
     (sum.ln() + top - expected).as_f64()
-}
-
-/// The gradients accumulated so far; empty where not requested.
-struct GradientSums<T> {
-    needs: NeedsGrad,
-    /// (rows, in)
-    x: Vec<T>,
-    /// (classes, in)
-    weight: Vec<T>,
-    /// (classes)
-    bias: Vec<T>,
-}
-
-impl<T: Blas> GradientSums<T> {
-    fn new(needs: NeedsGrad, [rows, width, inner]: [usize; 3]) -> Result<Self> {
-        let of = |needed: bool, count: usize| zeros(if needed { count } else { 0 });
-        let (x, weight) = (of(needs.x, rows * inner)?, of(needs.weight, width * inner)?);
-        Ok(Self { needs, x, weight, bias: of(needs.bias, width)? })
-    }
-
-    /// Accumulates the contribution of `count` rows, starting at row `first`. `grad` is the
-    /// gradient of their logits, (count, classes); `x` is (count, in), `weight` (classes, in).
-    fn add(
-        &mut self,
-        first: usize,
-        count: usize,
-        grad: &[T],
-        (x, weight): (&[T], &[T]),
-    ) -> Result<()> {
-        let (width, inner) = (grad.len() / count, x.len() / count);
-        let threads = product_parallelism(count, width, inner);
-        if self.needs.x {
-            let dx = &mut self.x[first * inner..][..count * inner];
-            let (a, b) = (View::row_major(grad, width), View::row_major(weight, inner));
-            product_into(dx, inner, (count, inner, width), a, b, T::ONE, Init::Zero, threads);
-        }
-        if self.needs.weight {
-            let (a, b) = (View::transposed(grad, width), View::row_major(x, inner));
-            product_into(
-                &mut self.weight,
-                inner,
-                (width, inner, count),
-                a,
-                b,
-                T::ONE,
-                Init::Output,
-                threads,
-            );
-        }
-        if self.needs.bias {
-            add_assign(&mut self.bias, &column_sums(grad, width));
-        }
-        Ok(())
-    }
-
-    /// Returns the gradients as arrays.
-    fn into_gradients(self, [rows, width, inner]: [usize; 3]) -> Result<Gradients> {
-        let Self { needs, x, weight, bias } = self;
-        Ok(Gradients {
-            x: needs.x.then(|| host::array(x, (rows, inner))).transpose()?,
-            weight: needs.weight.then(|| host::array(weight, (width, inner))).transpose()?,
-            bias: needs.bias.then(|| host::array(bias, width)).transpose()?,
-        })
-    }
 }

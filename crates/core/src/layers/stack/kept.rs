@@ -1,0 +1,64 @@
+//! The cache of a stack as tensors, which a caller keeps between its calls.
+
+use super::AttentionLayers;
+use crate::attention::KeyValues;
+use crate::layers::cache::{LayerCache, LayersCache};
+use crate::{Array, DType, Device, Error, Result, Tensor};
+use xt_options::LayerKind;
+
+impl AttentionLayers {
+    /// The state of `cache`: i64 `(2)` with the numbers of positions and of memories; then for each
+    /// run of a sub-layer the keys and the values of an attention, `(batch, heads, length, width)`
+    /// each, and the last inputs of a token shift, `(batch, count, dim)`.
+    pub fn cache_tensors(&self, cache: &LayersCache) -> Result<Vec<Tensor>> {
+        let counts = vec![cache.seen as i64, cache.memories as i64];
+        let mut all = vec![Tensor::constant(Array::from_vec(counts, 2, &Device::Cpu)?)];
+        for (run, kept) in self.runs().zip(&cache.layers) {
+            if run.attention().is_some() {
+                let (keys, values) = kept.key_values.all()?;
+                all.extend([keys, values]);
+            }
+            if run.shifts() {
+                let tail = kept.tail.clone();
+                all.push(tail.ok_or_else(|| Error::Internal("no tail".into()))?);
+            }
+        }
+        Ok(all)
+    }
+
+    /// The cache of which [`AttentionLayers::cache_tensors`] has given `tensors`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] if they are not of these layers.
+    pub fn cache_of(&self, tensors: &[Tensor]) -> Result<LayersCache> {
+        let mut rest = tensors.iter();
+        let counts = rest.next().filter(|t| t.dtype() == DType::I64 && t.dims() == [2]);
+        let counts = counts.ok_or_else(not_of_these_layers)?.array()?;
+        let counts: Vec<i64> = counts.to_device(&Device::Cpu)?.to_vec1()?;
+        let mut layers = Vec::new();
+        for run in self.runs() {
+            let mut next = || rest.next().ok_or_else(not_of_these_layers);
+            let key_values = match run.attention() {
+                Some(_) => KeyValues::of(next()?, next()?)?,
+                None => KeyValues::new(0),
+            };
+            let tail = if run.shifts() { Some(next()?.clone()) } else { None };
+            let cross = run.kind == LayerKind::CrossAttention;
+            layers.push(LayerCache { cross, key_values, tail });
+        }
+        let longest = layers.iter().filter(|layer| !layer.cross).map(|l| l.key_values.length());
+        let longest = longest.max().unwrap_or(usize::MAX);
+        let count = |index: usize| usize::try_from(counts[index]).ok();
+        let (seen, memories) = count(0).zip(count(1)).ok_or_else(not_of_these_layers)?;
+        let fits = seen > 0 && seen.checked_add(memories).is_some_and(|all| all <= longest);
+        if rest.next().is_some() || !fits {
+            return Err(not_of_these_layers());
+        }
+        Ok(LayersCache { layers, seen, memories })
+    }
+}
+
+fn not_of_these_layers() -> Error {
+    Error::Shape("cache is not of these layers: pass the list that `return_cache` gave".into())
+}
