@@ -54,6 +54,7 @@ export const FEATURES: Record<Exclude<keyof LayerOptions, 'dim' | 'cross_attend'
   layers_execute_order: [{ layers_execute_order: [0, 1, 2, 3, 2, 3] }],
   add_value_residual: [{ add_value_residual: true }],
   learned_value_residual_mix: [{ add_value_residual: true, learned_value_residual_mix: false }],
+  attn_qk_rmsnorm_shared: [{ attn_qk_rmsnorm: true, attn_qk_rmsnorm_shared: true }],
   attn_qk_rmsnorm_add_unit_offset: [
     { attn_qk_rmsnorm: true, attn_qk_rmsnorm_add_unit_offset: true },
   ],

@@ -7,7 +7,6 @@ import {
   type HuggingFaceModel,
 } from 'x-transformers/huggingface'
 import { originFor, placesFor } from '../../ts/huggingface/places.js'
-import { sameRows } from '../../ts/huggingface/weights/transforms.js'
 import { flat, numbers } from './helpers.js'
 import { filesOf, type Recorded } from './huggingface.js'
 
@@ -57,8 +56,7 @@ function gradientsOf({ model }: FromHuggingFace<HuggingFaceModel>): Map<string, 
     for (const { theirs, ours, how, shapes } of steps) {
       const own = ours.map((name) => state.get(name)?.grad?.cast('f64') ?? null)
       if (own.includes(null)) continue
-      // a vector that all rows share has the gradients of all of them
-      const all = how === sameRows ? [own[0]?.sum(0) as Tensor] : how.save(own as Tensor[], shapes)
+      const all = how.save(own as Tensor[], shapes)
       for (const [i, name] of theirs.entries())
         gradients.set(origin.names?.get(name) ?? name, all[i] as Tensor)
     }

@@ -8,7 +8,6 @@ import {
   reshaped,
   type Shape,
   same,
-  sameRows,
   splitByHead,
   splitRows,
   swapHalves,
@@ -75,7 +74,6 @@ const CASES: [name: string, how: Transform, ours: Shape[], theirs: Shape[]][] = 
     [[18, 4]],
   ],
   ['biases by head', splitByHead(2), [[6], [6], [6]], [[18]]],
-  ['one row for all heads', sameRows, [[4, 3]], [[3]]],
   ['another shape', reshaped((ours) => [sizeOf(ours)]), [[2, 3]], [[6]]],
   ['patches', patches(3), [[2, 12]], [[2, 3, 2, 2]]],
 ]
@@ -109,11 +107,6 @@ describe('transforms of weights', () => {
     // 2 channels, patches of 2 x 2: a column is channel * 4 + row * 2 + column in the file
     const [weight] = patches(2).load(counted([[1, 2, 2, 2]]), [[1, 8]]) as [Tensor]
     expect(numbers(weight)).toEqual([0, 4, 1, 5, 2, 6, 3, 7])
-  })
-
-  it('one row for all heads is an error once the heads differ', () => {
-    const rows = counted([[2, 3]])
-    expectThrows(() => sameRows.save(rows, [[3]]), 'invalid_state', 'the heads have come to differ')
   })
 })
 

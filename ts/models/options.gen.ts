@@ -596,6 +596,13 @@ export interface EncoderOptions {
    */
   attn_qk_rmsnorm_across_heads?: boolean | readonly boolean[] | undefined
   /**
+   * With `attn_qk_rmsnorm`: one learned scale per feature for all heads, as in Qwen 3 and Gemma 3.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2505.09388
+   */
+  attn_qk_rmsnorm_shared?: boolean | readonly boolean[] | undefined
+  /**
    * With `attn_qk_rmsnorm`: stores the scales as the difference from 1, as in Gemma 3.
    *
    * @default false
@@ -1387,6 +1394,13 @@ export interface DecoderOptions {
    */
   attn_qk_rmsnorm_across_heads?: boolean | readonly boolean[] | undefined
   /**
+   * With `attn_qk_rmsnorm`: one learned scale per feature for all heads, as in Qwen 3 and Gemma 3.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2505.09388
+   */
+  attn_qk_rmsnorm_shared?: boolean | readonly boolean[] | undefined
+  /**
    * With `attn_qk_rmsnorm`: stores the scales as the difference from 1, as in Gemma 3.
    *
    * @default false
@@ -2165,6 +2179,13 @@ export interface CrossAttenderOptions {
    */
   attn_qk_rmsnorm_across_heads?: boolean | readonly boolean[] | undefined
   /**
+   * With `attn_qk_rmsnorm`: one learned scale per feature for all heads, as in Qwen 3 and Gemma 3.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2505.09388
+   */
+  attn_qk_rmsnorm_shared?: boolean | readonly boolean[] | undefined
+  /**
    * With `attn_qk_rmsnorm`: stores the scales as the difference from 1, as in Gemma 3.
    *
    * @default false
@@ -2605,6 +2626,13 @@ export interface AttentionOptions {
    * @see https://arxiv.org/abs/2501.00656
    */
   qk_rmsnorm_across_heads?: boolean | undefined
+  /**
+   * With `qk_rmsnorm`: one learned scale per feature for all heads, as in Qwen 3 and Gemma 3.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2505.09388
+   */
+  qk_rmsnorm_shared?: boolean | undefined
   /**
    * With `qk_rmsnorm`: stores the scales as the difference from 1, as in Gemma 3.
    *
@@ -3722,6 +3750,14 @@ export interface XTransformerOptions {
    */
   enc_attn_qk_rmsnorm_across_heads?: boolean | readonly boolean[] | undefined
   /**
+   * With `enc_attn_qk_rmsnorm`: one learned scale per feature for all heads, as in Qwen 3 and Gemma
+   * 3.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2505.09388
+   */
+  enc_attn_qk_rmsnorm_shared?: boolean | readonly boolean[] | undefined
+  /**
    * With `enc_attn_qk_rmsnorm`: stores the scales as the difference from 1, as in Gemma 3.
    *
    * @default false
@@ -4568,6 +4604,14 @@ export interface XTransformerOptions {
    * @see https://arxiv.org/abs/2501.00656
    */
   dec_attn_qk_rmsnorm_across_heads?: boolean | readonly boolean[] | undefined
+  /**
+   * With `dec_attn_qk_rmsnorm`: one learned scale per feature for all heads, as in Qwen 3 and Gemma
+   * 3.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2505.09388
+   */
+  dec_attn_qk_rmsnorm_shared?: boolean | readonly boolean[] | undefined
   /**
    * With `dec_attn_qk_rmsnorm`: stores the scales as the difference from 1, as in Gemma 3.
    *

@@ -62,6 +62,9 @@ options! {
         /// With `qk_rmsnorm`: normalises all heads of a position together, as in OLMo 2.
         /// <https://arxiv.org/abs/2501.00656>
         qk_rmsnorm_across_heads: bool = false,
+        /// With `qk_rmsnorm`: one learned scale per feature for all heads, as in Qwen 3 and Gemma 3.
+        /// <https://arxiv.org/abs/2505.09388>
+        qk_rmsnorm_shared: bool = false,
         /// With `qk_rmsnorm`: stores the scales as the difference from 1, as in Gemma 3.
         qk_rmsnorm_add_unit_offset: bool = false,
         /// With `qk_rmsnorm`: added to the mean square, for numerical stability.
@@ -133,6 +136,11 @@ impl AttentionBlockOptions {
             !(self.qk_norm && self.qk_rmsnorm),
             &path("qk_rmsnorm"),
             format!("does not go with `{prefix}qk_norm`; choose one of the two"),
+        );
+        problems.require(
+            !(self.qk_rmsnorm_across_heads && self.qk_rmsnorm_shared),
+            &path("qk_rmsnorm_shared"),
+            format!("does not go with `{prefix}qk_rmsnorm_across_heads`; choose one of the two"),
         );
         problems.require(
             !(self.qk_norm && self.scale.is_some()),

@@ -8,6 +8,7 @@ export const WITHOUT_EFFECT: ReadonlySet<string> = new Set([
   ...['tokenizer_class', 'transformers_version', 'torch_dtype', 'dtype', 'finetuning_task'],
   ...['_attn_implementation', '_attn_implementation_autoset', 'attn_implementation'],
   ...['custom_pipelines', 'license', 'language', 'model_name', 'unsloth_version', 'unsloth_fixed'],
+  ...['is_llama_config', 'transformers.js_config'],
   // how it is computed, not what
   ...['use_cache', 'gradient_checkpointing', 'pretraining_tp', 'reorder_and_upcast_attn'],
   ...['cache_implementation', 'chunk_size_feed_forward', 'use_bfloat16', 'torchscript'],
@@ -26,7 +27,7 @@ export const WITHOUT_EFFECT: ReadonlySet<string> = new Set([
   ...['begin_suppress_tokens', 'exponential_decay_length_penalty', 'remove_invalid_values'],
   ...['model_max_length', 'n_ctx'],
   // labels of heads, and the dropout of heads
-  ...['id2label', 'label2id', 'num_labels', 'problem_type', 'classifier_dropout'],
+  ...['id2label', 'label2id', 'num_labels', '_num_labels', 'problem_type', 'classifier_dropout'],
   ...['classifier_dropout_prob', 'summary_activation', 'summary_first_dropout'],
   ...['summary_proj_to_labels', 'summary_type', 'summary_use_proj', 'pooler_fc_size'],
   ...['pooler_num_attention_heads', 'pooler_num_fc_layers', 'pooler_size_per_head', 'pooler_type'],

@@ -80,6 +80,7 @@ export const gemma3 = family({
       attn_out_bias: c.attention_bias,
       attn_scale: c.query_pre_attn_scalar ** -0.5,
       attn_qk_rmsnorm: true,
+      attn_qk_rmsnorm_shared: true,
       attn_qk_rmsnorm_eps: c.rms_norm_eps,
       attn_qk_rmsnorm_add_unit_offset: true,
       ...capped(c.attn_logit_softcapping),

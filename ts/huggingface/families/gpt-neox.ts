@@ -6,6 +6,7 @@ import {
   dropout,
   flag,
   nullable,
+  only,
   positive,
   share,
   size,
@@ -42,6 +43,9 @@ export const gptNeox = family({
     attention_bias: flag(true),
     attention_dropout: dropout(0),
     hidden_dropout: dropout(0),
+    // what older files say, and nobody reads
+    attention_probs_dropout_prob: only(0),
+    hidden_dropout_prob: only(0),
     tie_word_embeddings: flag(false),
     ...ROTARY,
   },

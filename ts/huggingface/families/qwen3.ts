@@ -14,22 +14,13 @@ import {
 } from '../config/fields.js'
 import { longestOf, ROTARY, rotaryOf } from '../config/rotary.js'
 import type { Rule } from '../weights/rules.js'
-import { sameRows } from '../weights/transforms.js'
 import { above0, family } from './family.js'
 import { ATTENTION, EMBEDDINGS, FREQUENCIES, GATED, NORMS, TIED } from './llama.js'
 
 /** Norms of queries and keys: the same scales for all heads. */
 export const QK_NORMS: readonly Rule[] = [
-  [
-    'model.layers.{n}.self_attn.q_norm.weight',
-    'attn_layers.layers.{2n}.1.q_rmsnorm.weight',
-    sameRows,
-  ],
-  [
-    'model.layers.{n}.self_attn.k_norm.weight',
-    'attn_layers.layers.{2n}.1.k_rmsnorm.weight',
-    sameRows,
-  ],
+  ['model.layers.{n}.self_attn.q_norm.weight', 'attn_layers.layers.{2n}.1.q_rmsnorm.weight'],
+  ['model.layers.{n}.self_attn.k_norm.weight', 'attn_layers.layers.{2n}.1.k_rmsnorm.weight'],
 ]
 
 export const qwen3 = family({
@@ -74,6 +65,7 @@ export const qwen3 = family({
       attn_qkv_bias: c.attention_bias,
       attn_out_bias: c.attention_bias,
       attn_qk_rmsnorm: true,
+      attn_qk_rmsnorm_shared: true,
       attn_qk_rmsnorm_eps: c.rms_norm_eps,
       ...above0('attn_dropout', c.attention_dropout),
       use_rmsnorm: true,

@@ -38,6 +38,8 @@ export const smollm3 = family({
     no_rope_layer_interval: count(4),
     use_sliding_window: only(false),
     sliding_window: nullable(size(1)),
+    // of the sliding layers, which there are none of
+    max_window_layers: wholeFrom0(28),
     layer_types: nullable(list(text(''))),
     hidden_act: activation('silu'),
     rms_norm_eps: positive(1e-6),

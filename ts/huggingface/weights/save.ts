@@ -1,5 +1,4 @@
 /** The weights of a model as tensors of a file. */
-import { XTransformersError } from '../../errors.js'
 import type { Module } from '../../module/module.js'
 import type { DType } from '../../native/native.js'
 import { noGrad } from '../../tensor/grad-mode.js'
@@ -40,17 +39,8 @@ function made({ place, step }: Outgoing, dtype: DType): Tensor[] {
   const weights = weightsOf(place.module, step)
   const typed = (tensor: Tensor) => (tensor.dtype === dtype ? tensor : tensor.cast(dtype))
   if (step.plain) return noGrad(() => weights.map(typed))
-  try {
-    // copies: what is written at once must not be a view of one that is gone
-    return noGrad(() =>
-      tidy(() => step.how.save(weights, step.shapes).map((x) => typed(x).clone())),
-    )
-  } catch (error) {
-    if (!(error instanceof XTransformersError) || error.code !== 'invalid_state') throw error
-    throw new XTransformersError('invalid_state', `${step.ours[0]}: ${error.message}`, [], {
-      cause: error,
-    })
-  }
+  // copies: what is written at once must not be a view of one that is gone
+  return noGrad(() => tidy(() => step.how.save(weights, step.shapes).map((x) => typed(x).clone())))
 }
 
 /**

@@ -2,7 +2,6 @@
  * How tensors of a file become weights of a model, and weights tensors of a file again, to the last
  * bit. Each transform is of a few tensors on each side, whose order the names give.
  */
-import { XTransformersError } from '../../errors.js'
 import { cat } from '../../tensor/functions.js'
 import type { Tensor } from '../../tensor/tensor.js'
 
@@ -14,11 +13,7 @@ export interface Transform {
   shapes(ours: readonly Shape[]): Shape[]
   /** Weights of the model; `ours` are their shapes. */
   load(theirs: readonly Tensor[], ours: readonly Shape[]): Tensor[]
-  /**
-   * Tensors of the file; `theirs` are their shapes.
-   *
-   * @throws XTransformersError (`invalid_state`) where the file could not hold the weights
-   */
+  /** Tensors of the file; `theirs` are their shapes. */
   save(ours: readonly Tensor[], theirs: readonly Shape[]): Tensor[]
 }
 
@@ -44,12 +39,13 @@ export const splitRows: Transform = {
   save: (ours) => [cat(ours, 0)],
 }
 
-/** The rows of several tensors of the file, all of one size, are those of one weight. */
+/** The rows of two tensors of the file, of one size, are those of one weight. */
 export const joinRows: Transform = {
-  shapes: ([[rows, ...rest] = [0]]) => [
-    [(rows as number) / 2, ...rest],
-    [(rows as number) / 2, ...rest],
-  ],
+  shapes([whole]) {
+    const [rows, ...rest] = whole as Shape
+    const half = [(rows as number) / 2, ...rest]
+    return [half, half]
+  },
   load: (theirs) => [cat(theirs, 0)],
   save: ([whole], theirs) => (whole as Tensor).split(rowsOf(theirs), 0),
 }
@@ -93,22 +89,6 @@ export const splitByHead = (heads: number): Transform => ({
     return [cat(parts, 1).reshape(theirs as Shape)]
   },
 })
-
-/** One vector of the file is each row of a weight, such as one scale for all heads. */
-export const sameRows: Transform = {
-  shapes: ([ours]) => [(ours as Shape).slice(1)],
-  load: ([row], [ours]) => [(row as Tensor).unsqueeze(0).expand(ours as Shape)],
-  save([rows]) {
-    const first = (rows as Tensor).narrow(0, 0, 1)
-    if (!(rows as Tensor).eq(first).all().item()) {
-      throw new XTransformersError(
-        'invalid_state',
-        'the heads have come to differ, and the file has one vector for all of them',
-      )
-    }
-    return [first.squeeze([0])]
-  },
-}
 
 /** The same elements in another shape. */
 export const reshaped = (theirs: (ours: Shape) => Shape): Transform => ({

@@ -1,8 +1,9 @@
-//! RMSNorm of queries and keys, with a learned scale per head and feature.
+//! RMSNorm of queries and keys, with a learned scale per head and feature, or per feature.
 //!
 //! Sources: Scaling Vision Transformers to 22 Billion Parameters,
 //! <https://arxiv.org/abs/2302.05442>; over all heads together: OLMo 2,
-//! <https://arxiv.org/abs/2501.00656>.
+//! <https://arxiv.org/abs/2501.00656>; one scale for all heads: Qwen 3,
+//! <https://arxiv.org/abs/2505.09388>.
 
 use crate::needs::{Needs, Variant};
 use crate::{Array, Init, Param, Params, Result, Tensor};
@@ -11,11 +12,13 @@ use xt_options::attention::AttentionBlockOptions;
 
 /// RMSNorm of queries and keys.
 pub struct QkRmsNorm {
-    /// Scales of the queries, `(heads, head dimension)`.
+    /// Scales of the queries, `(heads, head dimension)`; those that all heads share,
+    /// `(head dimension)`.
     q: Param,
-    /// Scales of the keys, `(key/value heads, head dimension)`.
+    /// Scales of the keys, `(key/value heads, head dimension)` or `(head dimension)`.
     k: Param,
     across_heads: bool,
+    shared: bool,
     /// What is added to the stored scales.
     offset: f64,
     eps: f64,
@@ -27,12 +30,14 @@ impl QkRmsNorm {
         let offset = if options.qk_rmsnorm_add_unit_offset { 1.0 } else { 0.0 };
         let scale = |name: &str, heads: usize| {
             let shape = [heads, options.dim_head.get()];
-            p.submodule(name).add("weight", &shape, Init::Constant(1.0 - offset))
+            let own = if options.qk_rmsnorm_shared { &shape[1..] } else { &shape[..] };
+            p.submodule(name).add("weight", own, Init::Constant(1.0 - offset))
         };
         Self {
             q: scale("q_rmsnorm", heads),
             k: scale("k_rmsnorm", options.key_heads(heads)),
             across_heads: options.qk_rmsnorm_across_heads,
+            shared: options.qk_rmsnorm_shared,
             offset,
             eps: options.qk_rmsnorm_eps.0,
         }
@@ -53,6 +58,9 @@ impl QkRmsNorm {
             0.0 => scale.tensor(),
             offset => ops::affine(&scale.tensor(), 1.0, offset)?,
         };
+        if self.shared {
+            return Ok(ops::rms_norm(x, &scale, self.eps)?);
+        }
         let [batch, n, heads, width] = [x.dim(0), x.dim(1), x.dim(2), x.dim(3)];
         if self.across_heads {
             let joined = ops::reshape(x, &[batch, n, heads * width])?;

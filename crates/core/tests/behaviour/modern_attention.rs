@@ -49,7 +49,9 @@ fn rms(model: &Model, x: &Tensor, name: &str, (across, offset): (bool, f64)) -> 
     let square = ops::mean(&ops::square(x).unwrap(), Some(axes), true).unwrap();
     let scale = ops::rsqrt(&ops::affine(&square, 1.0, 1e-2).unwrap()).unwrap();
     let weight = ops::affine(&leaf(model, &format!("{name}.weight")), 1.0, offset).unwrap();
-    let weight = ops::reshape(&weight, &[1, heads, 1, WIDTH]).unwrap();
+    // one for each head, or one for all
+    let own = if weight.rank() == 1 { 1 } else { heads };
+    let weight = ops::reshape(&weight, &[1, own, 1, WIDTH]).unwrap();
     ops::mul(&ops::mul(x, &scale).unwrap(), &weight).unwrap()
 }
 
@@ -169,6 +171,24 @@ fn attn_qk_rmsnorm_add_unit_offset_stores_scales_less_one() {
     let options = json!({ "attn_qk_rmsnorm": true, "attn_qk_rmsnorm_add_unit_offset": true });
     let fresh = build(&layers("Decoder", options));
     assert!(parameter(&fresh, "layers.0.1.q_rmsnorm.weight").iter().all(|scale| *scale == 0.0));
+}
+
+#[test]
+fn attn_qk_rmsnorm_shared_has_one_scale_per_feature_for_all_heads() {
+    for offset in [false, true] {
+        assert_formula(json!({
+            "qk_rmsnorm": true, "qk_rmsnorm_shared": true, "qk_rmsnorm_eps": 1e-2, "kv_heads": 2,
+            "qk_rmsnorm_add_unit_offset": offset,
+        }));
+    }
+    let options = json!({ "attn_qk_rmsnorm": true, "attn_qk_rmsnorm_shared": true });
+    let model = build(&layers("Decoder", options.clone()));
+    for name in ["q_rmsnorm", "k_rmsnorm"] {
+        assert_eq!(parameter(&model, &format!("layers.0.1.{name}.weight")).len(), 8);
+    }
+    let both = with(options, json!({ "attn_qk_rmsnorm_across_heads": true }));
+    let error = Model::from_spec(&layers("Decoder", both), 1).err().unwrap().to_string();
+    assert!(error.contains("attn_qk_rmsnorm_shared: does not go with"), "{error}");
 }
 
 #[test]

@@ -131,6 +131,7 @@ fn newer() -> Vec<Choice> {
         "attn_qkv_clip": [0.5],
         "attn_sublayer_dropout": [0.3],
         "attn_qk_rmsnorm_add_unit_offset": [true],
+        "attn_qk_rmsnorm_shared": [true],
         "ff_sublayer_dropout": [0.3],
         "weight_tie_layers": [true],
         "layers_execute_order": [[2, 3, 0, 1, 2, 3], [0, 1, 0, 1, 2, 3]],

@@ -256,6 +256,7 @@ fn layer_options() -> Vec<Json> {
         json!({ "attn_num_mem_kv": 2 }),
         json!({ "attn_kv_heads": 1 }),
         json!({ "attn_qk_rmsnorm": true, "attn_qk_rmsnorm_across_heads": true }),
+        json!({ "attn_qk_rmsnorm": true, "attn_qk_rmsnorm_shared": true }),
         json!({ "attn_sparse_topk": 3 }),
         json!({ "attn_max_attend_past": 3 }),
         json!({ "attn_value_dim_head": 4 }),

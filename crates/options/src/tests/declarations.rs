@@ -129,7 +129,8 @@ fn defaults_of_the_layers_are_those_of_python() {
         "rotary_base_rescale_factor": 1, "rel_pos_scale": null,
         "weight_tie_layers": false, "layers_execute_order": null, "add_value_residual": false,
         "learned_value_residual_mix": true, "attn_qkv_clip": null, "attn_sublayer_dropout": 0,
-        "attn_qk_rmsnorm_add_unit_offset": false, "ff_sublayer_dropout": 0,
+        "attn_qk_rmsnorm_add_unit_offset": false, "attn_qk_rmsnorm_shared": false,
+        "ff_sublayer_dropout": 0,
         "ff_inner_dim": null, "ff_activation": null, "ff_glu_bias": true
     }"#;
     assert_defaults::<LayersOptions>(serde_json::from_str(layers).unwrap());
