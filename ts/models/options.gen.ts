@@ -246,6 +246,13 @@ export interface EncoderOptions {
    */
   rotary_base_rescale_factor?: number | undefined
   /**
+   * Rotary positions are those of the `pos` of a call, where it is given, rather than the places in
+   * the sequence.
+   *
+   * @default false
+   */
+  rotary_given_pos?: boolean | undefined
+  /**
    * Explicit list of the sub-layers: `'a'` self attention, `'c'` cross attention, `'f'`
    * feed-forward. Takes precedence over `par_ratio` and `sandwich_coef`.
    *
@@ -307,6 +314,13 @@ export interface EncoderOptions {
    * @default false
    */
   pre_norm_has_final_norm?: boolean | undefined
+  /**
+   * A wrapper around these layers has a LayerNorm behind them, unless they end with a norm of their
+   * own.
+   *
+   * @default true
+   */
+  wrapper_norm?: boolean | undefined
   /**
    * A norm before each branch, and another after the residual connection.
    *
@@ -1037,6 +1051,13 @@ export interface DecoderOptions {
    */
   rotary_base_rescale_factor?: number | undefined
   /**
+   * Rotary positions are those of the `pos` of a call, where it is given, rather than the places in
+   * the sequence.
+   *
+   * @default false
+   */
+  rotary_given_pos?: boolean | undefined
+  /**
    * Explicit list of the sub-layers: `'a'` self attention, `'c'` cross attention, `'f'`
    * feed-forward. Takes precedence over `par_ratio` and `sandwich_coef`.
    *
@@ -1098,6 +1119,13 @@ export interface DecoderOptions {
    * @default false
    */
   pre_norm_has_final_norm?: boolean | undefined
+  /**
+   * A wrapper around these layers has a LayerNorm behind them, unless they end with a norm of their
+   * own.
+   *
+   * @default true
+   */
+  wrapper_norm?: boolean | undefined
   /**
    * A norm before each branch, and another after the residual connection.
    *
@@ -1815,6 +1843,13 @@ export interface CrossAttenderOptions {
    */
   rotary_base_rescale_factor?: number | undefined
   /**
+   * Rotary positions are those of the `pos` of a call, where it is given, rather than the places in
+   * the sequence.
+   *
+   * @default false
+   */
+  rotary_given_pos?: boolean | undefined
+  /**
    * Explicit list of the sub-layers: `'a'` self attention, `'c'` cross attention, `'f'`
    * feed-forward. Takes precedence over `par_ratio` and `sandwich_coef`.
    *
@@ -1876,6 +1911,13 @@ export interface CrossAttenderOptions {
    * @default false
    */
   pre_norm_has_final_norm?: boolean | undefined
+  /**
+   * A wrapper around these layers has a LayerNorm behind them, unless they end with a norm of their
+   * own.
+   *
+   * @default true
+   */
+  wrapper_norm?: boolean | undefined
   /**
    * A norm before each branch, and another after the residual connection.
    *
@@ -3372,6 +3414,13 @@ export interface XTransformerOptions {
    */
   enc_rotary_base_rescale_factor?: number | undefined
   /**
+   * Rotary positions are those of the `pos` of a call, where it is given, rather than the places in
+   * the sequence.
+   *
+   * @default false
+   */
+  enc_rotary_given_pos?: boolean | undefined
+  /**
    * Explicit list of the sub-layers: `'a'` self attention, `'c'` cross attention, `'f'`
    * feed-forward. Takes precedence over `enc_par_ratio` and `enc_sandwich_coef`.
    *
@@ -3433,6 +3482,13 @@ export interface XTransformerOptions {
    * @default false
    */
   enc_pre_norm_has_final_norm?: boolean | undefined
+  /**
+   * A wrapper around these layers has a LayerNorm behind them, unless they end with a norm of their
+   * own.
+   *
+   * @default true
+   */
+  enc_wrapper_norm?: boolean | undefined
   /**
    * A norm before each branch, and another after the residual connection.
    *
@@ -4219,6 +4275,13 @@ export interface XTransformerOptions {
    */
   dec_rotary_base_rescale_factor?: number | undefined
   /**
+   * Rotary positions are those of the `pos` of a call, where it is given, rather than the places in
+   * the sequence.
+   *
+   * @default false
+   */
+  dec_rotary_given_pos?: boolean | undefined
+  /**
    * Explicit list of the sub-layers: `'a'` self attention, `'c'` cross attention, `'f'`
    * feed-forward. Takes precedence over `dec_par_ratio` and `dec_sandwich_coef`.
    *
@@ -4280,6 +4343,13 @@ export interface XTransformerOptions {
    * @default false
    */
   dec_pre_norm_has_final_norm?: boolean | undefined
+  /**
+   * A wrapper around these layers has a LayerNorm behind them, unless they end with a norm of their
+   * own.
+   *
+   * @default true
+   */
+  dec_wrapper_norm?: boolean | undefined
   /**
    * A norm before each branch, and another after the residual connection.
    *
@@ -5089,6 +5159,12 @@ export interface FeedForwardOptions {
 
 /** Arguments of `forward` of an `Encoder`, a `Decoder` or a `CrossAttender`. */
 export interface LayersCall {
+  /**
+   * Position ids as integers, (length) or (batch, length), for `rotary_given_pos`.
+   *
+   * @default null
+   */
+  pos?: Ids | null | undefined
   /**
    * Also returns the inputs of the layers and the attention maps.
    *

@@ -101,6 +101,8 @@ options! {
 options! {
     /// Arguments of `forward` of an `Encoder`, a `Decoder` or a `CrossAttender`.
     pub struct LayersCall {
+        /// Position ids as integers, (length) or (batch, length), for `rotary_given_pos`.
+        pos: Option<IdsRef> = None,
         /// Also returns the inputs of the layers and the attention maps.
         return_hiddens: bool = false,
     }
