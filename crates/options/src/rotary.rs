@@ -75,7 +75,8 @@ impl StackOptions {
             "rotary_scaling",
             &format!("`short_factor` and `long_factor` need {half} numbers each, one for each pair of features"),
         );
-        let by_length = |s: &RotaryScaling| [RopeType::Dynamic, RopeType::Longrope].contains(&s.rope_type);
+        let by_length =
+            |s: &RotaryScaling| matches!(s.rope_type, RopeType::Dynamic | RopeType::Longrope);
         require(
             !self.rotary_given_pos || !(self.rotary_xpos || scalings().any(by_length)),
             "rotary_given_pos",

@@ -3,16 +3,14 @@
 use super::tensors::{Intermediates, LayerReturns, LayerTensors, LayersOutput};
 use super::AttentionLayers;
 use crate::attention::{Attended, AttentionInputs, AttentionMaps};
-use crate::ids::{dtype_name, require_type, wrong_ids};
+use crate::ids::{dtype_name, require_type};
 use crate::layers::cache::{last_columns, LayersCache};
 use crate::layers::sublayer::SubLayer;
 use crate::layers::token_dropout::drop_tokens;
 use crate::position::{PositionBias, Rotations, ScoreBias};
 use crate::segments::{Bounds, Segments};
-use crate::{Ctx, DType, Error, Result, Tensor};
-use std::ops::Range;
+use crate::{Ctx, Error, Result, Tensor};
 use std::sync::Arc;
-use xt_autograd::ops;
 use xt_options::LayerKind;
 
 /// What all sub-layers of one forward pass see.
@@ -201,6 +199,7 @@ impl AttentionLayers {
                 context: carry.context.as_ref(),
                 mask: pass.rows.as_ref(),
                 context_mask: carry.context_mask.as_ref().or(pass.keys.as_ref()),
+                rotation: pass.rotations.cross(),
                 previous: carry.cross_scores.as_ref(),
                 first_values: carry.cross_values.as_ref(),
                 keep_values: self.value_residual && carry.cross_values.is_none(),
@@ -239,15 +238,7 @@ impl AttentionLayers {
                 mems: with.mems.clone(),
                 rows: with.mask.clone(),
                 keys: None,
-                rotations: match (&with.segments, self.given_pos(x, with, memories)?) {
-                    (_, Some(pos)) => {
-                        self.rotary.each(|rotary| rotary.of_positions(&pos, x.dtype()))?
-                    }
-                    (None, None) => self.rotations(0..memories + x.dim(1), x.dtype())?,
-                    (Some(segments), None) => {
-                        self.rotary.each(|rotary| rotary.of_segments(segments, x.dtype()))?
-                    }
-                },
+                rotations: self.rotations(x, with, 0..memories + x.dim(1))?,
                 bias: self.bias.as_deref().map(ScoreBias::for_call),
                 bounds: with.segments.as_deref().map(Segments::bounds).transpose()?.map(Arc::new),
             });
@@ -263,44 +254,10 @@ impl AttentionLayers {
             mems: if first { with.mems.clone() } else { Vec::new() },
             rows: with.mask.as_ref().map(|mask| last_columns(mask, x.dim(1))).transpose()?,
             keys: if first { None } else { with.mask.clone() },
-            rotations: match self.given_pos(x, with, cache.memories)? {
-                Some(pos) => self.rotary.each(|rotary| rotary.of_positions(&pos, x.dtype()))?,
-                None => self.rotations(start..end, x.dtype())?,
-            },
+            rotations: self.rotations(x, with, start..end)?,
             bias: self.bias.as_deref().map(ScoreBias::for_call),
             bounds: None,
         })
-    }
-
-    /// The rotary positions that the call gives for `x`, i64 `(n)` or `(batch, n)`; `None` if they
-    /// are the places in the sequence.
-    fn given_pos(
-        &self,
-        x: &Tensor,
-        with: &LayerTensors,
-        memories: usize,
-    ) -> Result<Option<Tensor>> {
-        let Some(pos) = with.pos.as_ref().filter(|_| self.rotary_given_pos) else {
-            return Ok(None);
-        };
-        if memories > 0 {
-            return Error::shape("pos does not go with mems, whose rotary positions it lacks");
-        }
-        let axis = pos.rank().saturating_sub(1);
-        let fits = match pos.rank() {
-            1 => true,
-            2 => pos.dim(0) == x.dim(0),
-            _ => false,
-        };
-        if pos.dtype() != DType::I64 || !fits || pos.dim(axis) < x.dim(1) {
-            return wrong_ids("pos", "(length) or (batch, length) of the layers' input", pos);
-        }
-        Ok(Some(ops::narrow(pos, axis, pos.dim(axis) - x.dim(1), x.dim(1))?))
-    }
-
-    /// The rotary tables for `positions`.
-    fn rotations(&self, positions: Range<usize>, dtype: DType) -> Result<Rotations<'_>> {
-        self.rotary.each(|rotary| rotary.tables(positions.clone(), dtype))
     }
 
     /// Checks the shapes and types of the input, the memories and the context.

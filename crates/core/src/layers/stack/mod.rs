@@ -3,6 +3,7 @@
 mod checkpoint;
 mod forward;
 mod needs;
+mod positions;
 mod tensors;
 
 pub use tensors::{Intermediates, LayerReturns, LayerTensors, LayersOutput};

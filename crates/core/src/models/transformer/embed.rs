@@ -82,7 +82,10 @@ impl TransformerWrapper {
 
 /// The positions for the layers of the integers `pos`, `(n)` or `(batch, n)`, of the sequence.
 /// `front` vectors before it come first, and move it on, as they do without given positions.
-pub(in crate::models) fn behind_front(pos: Option<&Tensor>, front: usize) -> Result<Option<Tensor>> {
+pub(in crate::models) fn behind_front(
+    pos: Option<&Tensor>,
+    front: usize,
+) -> Result<Option<Tensor>> {
     let Some(pos) = pos.filter(|pos| pos.dtype() == DType::I64 && pos.rank() > 0) else {
         return Ok(None);
     };
