@@ -123,7 +123,6 @@ const NEWER: &[&str] = &[
     "cache",
     "cache_age",
     "condition",
-    "context_pos",
     "contrastive_decode_kwargs",
     "detach_mems",
     "filter_kwargs",
