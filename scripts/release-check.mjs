@@ -1,6 +1,7 @@
 // What takes too long for `npm test`, to be run before a release: all that can be done without
 // publishing. `npm run release:check -- NAME ...` runs the parts whose name contains one of the
-// names: `slow`, `examples`, `cuda`, `crates`, `platforms`, `workflows`, `install`, `publish`.
+// names: `slow`, `examples`, `huggingface`, `cuda`, `crates`, `platforms`, `workflows`, `install`,
+// `publish`.
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { runnable } from './cross/runtimes.mjs'
@@ -9,6 +10,7 @@ import { buildDriver, canEmulate, emulatedDriver, kernelFiles } from './cuda/emu
 import { useKernels } from './cuda/kernels.mjs'
 import { deviceTests } from './cuda/tests.mjs'
 import { ensure, main } from './ensure.mjs'
+import { huggingfaceParts } from './huggingface/check.mjs'
 import { cache, run } from './lib.mjs'
 import { installCheck } from './outside/check.mjs'
 import { ensurePackages } from './packages.mjs'
@@ -120,6 +122,7 @@ function exampleParts() {
 const PARTS = {
   ...SLOW_PARTS,
   ...exampleParts(),
+  ...huggingfaceParts(),
   'crates: documentation': documentation,
   'crates: examples': examples,
   'crates: packages': packages,

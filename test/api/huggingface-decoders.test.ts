@@ -28,11 +28,12 @@ describe.each(named(decoders))('%s', (_, recorded) => {
     expectGradients(loaded, forward.gradients)
   })
 
-  it.runIf(recorded.forward_long)('has the logits of a longer text', async () => {
-    const { model } = await decoderOf(recorded)
-    const logits = await model.forward(ids(recorded.forward_long.input_ids))
-    expectNear(logits, recorded.forward_long.logits)
-  })
+  if (recorded.forward_long)
+    it('has the logits of a longer text', async () => {
+      const { model } = await decoderOf(recorded)
+      const logits = await model.forward(ids(recorded.forward_long.input_ids))
+      expectNear(logits, recorded.forward_long.logits)
+    })
 
   it('has the logits of rows with padding on the left', async () => {
     const { input_ids, attention_mask, position_ids, last_logits } = recorded.forward_padded

@@ -85,6 +85,7 @@ describe('fromHuggingFace', () => {
   it('passes over settings that are named, and those that are off', async () => {
     const missing = /there are no weights/
     await expectError(load('llama-2', { use_mrope: false, note: null }), 'file', missing)
+    await expectError(load('albert', { eos_token_ids: 0 }), 'file', missing)
     await expectError(load('llama-2', { note: 'a' }), 'not_available', /note is "a"/)
     await expectError(load('llama-2', { note: 'a' }, { ignore: ['note'] }), 'file', missing)
   })

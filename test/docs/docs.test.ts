@@ -1,7 +1,9 @@
 import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, normalize } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { loadTensorsSync, saveTensorsSync } from 'x-transformers'
 import { checkConfig } from '../../packages/cli/src/config/check.js'
 import { promisedLines, runBlock, typeErrors } from './blocks.js'
 import { unknownCommands } from './commands.js'
@@ -36,6 +38,11 @@ describe('the code in README.md and docs', () => {
     // files that the Python block writes
     copyFileSync(new URL('../checkpoints/model.pt', import.meta.url), join(folder, 'model.pt'))
     writeModels(join(folder, 'models'))
+    const recording = new URL('../x-transformers-2/kv-heads.safetensors', import.meta.url)
+    const { tensors } = loadTensorsSync(fileURLToPath(recording))
+    const weights = [...tensors].filter(([name]) => name.startsWith('param.'))
+    const named = weights.map(([name, weight]) => [name.slice('param.'.length), weight] as const)
+    saveTensorsSync(new Map(named), join(folder, 'model-of-2.safetensors'))
     process.chdir(folder)
   })
   afterAll(() => {

@@ -45,11 +45,37 @@ function makeInputs(spec: Case, data: Map<string, Stored>): Map<string, Tensor> 
 const prefixOf = (spec: Case, model: string) =>
   Object.keys(spec.models).length === 1 ? '' : `${model}.`
 
-function makeModels(spec: Case, data: Map<string, Stored>): Map<string, Module> {
+/** How a recording of other models becomes one of ours. */
+export interface Adapter {
+  /** The model of ours. */
+  model(spec: ModelSpec): ModelSpec
+  /** Gives a model the recorded weights. */
+  load(model: Module, weights: Map<string, Tensor>, spec: ModelSpec): void
+  /** The gradients of the recorded weights, after those of the model have been computed. */
+  gradients(
+    model: Module,
+    weights: Map<string, Stored>,
+    spec: ModelSpec,
+  ): Promise<Map<string, Tensor>>
+  /** What is compared of an output: all of it, unless there is nothing to compare with in a part. */
+  output?(name: string, stored: Stored): Stored
+}
+
+/** Recordings of the same models. */
+const SAME: Adapter = {
+  model: (spec) => spec,
+  load: (model, weights) => void model.loadStateDict(weights, { strict: true }),
+  gradients: async (model) => gradients(model.namedParameters()),
+}
+
+const weightsOf = (spec: Case, data: Map<string, Stored>, name: string) =>
+  part(data, `param.${prefixOf(spec, name)}`)
+
+function makeModels(spec: Case, data: Map<string, Stored>, as: Adapter): Map<string, Module> {
   const models = new Map<string, Module>()
   for (const [name, model] of Object.entries(spec.models)) {
-    const built = build(model)
-    built.loadStateDict(toTensors(part(data, `param.${prefixOf(spec, name)}`)), { strict: true })
+    const built = build(as.model(model))
+    as.load(built, toTensors(weightsOf(spec, data, name)), model)
     models.set(name, built.eval())
   }
   return models
@@ -71,7 +97,9 @@ function resolve(value: unknown, inputs: Map<string, Tensor>, outputs: Outputs):
   if ($in !== undefined) return find(inputs, $in)
   if ($out !== undefined) return find(outputs, $out)
   if ($function !== undefined) return $function
-  return value
+  if (Array.isArray(value)) return value
+  const entries = Object.entries(value)
+  return Object.fromEntries(entries.map(([key, item]) => [key, resolve(item, inputs, outputs)]))
 }
 
 /** Stores a call's result under the names in its template. */
@@ -149,6 +177,7 @@ async function compareAll(
   tolerance: number,
   floor: number,
   observe: Observer,
+  only = (_name: string, stored: Stored) => stored,
 ): Promise<Comparison[]> {
   const comparisons = [compareNames(`the set of ${prefix}*`, got.keys(), want.keys())]
   for (const [key, stored] of want) {
@@ -156,7 +185,7 @@ async function compareAll(
     if (!tensor) continue
     const value = await fromTensor(tensor)
     observe(name, value)
-    comparisons.push(compare(name, value, stored, tolerance, floor))
+    comparisons.push(compare(name, only(key, value), only(key, stored), tolerance, floor))
   }
   return comparisons
 }
@@ -167,11 +196,19 @@ function gradients(tensors: Iterable<[string, Tensor]>): Map<string, Tensor> {
   return found
 }
 
-function* parameters(spec: Case, models: Map<string, Module>): Generator<[string, Tensor]> {
+async function parameterGradients(
+  spec: Case,
+  data: Map<string, Stored>,
+  models: Map<string, Module>,
+  as: Adapter,
+): Promise<Map<string, Tensor>> {
+  const found = new Map<string, Tensor>()
   for (const [name, model] of models) {
-    for (const [key, parameter] of model.namedParameters())
-      yield [prefixOf(spec, name) + key, parameter]
+    const weights = weightsOf(spec, data, name)
+    const own = await as.gradients(model, weights, spec.models[name] as ModelSpec)
+    for (const [key, gradient] of own) found.set(prefixOf(spec, name) + key, gradient)
   }
+  return found
 }
 
 /**
@@ -181,22 +218,30 @@ export async function runCase(
   spec: Case,
   data: Map<string, Stored>,
   observe: Observer,
+  as: Adapter = SAME,
 ): Promise<Comparison[]> {
   const { out, out_floor, grad, grad_floor } = spec.tolerance
   const inputs = makeInputs(spec, data)
-  const models = makeModels(spec, data)
+  const models = makeModels(spec, data, as)
   const outputs = flat(await makeCalls(spec, inputs, models))
-  const comparisons = await compareAll('out.', outputs, part(data, 'out.'), out, out_floor, observe)
+  const recorded = part(data, 'out.')
+  const comparisons = await compareAll(
+    'out.',
+    outputs,
+    recorded,
+    out,
+    out_floor,
+    observe,
+    as.output,
+  )
   if (!spec.objective) return comparisons
   await objective(spec, data, outputs).backward()
-  for (const [prefix, tensors] of [
-    ['grad.', parameters(spec, models)],
-    ['grad_in.', inputs],
+  for (const [prefix, found] of [
+    ['grad.', await parameterGradients(spec, data, models, as)],
+    ['grad_in.', gradients(inputs)],
   ] as const) {
     const want = part(data, prefix)
-    comparisons.push(
-      ...(await compareAll(prefix, gradients(tensors), want, grad, grad_floor, observe)),
-    )
+    comparisons.push(...(await compareAll(prefix, found, want, grad, grad_floor, observe)))
   }
   return comparisons
 }

@@ -246,6 +246,13 @@ export interface EncoderOptions {
    */
   rotary_base_rescale_factor?: number | undefined
   /**
+   * Rotary positions are those of the `pos` of a call, where it is given, rather than the places in
+   * the sequence.
+   *
+   * @default false
+   */
+  rotary_given_pos?: boolean | undefined
+  /**
    * Explicit list of the sub-layers: `'a'` self attention, `'c'` cross attention, `'f'`
    * feed-forward. Takes precedence over `par_ratio` and `sandwich_coef`.
    *
@@ -307,6 +314,13 @@ export interface EncoderOptions {
    * @default false
    */
   pre_norm_has_final_norm?: boolean | undefined
+  /**
+   * A wrapper around these layers has a LayerNorm behind them, unless they end with a norm of their
+   * own.
+   *
+   * @default true
+   */
+  wrapper_norm?: boolean | undefined
   /**
    * A norm before each branch, and another after the residual connection.
    *
@@ -1044,6 +1058,13 @@ export interface DecoderOptions {
    */
   rotary_base_rescale_factor?: number | undefined
   /**
+   * Rotary positions are those of the `pos` of a call, where it is given, rather than the places in
+   * the sequence.
+   *
+   * @default false
+   */
+  rotary_given_pos?: boolean | undefined
+  /**
    * Explicit list of the sub-layers: `'a'` self attention, `'c'` cross attention, `'f'`
    * feed-forward. Takes precedence over `par_ratio` and `sandwich_coef`.
    *
@@ -1105,6 +1126,13 @@ export interface DecoderOptions {
    * @default false
    */
   pre_norm_has_final_norm?: boolean | undefined
+  /**
+   * A wrapper around these layers has a LayerNorm behind them, unless they end with a norm of their
+   * own.
+   *
+   * @default true
+   */
+  wrapper_norm?: boolean | undefined
   /**
    * A norm before each branch, and another after the residual connection.
    *
@@ -1829,6 +1857,13 @@ export interface CrossAttenderOptions {
    */
   rotary_base_rescale_factor?: number | undefined
   /**
+   * Rotary positions are those of the `pos` of a call, where it is given, rather than the places in
+   * the sequence.
+   *
+   * @default false
+   */
+  rotary_given_pos?: boolean | undefined
+  /**
    * Explicit list of the sub-layers: `'a'` self attention, `'c'` cross attention, `'f'`
    * feed-forward. Takes precedence over `par_ratio` and `sandwich_coef`.
    *
@@ -1890,6 +1925,13 @@ export interface CrossAttenderOptions {
    * @default false
    */
   pre_norm_has_final_norm?: boolean | undefined
+  /**
+   * A wrapper around these layers has a LayerNorm behind them, unless they end with a norm of their
+   * own.
+   *
+   * @default true
+   */
+  wrapper_norm?: boolean | undefined
   /**
    * A norm before each branch, and another after the residual connection.
    *
@@ -3400,6 +3442,13 @@ export interface XTransformerOptions {
    */
   enc_rotary_base_rescale_factor?: number | undefined
   /**
+   * Rotary positions are those of the `pos` of a call, where it is given, rather than the places in
+   * the sequence.
+   *
+   * @default false
+   */
+  enc_rotary_given_pos?: boolean | undefined
+  /**
    * Explicit list of the sub-layers: `'a'` self attention, `'c'` cross attention, `'f'`
    * feed-forward. Takes precedence over `enc_par_ratio` and `enc_sandwich_coef`.
    *
@@ -3461,6 +3510,13 @@ export interface XTransformerOptions {
    * @default false
    */
   enc_pre_norm_has_final_norm?: boolean | undefined
+  /**
+   * A wrapper around these layers has a LayerNorm behind them, unless they end with a norm of their
+   * own.
+   *
+   * @default true
+   */
+  enc_wrapper_norm?: boolean | undefined
   /**
    * A norm before each branch, and another after the residual connection.
    *
@@ -4255,6 +4311,13 @@ export interface XTransformerOptions {
    */
   dec_rotary_base_rescale_factor?: number | undefined
   /**
+   * Rotary positions are those of the `pos` of a call, where it is given, rather than the places in
+   * the sequence.
+   *
+   * @default false
+   */
+  dec_rotary_given_pos?: boolean | undefined
+  /**
    * Explicit list of the sub-layers: `'a'` self attention, `'c'` cross attention, `'f'`
    * feed-forward. Takes precedence over `dec_par_ratio` and `dec_sandwich_coef`.
    *
@@ -4316,6 +4379,13 @@ export interface XTransformerOptions {
    * @default false
    */
   dec_pre_norm_has_final_norm?: boolean | undefined
+  /**
+   * A wrapper around these layers has a LayerNorm behind them, unless they end with a norm of their
+   * own.
+   *
+   * @default true
+   */
+  dec_wrapper_norm?: boolean | undefined
   /**
    * A norm before each branch, and another after the residual connection.
    *
@@ -5133,6 +5203,12 @@ export interface FeedForwardOptions {
 
 /** Arguments of `forward` of an `Encoder`, a `Decoder` or a `CrossAttender`. */
 export interface LayersCall {
+  /**
+   * Position ids as integers, (length) or (batch, length), for `rotary_given_pos`.
+   *
+   * @default null
+   */
+  pos?: Ids | null | undefined
   /**
    * Also returns the inputs of the layers and the attention maps.
    *

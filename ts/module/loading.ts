@@ -11,17 +11,21 @@ import {
 } from '../io/tensor-files.js'
 import { whenEnded } from '../promises.js'
 import { GATES } from '../symbols.js'
+import { noGrad } from '../tensor/grad-mode.js'
 import { NO_GATES, schedule, scheduleSync } from '../tensor/schedule.js'
 import type { Tensor } from '../tensor/tensor.js'
+import { checkDialect } from './dialects/dialect.js'
+import { fromXTransformers2 } from './dialects/x-transformers-2.js'
 import type { StateDict } from './entries.js'
 import {
   checkState,
   checkStateOptions,
+  checkTensors,
   fitState,
   type LoadResult,
   type LoadStateOptions,
 } from './state.js'
-import { ASSIGN, ENTRIES, type Submodule } from './submodule.js'
+import { ASSIGN, ENTRIES, METADATA, type Submodule } from './submodule.js'
 
 /** Options of {@link Module.loadWeights}. */
 export type LoadWeightsOptions = LoadStateOptions & TensorReadOptions
@@ -33,9 +37,38 @@ export function loadState(
   options: LoadStateOptions,
 ): LoadResult {
   const fitting = checkStateOptions(options, 'loadStateDict()')
-  const { known, result } = fitState(checkState(state), module[ENTRIES](), fitting)
-  scheduleSync('loadStateDict()', NO_GATES, module[GATES](), () => module[ASSIGN](known))
-  return result
+  return assign(module, checkState(state), fitting, (known) =>
+    scheduleSync('loadStateDict()', NO_GATES, module[GATES](), () => module[ASSIGN](known)),
+  )
+}
+
+/** Finds for each tensor its place in the module, and has `put` assign them. */
+function assign(
+  module: Submodule,
+  tensors: StateDict,
+  options: LoadStateOptions,
+  put: (known: StateDict) => void,
+): LoadResult {
+  const file = checkDialect(options.dialect)
+  const entries = module[ENTRIES]()
+  if (file === null) {
+    const { known, result } = fitState(tensors, entries, options)
+    put(known)
+    return result
+  }
+  checkTensors(tensors)
+  const { strict, prefix: wanted } = options
+  const { state, unexpected, prefix } = noGrad(() =>
+    fromXTransformers2(tensors, wanted, entries, module[METADATA](), file),
+  )
+  try {
+    const { known, result } = fitState(state, entries, { strict, prefix: '' }, unexpected)
+    put(known)
+    return { ...result, prefix: prefix || null }
+  } finally {
+    const given = new Set(tensors.values())
+    for (const tensor of state.values()) if (!given.has(tensor)) tensor.dispose()
+  }
 }
 
 /**
@@ -71,11 +104,9 @@ export async function loadWeights(
   given: LoadWeightsOptions,
 ): Promise<LoadResult> {
   const options = checkStateOptions(given, 'loadWeights()', ['key', 'signal', 'on_progress'])
-  return await readInTurn(module, source, options, ({ tensors }) => {
-    const { known, result } = fitState(tensors, module[ENTRIES](), options)
-    module[ASSIGN](known)
-    return result
-  })
+  return await readInTurn(module, source, options, ({ tensors }) =>
+    assign(module, tensors, options, (known) => module[ASSIGN](known)),
+  )
 }
 
 /** {@link Module.loadWeightsSync}, whose options have no `signal` and no `on_progress` */
@@ -87,9 +118,9 @@ export function loadWeightsSync(
   const options = checkStateOptions(given, 'loadWeightsSync()', ['key'])
   const { tensors } = readTensorsSync(source, { ...options, widen: true })
   try {
-    const { known, result } = fitState(tensors, module[ENTRIES](), options)
-    scheduleSync('loadWeightsSync()', NO_GATES, module[GATES](), () => module[ASSIGN](known))
-    return result
+    return assign(module, tensors, options, (known) =>
+      scheduleSync('loadWeightsSync()', NO_GATES, module[GATES](), () => module[ASSIGN](known)),
+    )
   } finally {
     disposeAll(tensors)
   }

@@ -2,7 +2,10 @@
 import { checkFlag, checkOptions, describeValue, isMap, isRecord, refuse } from '../checks.js'
 import { shortened, XTransformersError } from '../errors.js'
 import { Tensor } from '../tensor/tensor.js'
+import type { WeightsDialect } from './dialects/dialect.js'
+import { checkDialect } from './dialects/dialect.js'
 import type { Entry, StateDict } from './entries.js'
+import { findPrefix } from './prefix.js'
 
 /** A tensor of another shape than the model's. */
 export interface Mismatch {
@@ -44,6 +47,11 @@ export interface LoadStateOptions {
    * are found by themselves, where every name has them and none fits without.
    */
   prefix?: string | undefined
+  /**
+   * Which package the names and values are of, if not of x-transformers 1.9.2 or this one:
+   * `'x-transformers-2'`, for a model whose options are those that it has in x-transformers 2.
+   */
+  dialect?: WeightsDialect | undefined
 }
 
 /** Checks the options of everything that loads a state dict. `others`: what else there is. */
@@ -52,8 +60,9 @@ export function checkStateOptions<T extends LoadStateOptions>(
   what: string,
   others: readonly string[] = [],
 ): T {
-  const own = checkOptions(options, what, ['strict', 'prefix', ...others])
+  const own = checkOptions(options, what, ['strict', 'prefix', 'dialect', ...others])
   checkFlag(own.strict, 'strict', true)
+  checkDialect(own.dialect)
   const { prefix } = own
   if (prefix === undefined || prefix === null || typeof prefix === 'string') return own
   throw refuse('prefix', 'a string', prefix)
@@ -72,24 +81,15 @@ export function checkNamedTensors(given: unknown, what: string): ReadonlyMap<str
 export const checkState = (state: unknown) =>
   checkNamedTensors(state, 'the state dict') as StateDict
 
+/** @throws XTransformersError (`invalid_checkpoint`) where one is no tensor */
+export function checkTensors(state: StateDict): void {
+  fitState(state, [], { strict: false })
+}
+
 /** What goes into the model, and what is told about the rest. */
 export interface Fitted {
   known: StateDict
   result: LoadResult
-}
-
-/** What PyTorch and this package put before the names of a model. */
-const PREFIXES = ['module.', '_orig_mod.', 'net.']
-
-/** The prefix without which names fit; empty for none. */
-function findPrefix(names: readonly string[], known: { has(name: string): boolean }): string {
-  let prefix = ''
-  for (;;) {
-    if (names.some((name) => known.has(name.slice(prefix.length)))) return prefix
-    const more = PREFIXES.find((next) => names.every((name) => name.startsWith(prefix + next)))
-    if (more === undefined || names.length === 0) return ''
-    prefix += more
-  }
 }
 
 const list = (lines: string[]) => lines.map((line) => `  ${line}`).join('\n')
@@ -97,19 +97,26 @@ const list = (lines: string[]) => lines.map((line) => `  ${line}`).join('\n')
 /**
  * Finds for each tensor its place in the model.
  *
+ * @param others names of tensors that are known to have none
  * @throws XTransformersError (`invalid_checkpoint`) with every problem
  */
 export function fitState(
   state: StateDict,
   lines: readonly Entry[],
   options: LoadStateOptions,
+  others: readonly string[] = [],
 ): Fitted {
   const { strict, prefix: wanted } = options
   const entries = new Map(lines.map((entry) => [entry.name, entry]))
   const prefix = wanted ?? findPrefix([...state.keys()], entries)
   const known = new Map<string, Tensor>()
   const wrong: string[] = []
-  const result: LoadResult = { missing: [], unexpected: [], mismatched: [], prefix: prefix || null }
+  const result: LoadResult = {
+    missing: [],
+    unexpected: [...others],
+    mismatched: [],
+    prefix: prefix || null,
+  }
   for (const [given, value] of state) {
     const name = given.slice(prefix.length)
     const entry = given.startsWith(prefix) ? entries.get(name) : undefined

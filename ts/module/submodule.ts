@@ -63,6 +63,7 @@ export interface Submodule {
   quantize(format: Quantization): unknown
   dispose(): void
   [ENTRIES](): Entry[]
+  [METADATA](): Record<string, string>
   [GATES](): Gates
   [ASSIGN](state: StateDict): void
   [LORA_LAYERS](): LoRALayers[]

@@ -101,6 +101,11 @@ options! {
 options! {
     /// Arguments of `forward` of an `Encoder`, a `Decoder` or a `CrossAttender`.
     pub struct LayersCall {
+        /// Position ids as integers, (length) or (batch, length), for `rotary_given_pos`.
+        pos: Option<IdsRef> = None,
+        /// Position ids of the context as integers, (context length) or (batch, context length).
+        /// With them rotary positions are those of cross attention too.
+        context_pos: Option<IdsRef> = None,
         /// Also returns the inputs of the layers and the attention maps.
         return_hiddens: bool = false,
     }
@@ -131,6 +136,9 @@ options! {
         /// Where each row starts, (batch): what is before is padding. Positions count from there.
         /// Instead of `pos`.
         seq_start_pos: Option<IdsRef> = None,
+        /// Position ids of the context as integers, (context length) or (batch, context length).
+        /// With them rotary positions are those of cross attention too.
+        context_pos: Option<IdsRef> = None,
     }
     groups { "" inputs: LayerInputs, "" packed: PackedInputs, "" tokens: TokenInputs, }
     checks conflicts

@@ -106,6 +106,9 @@ options! {
         /// Multiplies the base of rotary positions by a power of this factor that stretches the
         /// slowest angle by the factor itself ("NTK-aware").
         rotary_base_rescale_factor: f64 = 1.0,
+        /// Rotary positions are those of the `pos` of a call, where it is given, rather than the
+        /// places in the sequence.
+        rotary_given_pos: bool = false,
         /// Explicit list of the sub-layers: `'a'` self attention, `'c'` cross attention, `'f'`
         /// feed-forward. Takes precedence over `par_ratio` and `sandwich_coef`.
         custom_layers: Option<Vec<LayerKind>> = None,
@@ -131,6 +134,9 @@ options! {
         /// The layers end with a norm of their own kind, in place of the LayerNorm of a wrapper
         /// around them. With post-norm it is the norm of the last sub-layer.
         pre_norm_has_final_norm: bool = false,
+        /// A wrapper around these layers has a LayerNorm behind them, unless they end with a norm of
+        /// their own.
+        wrapper_norm: bool = true,
         /// A norm before each branch, and another after the residual connection.
         /// <https://arxiv.org/abs/2510.25741>
         pre_and_post_norm: bool = false,

@@ -1,7 +1,7 @@
 //! Conflicts between the options of rotary positions, and what follows from them.
 
 use crate::layers::StackOptions;
-use crate::rotary_scaling::RotaryAngles;
+use crate::rotary_scaling::{RotaryAngles, RotaryScaling};
 use crate::{Problems, RopeType};
 
 impl StackOptions {
@@ -74,6 +74,13 @@ impl StackOptions {
             lists().all(|list| list.len() == half),
             "rotary_scaling",
             &format!("`short_factor` and `long_factor` need {half} numbers each, one for each pair of features"),
+        );
+        let by_length =
+            |s: &RotaryScaling| matches!(s.rope_type, RopeType::Dynamic | RopeType::Longrope);
+        require(
+            !self.rotary_given_pos || !(self.rotary_xpos || scalings().any(by_length)),
+            "rotary_given_pos",
+            "does not go with `rotary_xpos` and scalings that depend on the length of the sequence",
         );
         let dynamic = scalings().any(|s| s.rope_type == RopeType::Dynamic);
         require(

@@ -22,7 +22,8 @@ export const WITHOUT_EFFECT: ReadonlySet<string> = new Set([
   ...['forced_eos_token_id', 'prefix', 'task_specific_params', 'max_length', 'min_length'],
   ...['do_sample', 'early_stopping', 'num_beams', 'num_beam_groups', 'diversity_penalty'],
   ...['temperature', 'top_k', 'top_p', 'typical_p', 'repetition_penalty', 'length_penalty'],
-  ...['no_repeat_ngram_size', 'encoder_no_repeat_ngram_size', 'bad_words_ids'],
+  // `eos_token_ids` is of transformers 2; newer versions do not read it
+  ...['eos_token_ids', 'no_repeat_ngram_size', 'encoder_no_repeat_ngram_size', 'bad_words_ids'],
   ...['num_return_sequences', 'output_scores', 'return_dict_in_generate', 'suppress_tokens'],
   ...['begin_suppress_tokens', 'exponential_decay_length_penalty', 'remove_invalid_values'],
   ...['model_max_length', 'n_ctx'],

@@ -69,7 +69,7 @@ impl ViTransformerWrapper {
         let post_emb_norm = options
             .norm
             .post_emb_norm
-            .then(|| layers.wrapper_norm(dim, &mut p.submodule("post_emb_norm")));
+            .then(|| layers.norm_of_width(dim, &mut p.submodule("post_emb_norm")));
         p.submodule("attn_layers").include(entries);
         let norm = layers.last_norm(&mut p.submodule("norm"));
         let mlp_head = options

@@ -2,7 +2,7 @@
 //! have: each against its formula, with the blocks as layers of their own.
 
 use crate::common::{
-    build, close, forward, forward_with, gpt, layers, normal, parameter, random, spec,
+    build, close, forward, forward_with, gpt, layers, normal, parameter, random, seeded, spec,
     taken_gradients, tensor, tokens, values, with,
 };
 use serde_json::{json, Value as Json};
@@ -237,4 +237,27 @@ fn checkpointing_knows_blocks_that_run_side_by_side() {
     for ((name, kept), (_, again)) in kept.iter().zip(&again) {
         assert!(kept == again, "{name}");
     }
+}
+
+#[test]
+fn wrapper_norm_false_leaves_out_the_last_norm() {
+    let embeddings = |layers: Json| {
+        let model = seeded(&gpt(layers, json!({})), 3);
+        let named = json!({ "return_embeddings": true });
+        let y = tensor(forward_with(&model, &[tokens(1, 4, 1)], named).unwrap());
+        (values(&y), y.dim(2), model.entry("norm.weight").is_ok())
+    };
+    let (bare, width, with_norm) = embeddings(json!({ "wrapper_norm": false }));
+    let (normed, _, usual) = embeddings(json!({}));
+    assert!(usual && !with_norm);
+    let mut want = Vec::new();
+    for row in bare.chunks(width) {
+        let mean = row.iter().sum::<f64>() / width as f64;
+        let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / width as f64;
+        want.extend(row.iter().map(|x| (x - mean) / (variance + 1e-5).sqrt()));
+    }
+    close(&normed, &want, 1e-5);
+    let own = json!({ "wrapper_norm": false, "pre_norm_has_final_norm": true });
+    let named = |name| seeded(&gpt(own.clone(), json!({})), 3).entry(name).is_ok();
+    assert!(named("attn_layers.final_norm.weight") && !named("norm.weight"));
 }

@@ -1,7 +1,10 @@
 //! Options of rotary positions that the Python package of version 1.9.2 does not have: a self
 //! attention against single steps in f64, with the angles that each option's formula gives.
 
-use crate::common::{build, close, forward, layers, normal, parameter, random, values, with};
+use crate::common::{
+    build, close, forward, forward_with, gpt, ids, layers, normal, parameter, random, tensor,
+    tokens, values, with,
+};
 use serde_json::{json, Value as Json};
 use std::f64::consts::PI;
 use std::sync::Arc;
@@ -26,11 +29,14 @@ struct Turns {
     values: bool,
     /// The first head that rotates.
     first_head: usize,
+    /// The positions; none: the places in the sequence.
+    positions: Option<Vec<i64>>,
 }
 
 impl Turns {
     fn plain(angles: Vec<f64>) -> Self {
-        Self { angles, factor: 1.0, interleaved: false, values: false, first_head: 0 }
+        let (interleaved, values) = (false, false);
+        Self { angles, factor: 1.0, interleaved, values, first_head: 0, positions: None }
     }
 
     fn apply(&self, rows: &Rows, head: usize) -> Rows {
@@ -38,8 +44,9 @@ impl Turns {
             return rows.clone();
         }
         let half = self.angles.len();
-        let turned = |(position, row): (usize, &Vec<f64>)| {
+        let turned = |(place, row): (usize, &Vec<f64>)| {
             let mut y = row.clone();
+            let position = self.positions.as_ref().map_or(place as i64, |all| all[place]);
             for (pair, angle) in self.angles.iter().enumerate() {
                 let (a, b) =
                     if self.interleaved { (2 * pair, 2 * pair + 1) } else { (pair, pair + half) };
@@ -109,6 +116,26 @@ fn assert_turns(options: Json, turns: Turns) {
     close(&values(&forward(&model, &x)), &explicit(&model, &rows, &turns).concat(), 3e-5);
 }
 
+#[test]
+fn rotary_given_pos_takes_the_positions_of_the_call() {
+    let places: Vec<i64> = (0..N as i64).map(|place| 3 * place + 1 + place % 2).collect();
+    let angles = series(1e4, 8, 4);
+    let (given, off) = (json!({ "rotary_given_pos": true }), json!({}));
+    let x = normal(&[1, N, DIM], 1);
+    let rows: Rows = values(&x).chunks(DIM).map(<[f64]>::to_vec).collect();
+    for (options, positions) in [(given, Some(places.clone())), (off, None)] {
+        let model = decoder(&keys_only(options));
+        let turns = Turns { positions, ..Turns::plain(angles.clone()) };
+        let want = explicit(&model, &rows, &turns).concat();
+        for dims in [vec![N], vec![1, N]] {
+            let named = json!({ "pos": { "$tensor": 1 } });
+            let pos = ids(&places, &dims);
+            let got = forward_with(&model, &[x.clone(), pos], named).unwrap();
+            close(&values(&tensor(got)), &want, 3e-5);
+        }
+    }
+}
+
 /// The usual angles of this many pairs over `dim` features.
 fn series(base: f64, dim: usize, pairs: usize) -> Vec<f64> {
     (0..pairs).map(|pair| 1.0 / base.powf((2 * pair) as f64 / dim as f64)).collect()
@@ -150,6 +177,39 @@ fn rotary_interpolation_factor_and_rotary_base_rescale_factor() {
     let base = 1e4 * 3f64.powf(8.0 / 6.0);
     let rescaled = keys_only(json!({ "rotary_base_rescale_factor": 3.0 }));
     assert_turns(rescaled, Turns::plain(series(base, 8, 4)));
+}
+
+#[test]
+fn rotary_given_pos_goes_on_behind_memory_tokens() {
+    let rotary = json!({ "rotary_pos_emb": true, "rotary_given_pos": true });
+    let model = build(&gpt(rotary, json!({ "num_memory_tokens": 2 })));
+    let x = tokens(1, 5, 1);
+    let plain = forward(&model, &x);
+    for (pos, same) in [([0, 1, 2, 3, 4], true), ([3, 0, 1, 2, 3], false)] {
+        let named = json!({ "pos": { "$tensor": 1 } });
+        let given = forward_with(&model, &[x.clone(), ids(&pos, &[1, 5])], named).unwrap();
+        assert_eq!(values(&tensor(given)) == values(&plain), same);
+    }
+}
+
+#[test]
+fn context_pos_rotates_the_queries_and_keys_of_cross_attention() {
+    let options = json!({ "rotary_pos_emb": true, "cross_attend": true, "only_cross": false });
+    let model = build(&layers("Decoder", options));
+    let (x, context) = (normal(&[2, 4, DIM], 1), normal(&[2, 3, DIM], 2));
+    let run = |positions: Option<(&[i64], &[usize])>| {
+        let mut all = vec![x.clone(), context.clone()];
+        let mut named = json!({ "context": { "$tensor": 1 } });
+        if let Some((pos, dims)) = positions {
+            all.push(ids(pos, dims));
+            named["context_pos"] = json!({ "$tensor": 2 });
+        }
+        values(&tensor(forward_with(&model, &all, named).unwrap()))
+    };
+    let (plain, near) = (run(None), run(Some((&[0, 1, 2], &[3]))));
+    assert!(plain != near);
+    close(&run(Some((&[0, 1, 2, 0, 1, 2], &[2, 3]))), &near, 1e-6);
+    assert!(run(Some((&[5, 1, 2], &[3]))) != near);
 }
 
 fn scaled(scaling: Json) -> Json {

@@ -120,6 +120,7 @@ fn newer() -> Vec<Choice> {
         "norm_elementwise_affine": [false],
         "norm_add_unit_offset": [true],
         "pre_norm_has_final_norm": [true],
+        "wrapper_norm": [false],
         "pre_and_post_norm": [true],
         "norm_position": ["pre", "post", "branch", "sandwich"],
         "parallel_block": [true],
@@ -150,6 +151,7 @@ fn newer() -> Vec<Choice> {
         "rotate_num_heads": [1],
         "rotary_interpolation_factor": [2.0],
         "rotary_base_rescale_factor": [3.0],
+        "rotary_given_pos": [true],
         "rel_pos_scale": [1.0],
     }))
 }

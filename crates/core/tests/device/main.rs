@@ -243,6 +243,8 @@ fn layer_options() -> Vec<Json> {
         json!({ "norm_position": "branch", "branch_scale": 0.5 }),
         json!({ "norm_eps": 1e-6, "use_rmsnorm": true }),
         json!({ "norm_bias": false }),
+        json!({ "wrapper_norm": false }),
+        json!({ "rotary_pos_emb": true, "rotary_given_pos": true }),
         json!({ "norm_elementwise_affine": false }),
         json!({ "parallel_block": true, "parallel_block_shared_norm": true }),
         json!({ "shift_tokens": 1 }),

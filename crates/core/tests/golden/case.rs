@@ -9,7 +9,6 @@ use xt_core::generation::{top_a, top_k, top_p};
 use xt_core::{
     checkpoint, Args, Array, Ctx, Device, EntryKind, Leaf, Model, Result, Rng, Tensor, Value,
 };
-use xt_kernels::ops::layout::narrow;
 
 /// The contents of the file by part: `param`, `in`, `out`, `cot`, `grad`, `grad_in`.
 struct Data(HashMap<String, Array>);
@@ -24,18 +23,7 @@ impl Data {
 
 /// All differences from the recording.
 pub fn run(meta: &Json, bytes: &[u8], device: &Device) -> Result<Vec<String>> {
-    differences(meta, read(bytes, device)?, device)
-}
-
-/// All differences from the recording of which these are the arrays. Two more fields may say what
-/// it lacks: `unrecorded` names parameters without gradients, and `rows_from` has the first column
-/// of each row of an output that means something.
-pub fn differences(
-    meta: &Json,
-    arrays: HashMap<String, Array>,
-    device: &Device,
-) -> Result<Vec<String>> {
-    let data = Data(arrays);
+    let data = Data(read(bytes, device)?);
     let models = models(meta, &data, device)?;
     let inputs = inputs(meta, &data);
     let outputs = outputs(meta, &models, &inputs)?;
@@ -49,32 +37,16 @@ pub fn differences(
     }
     for (name, want) in &want {
         if let Some(got) = outputs.get(name) {
-            let [got, want] = [&got.array()?, want].map(|array| meaningful(meta, array));
-            let (got, want) = (got?, want?);
-            wrong.extend(difference(name, &got, &want, number("out"), number("out_floor")));
+            let got = got.array()?;
+            wrong.extend(difference(name, &got, want, number("out"), number("out_floor")));
         }
     }
     if let Some(objective) = meta["objective"].as_array() {
         backward(objective, &outputs, &data.part("cot."))?;
-        let unrecorded: Vec<&str> =
-            meta["unrecorded"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
         let tolerance = (number("grad"), number("grad_floor"));
-        wrong.extend(gradients(&data, &models, &inputs, &unrecorded, tolerance));
+        wrong.extend(gradients(&data, &models, &inputs, tolerance));
     }
     Ok(wrong)
-}
-
-/// The columns of an output, (rows, columns, width), that mean something, one row after the other.
-fn meaningful(meta: &Json, output: &Array) -> Result<Array> {
-    let Some(starts) = meta["rows_from"].as_array() else { return Ok(output.clone()) };
-    let (columns, width) = (output.dims()[1], output.dims()[2]);
-    let row = |(row, start): (usize, &Json)| -> Result<Array> {
-        let start = start.as_u64().unwrap() as usize;
-        let kept = narrow(&narrow(output, 0, row, 1)?, 1, start, columns - start)?;
-        Ok(kept.reshape((columns - start, width))?)
-    };
-    let rows = starts.iter().enumerate().map(row).collect::<Result<Vec<_>>>()?;
-    Ok(Array::cat(&rows, 0)?)
 }
 
 /// The arrays of a file, on `device`.
@@ -271,7 +243,6 @@ fn gradients(
     data: &Data,
     models: &BTreeMap<String, Arc<Model>>,
     inputs: &BTreeMap<String, Tensor>,
-    unrecorded: &[&str],
     (tol, floor): (f64, f64),
 ) -> Vec<String> {
     let mut got = BTreeMap::new();
@@ -288,7 +259,6 @@ fn gradients(
             );
         }
     }
-    got.retain(|name, _| !unrecorded.contains(&name.as_str()));
     let mut wrong = compare_all("grad.", &got, &data.part("grad."), tol, floor);
     let got = inputs
         .iter()

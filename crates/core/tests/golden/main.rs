@@ -7,7 +7,6 @@ mod case;
 mod compare;
 #[path = "../support/device.rs"]
 mod device;
-mod newer;
 mod trace;
 
 use device::device;
@@ -17,14 +16,13 @@ use std::path::{Path, PathBuf};
 use xt_core::{Device, Result};
 
 fn main() {
-    let newer = cases("x-transformers-2").into_iter().filter_map(newer_trial);
-    let trials = cases("golden").into_iter().filter_map(trial).chain(newer).collect();
+    let trials = cases().into_iter().filter_map(trial).collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
 
-/// The JSON files of a folder in `test`.
-fn cases(folder: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../test").join(folder);
+/// The JSON files of the recordings.
+fn cases() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../test/golden");
     let entries = std::fs::read_dir(&folder).expect("the folder of recordings");
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     files.sort();
@@ -36,13 +34,6 @@ fn read(file: &Path) -> Json {
     serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
 }
 
-/// The test of a recording of x-transformers 2; `None` for options that are not known here.
-fn newer_trial(file: PathBuf) -> Option<Trial> {
-    let meta = read(&file);
-    let known = newer::knows(meta["case"].as_str().unwrap());
-    known.then(|| test("x-transformers-2/", file, meta, newer::run))
-}
-
 /// The test of one file; `None` for JSON that is neither a case nor a trace.
 fn trial(file: PathBuf) -> Option<Trial> {
     let meta = read(&file);
@@ -51,14 +42,14 @@ fn trial(file: PathBuf) -> Option<Trial> {
         (_, Some(_)) => trace::run,
         _ => return None,
     };
-    Some(test("", file, meta, run))
+    Some(test(file, meta, run))
 }
 
 /// Gives all differences from a recording.
 type Run = fn(&Json, &[u8], &Device) -> Result<Vec<String>>;
 
-fn test(prefix: &str, file: PathBuf, meta: Json, run: Run) -> Trial {
-    let name = format!("{prefix}{}", file.file_stem().unwrap().to_string_lossy());
+fn test(file: PathBuf, meta: Json, run: Run) -> Trial {
+    let name = file.file_stem().unwrap().to_string_lossy().into_owned();
     Trial::test(name, move || {
         let bytes = std::fs::read(file.with_extension("safetensors")).unwrap();
         match run(&meta, &bytes, &device()) {

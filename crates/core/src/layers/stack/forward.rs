@@ -9,8 +9,7 @@ use crate::layers::sublayer::SubLayer;
 use crate::layers::token_dropout::drop_tokens;
 use crate::position::{PositionBias, Rotations, ScoreBias};
 use crate::segments::{Bounds, Segments};
-use crate::{Ctx, DType, Error, Result, Tensor};
-use std::ops::Range;
+use crate::{Ctx, Error, Result, Tensor};
 use std::sync::Arc;
 use xt_options::LayerKind;
 
@@ -218,6 +217,7 @@ impl AttentionLayers {
                 context: carry.context.as_ref(),
                 mask: pass.rows.as_ref(),
                 context_mask: carry.context_mask.as_ref().or(pass.keys.as_ref()),
+                rotation: pass.rotations.cross(),
                 previous: carry.cross_scores.as_ref(),
                 first_values: carry.cross_values.as_ref(),
                 keep_values: self.value_residual && carry.cross_values.is_none(),
@@ -256,12 +256,7 @@ impl AttentionLayers {
                 mems: with.mems.clone(),
                 rows: with.mask.clone(),
                 keys: None,
-                rotations: match &with.segments {
-                    None => self.rotations(0..memories + x.dim(1), x.dtype())?,
-                    Some(segments) => {
-                        self.rotary.each(|rotary| rotary.of_segments(segments, x.dtype()))?
-                    }
-                },
+                rotations: self.rotations(x, with, 0..memories + x.dim(1))?,
                 bias: self.bias.as_deref().map(ScoreBias::for_call),
                 bounds: with.segments.as_deref().map(Segments::bounds).transpose()?.map(Arc::new),
             });
@@ -277,15 +272,10 @@ impl AttentionLayers {
             mems: if first { with.mems.clone() } else { Vec::new() },
             rows: with.mask.as_ref().map(|mask| last_columns(mask, x.dim(1))).transpose()?,
             keys: if first { None } else { with.mask.clone() },
-            rotations: self.rotations(start..end, x.dtype())?,
+            rotations: self.rotations(x, with, start..end)?,
             bias: self.bias.as_deref().map(ScoreBias::for_call),
             bounds: None,
         })
-    }
-
-    /// The rotary tables for `positions`.
-    fn rotations(&self, positions: Range<usize>, dtype: DType) -> Result<Rotations<'_>> {
-        self.rotary.each(|rotary| rotary.tables(positions.clone(), dtype))
     }
 
     /// Checks the shapes and types of the input, the memories and the context.

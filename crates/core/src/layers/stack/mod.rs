@@ -4,6 +4,7 @@ mod checkpoint;
 mod forward;
 mod kept;
 mod needs;
+mod positions;
 mod tensors;
 
 pub use tensors::{Intermediates, LayerReturns, LayerTensors, LayersOutput};
@@ -32,10 +33,14 @@ pub struct AttentionLayers {
     value_residual: bool,
     /// The norm behind the sub-layers.
     final_norm: Option<Norm>,
+    /// Whether a wrapper has a norm behind layers that do not end with one.
+    wrapper_norm: bool,
     /// The style of the norms, which those of a wrapper have too.
     norm_style: NormStyle,
     /// Rotary positions of the self attentions.
     rotary: RotaryLayers,
+    /// Whether rotary positions are those that a call gives.
+    rotary_given_pos: bool,
     /// The position bias of the self attentions.
     bias: Option<Arc<ScoreBias>>,
     /// The width of the model.
@@ -115,8 +120,10 @@ impl AttentionLayers {
             value_residual: options.add_value_residual,
             layers,
             final_norm,
+            wrapper_norm: options.wrapper_norm,
             norm_style: NormStyle::from(options),
             rotary,
+            rotary_given_pos: options.rotary_given_pos && options.is_rotary(),
             bias,
             dim: context.dim,
             cross_attend: context.cross_attend,
@@ -140,14 +147,20 @@ impl AttentionLayers {
     }
 
     /// A LayerNorm of width `dim` in the style of these layers, for a wrapper around them.
-    pub fn wrapper_norm(&self, dim: usize, p: &mut Params) -> LayerNorm {
+    pub fn norm_of_width(&self, dim: usize, p: &mut Params) -> LayerNorm {
         LayerNorm::of_style(dim, self.norm_style, p)
     }
 
-    /// The LayerNorm of a wrapper behind these layers; none if they end with a norm themselves.
+    /// The LayerNorm of a wrapper behind these layers; none if they end with a norm themselves, or
+    /// shall have none.
     pub fn last_norm(&self, p: &mut Params) -> LastNorm {
         let has_norm = self.final_norm.is_some() || self.ends_with_post_norm;
-        LastNorm((!has_norm).then(|| self.wrapper_norm(self.dim, p)))
+        LastNorm((self.wrapper_norm && !has_norm).then(|| self.norm_of_width(self.dim, p)))
+    }
+
+    /// Whether rotary positions are those that a call gives.
+    pub fn takes_pos(&self) -> bool {
+        self.rotary_given_pos
     }
 
     /// Training or evaluation mode.

@@ -30,6 +30,8 @@ pub fn layer_tensors(inputs: &LayerInputs, args: &Args) -> Result<LayerTensors> 
         attn_mask: args.optional(inputs.attn_mask)?,
         self_attn_context_mask: args.optional(inputs.self_attn_context_mask)?,
         mems: inputs.mems.iter().flatten().map(|r| args.resolve(*r)).collect::<Result<_>>()?,
+        pos: None,
+        context_pos: None,
         segments: None,
     })
 }

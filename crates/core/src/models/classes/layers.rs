@@ -63,6 +63,8 @@ fn call_layers(layers: &AttentionLayers, args: &Args, ctx: &Ctx) -> Result<Value
     let record = LayerReturns { hiddens: call.return_hiddens, maps: call.return_hiddens };
     let mut with = layer_tensors(&call.inputs, args)?;
     with.segments = segments(&call.packed, args)?;
+    with.pos = args.optional(call.pos)?;
+    with.context_pos = args.optional(call.context_pos)?;
     let out = layers.forward(&args.tensor(0, "x")?, &with, record, ctx)?;
     Ok(if call.return_hiddens {
         Value::List(vec![out.x.into(), out.intermediates.into()])

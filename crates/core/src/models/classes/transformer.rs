@@ -79,6 +79,7 @@ fn call_transformer(model: &TransformerWrapper, args: &Args, ctx: &Ctx) -> Resul
     if let Some(starts) = args.optional(call.seq_start_pos)? {
         start_rows(&mut with, &starts, &x)?;
     }
+    with.layers.context_pos = args.optional(call.context_pos)?;
     with.layers.segments = segments(&call.packed, args)?;
     let (output, cache) = match (&call.cache, call.return_cache) {
         (None, false) => (model.forward(&x, &with, returns, ctx)?, None),

@@ -6,7 +6,7 @@ mod generate;
 
 pub use autoregressive::ContinuousAutoregressiveWrapper;
 
-use super::transformer::{prepended, refuse_front};
+use super::transformer::{behind_front, prepended, refuse_front};
 use crate::ids::dtype_name;
 use crate::layers::{
     dropout, last_columns, AttentionLayers, Intermediates, LastNorm, LayerNorm, LayerReturns,
@@ -61,7 +61,7 @@ impl ContinuousTransformerWrapper {
         let post_emb_norm = options
             .norm
             .post_emb_norm
-            .then(|| layers.wrapper_norm(dim, &mut p.submodule("post_emb_norm")));
+            .then(|| layers.norm_of_width(dim, &mut p.submodule("post_emb_norm")));
         let linear = |name: &str, from, to| Linear::new(from, to, true, &mut p.submodule(name));
         let project_in = options.dim_in.map(|n| linear("project_in", n.get(), dim));
         p.submodule("attn_layers").include(entries);
@@ -100,7 +100,7 @@ impl ContinuousTransformerWrapper {
         let ctx = &ctx.for_model(&self.mode);
         self.check(x)?;
         let y = self.embed(x, with, 0, ctx)?;
-        let out = self.layers.forward(&y, &with.layers, record, ctx)?;
+        let out = self.layers.forward(&y, &self.layer_inputs(with)?, record, ctx)?;
         Ok((self.head(&out.x, embeddings)?, out.intermediates))
     }
 
@@ -121,7 +121,7 @@ impl ContinuousTransformerWrapper {
                 self.layers
                     .forward(
                         &self.embed(x, with, 0, ctx)?,
-                        &with.layers,
+                        &self.layer_inputs(with)?,
                         LayerReturns::default(),
                         ctx,
                     )?
@@ -130,7 +130,7 @@ impl ContinuousTransformerWrapper {
             Some(cache) => {
                 let front = with.prepend_embeds.as_ref().map_or(0, |front| front.dim(1));
                 let y = self.embed(x, with, cache.seen().saturating_sub(front), ctx)?;
-                self.layers.forward_cached(&y, &with.layers, cache, ctx)?
+                self.layers.forward_cached(&y, &self.layer_inputs(with)?, cache, ctx)?
             }
         };
         self.head(&last_columns(&y, 1)?, false)
@@ -179,6 +179,16 @@ impl ContinuousTransformerWrapper {
             y = prepended(front, &y, self.layers.dim())?;
         }
         dropout(&y, self.emb_dropout, ctx)
+    }
+
+    /// What accompanies the input of the layers.
+    fn layer_inputs(&self, with: &ContinuousTensors) -> Result<LayerTensors> {
+        let mut inputs = with.layers.clone();
+        if self.layers.takes_pos() {
+            let front = with.prepend_embeds.as_ref().map_or(0, |front| front.dim(1));
+            inputs.pos = behind_front(with.pos.as_ref(), front)?;
+        }
+        Ok(inputs)
     }
 
     /// The final norm and, unless `embeddings` is set, the output projection.

@@ -4,7 +4,7 @@ use super::{TokenTensors, TransformerWrapper};
 use crate::ids::{out_of_vocabulary, wrong_ids};
 use crate::layers::{dropout, scaled, LayerTensors};
 use crate::models::memory::shift_down;
-use crate::{Ctx, DType, Error, Result, Tensor};
+use crate::{Array, Ctx, DType, Device, Error, Result, Tensor};
 use xt_autograd::ops;
 
 impl TransformerWrapper {
@@ -36,6 +36,9 @@ impl TransformerWrapper {
             if past == 0 {
                 embedded = tokens.prepend(&embedded)?;
             }
+        }
+        if self.layers.takes_pos() {
+            inputs.pos = behind_front(with.pos.as_ref(), front + prepended)?;
         }
         inputs.mems = shift_down(&inputs.mems, self.shift_mem_down);
         Ok((embedded, inputs))
@@ -75,6 +78,30 @@ impl TransformerWrapper {
             None => Ok(y),
         }
     }
+}
+
+/// The positions for the layers of the integers `pos`, `(n)` or `(batch, n)`, of the sequence.
+/// `front` vectors before it come first, and move it on, as they do without given positions.
+pub(in crate::models) fn behind_front(
+    pos: Option<&Tensor>,
+    front: usize,
+) -> Result<Option<Tensor>> {
+    let Some(pos) = pos.filter(|pos| pos.dtype() == DType::I64 && pos.rank() > 0) else {
+        return Ok(None);
+    };
+    if front == 0 {
+        return Ok(Some(pos.clone()));
+    }
+    let mut dims = pos.dims().to_vec();
+    let columns = dims.pop().unwrap_or(0);
+    dims.push(front + columns);
+    let numbers = pos.array()?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<i64>()?;
+    let row = |row: &[i64]| -> Vec<i64> {
+        let moved = row.iter().map(|place| place.saturating_add(front as i64));
+        (0..front as i64).chain(moved).collect()
+    };
+    let all = numbers.chunks(columns.max(1)).flat_map(row).collect::<Vec<_>>();
+    Ok(Some(Tensor::constant(Array::from_vec(all, &dims[..], &pos.device())?)))
 }
 
 /// Refuses what stands in front of the sequence where rows consist of several documents.

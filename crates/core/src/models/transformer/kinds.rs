@@ -37,8 +37,11 @@ impl KindEmbeddings {
         self.check_names(ids)?;
         let [batch, n] = [x.dim(0), x.dim(1)];
         let mut x = x;
-        for (name, ids) in ids {
-            let Some(kind) = self.0.iter().find(|kind| kind.name == *name) else { continue };
+        // in the order of the option, whatever that of the call: sums depend on it
+        for kind in &self.0 {
+            let Some((name, ids)) = ids.iter().find(|(name, _)| *name == kind.name) else {
+                continue;
+            };
             let fits = ids.dims() == [n] || ids.dims() == [1, n] || ids.dims() == [batch, n];
             if !fits || ids.dtype() != DType::I64 {
                 let what = format!("embed_ids.{name}");

@@ -9,7 +9,7 @@ mod pool;
 mod tensors;
 
 pub use config::TransformerConfig;
-pub(super) use embed::{prepended, refuse_front};
+pub(super) use embed::{behind_front, prepended, refuse_front};
 pub use head::HeadConfig;
 pub use tensors::{Returns, TokenTensors, TransformerOutput};
 
@@ -94,7 +94,7 @@ impl TransformerWrapper {
         let kinds = KindEmbeddings::new(&config.kinds, emb_dim, p);
         let post_emb_norm = config
             .post_emb_norm
-            .then(|| layers.wrapper_norm(emb_dim, &mut p.submodule("post_emb_norm")));
+            .then(|| layers.norm_of_width(emb_dim, &mut p.submodule("post_emb_norm")));
         let project_emb = (emb_dim != dim)
             .then(|| Linear::new(emb_dim, dim, true, &mut p.submodule("project_emb")));
         let memory_tokens = PrefixTokens::memory(config.num_memory_tokens, dim, p);

@@ -2,7 +2,7 @@
 
 use super::{Rotary, Rotation};
 use crate::needs::{Needs, Variant};
-use crate::{Params, Result};
+use crate::{DType, Error, Params, Result, Tensor};
 use std::sync::Arc;
 use xt_options::layers::StackOptions;
 use xt_options::rotary_scaling::RotaryAngles;
@@ -21,12 +21,18 @@ pub struct RotaryLayers {
 pub struct Rotations<'a> {
     all: Vec<Arc<Rotation>>,
     of_attention: &'a [Option<usize>],
+    cross: Option<Arc<Rotation>>,
 }
 
 impl Rotations<'_> {
     /// The tables of the self attention number `index`; none if it has no rotary positions.
     pub fn of(&self, index: usize) -> Option<&Arc<Rotation>> {
         self.all.get((*self.of_attention.get(index)?)?)
+    }
+
+    /// The tables of the cross attentions; none if these have no rotary positions.
+    pub fn cross(&self) -> Option<&Arc<Rotation>> {
+        self.cross.as_ref()
     }
 }
 
@@ -55,7 +61,27 @@ impl RotaryLayers {
     /// The tables of `make` for all kinds.
     pub fn each(&self, make: impl Fn(&Rotary) -> Result<Rotation>) -> Result<Rotations<'_>> {
         let all = self.kinds.iter().map(|kind| Ok(make(kind)?.into()));
-        Ok(Rotations { all: all.collect::<Result<_>>()?, of_attention: &self.of_attention })
+        let all = all.collect::<Result<_>>()?;
+        Ok(Rotations { all, of_attention: &self.of_attention, cross: None })
+    }
+
+    /// `own` with tables for cross attention too: queries at their own positions, keys at `pos`, i64
+    /// `(j)` or `(batch, j)`, with the angles of the first self attention that has some.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] if there are no rotary positions, or a position is negative.
+    pub fn with_context<'a>(
+        &self,
+        own: Rotations<'a>,
+        pos: &Tensor,
+        dtype: DType,
+    ) -> Result<Rotations<'a>> {
+        let (Some(kind), Some(first)) = (self.kinds.first(), own.all.first()) else {
+            return Error::shape("context_pos needs the option `rotary_pos_emb` of the layers");
+        };
+        let cross = first.beside(kind.of_positions(pos, dtype)?);
+        Ok(Rotations { cross: Some(Arc::new(cross)), ..own })
     }
 }
 

@@ -14,7 +14,7 @@ pub use rotation::Rotation;
 use super::table::{Kind, PositionTable};
 use crate::needs::{Needs, Variant};
 use crate::segments::Segments;
-use crate::{DType, Device, Param, Params, Result};
+use crate::{DType, Device, Error, Param, Params, Result, Tensor};
 use angles::{Angles, ByLength};
 use rotation::{Rotated, SinCos};
 use std::ops::Range;
@@ -155,6 +155,25 @@ impl Rotary {
             Ok(SinCos { cos: table(f64::cos, sign)?, sin: table(f64::sin, sign)?, by_row })
         };
         Ok(Rotation { query: pair(1.0)?, key: pair(-1.0)?, rotated: self.rotated })
+    }
+
+    /// The tables of given positions, i64 `(n)` or `(batch, n)`, whose values are copied to the host.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] if one is negative.
+    pub fn of_positions(&self, pos: &Tensor, dtype: DType) -> Result<Rotation> {
+        let places = pos.array()?.flatten_all()?;
+        let numbers = places.to_device(&Device::Cpu)?.to_vec1::<i64>()?;
+        if let Some(least) = numbers.iter().copied().min().filter(|least| *least < 0) {
+            return Error::shape(format!("pos has the position {least}, which is negative"));
+        }
+        let end = numbers.iter().max().map_or(0, |most| *most as usize + 1);
+        let tables = self.tables(0..end, dtype)?;
+        let mut rows = tables.each(|table| Ok(table.index_select(&places, 0)?))?;
+        rows.query.by_row = pos.rank() == 2;
+        rows.key.by_row = pos.rank() == 2;
+        Ok(rows)
     }
 
     /// The tables for packed rows: those of each document, one after the other.

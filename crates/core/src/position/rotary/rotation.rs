@@ -7,6 +7,7 @@ use xt_kernels::ops::rotary::Pairs;
 
 /// Cosines and sines for the positions of a sequence, `(n, half)` each, or of the rows of a batch,
 /// `(batch n, half)`. With xpos they include its factors.
+#[derive(Clone)]
 pub struct SinCos {
     pub cos: Array,
     pub sin: Array,
@@ -39,6 +40,13 @@ impl Rotation {
             Ok(SinCos { cos: rows(&table.cos)?, sin: rows(&table.sin)?, by_row: true })
         };
         Ok(Self { query: of(self.query)?, key: of(self.key)?, ..self })
+    }
+
+    /// The rotation of queries as here and of keys as in `context`. The values of a context are
+    /// not rotated.
+    pub(super) fn beside(&self, context: Self) -> Self {
+        let rotated = Rotated { values: false, ..self.rotated };
+        Self { query: self.query.clone(), key: context.key, rotated }
     }
 
     /// Rotates the first `2 half` features of queries, `(batch, n, heads, dim)`.
