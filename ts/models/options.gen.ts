@@ -5210,6 +5210,13 @@ export interface LayersCall {
    */
   pos?: Ids | null | undefined
   /**
+   * Position ids of the context as integers, (context length) or (batch, context length). With them
+   * rotary positions are those of cross attention too.
+   *
+   * @default null
+   */
+  context_pos?: Ids | null | undefined
+  /**
    * Also returns the inputs of the layers and the attention maps.
    *
    * @default false
@@ -5364,6 +5371,13 @@ export interface TransformerCall {
    * @default null
    */
   seq_start_pos?: Ids | null | undefined
+  /**
+   * Position ids of the context as integers, (context length) or (batch, context length). With them
+   * rotary positions are those of cross attention too.
+   *
+   * @default null
+   */
+  context_pos?: Ids | null | undefined
   /**
    * Input of the cross attentions, (batch, length, width). Required if the layers have cross
    * attention, not allowed otherwise.

@@ -4,6 +4,7 @@
 export const TENSOR_OPTIONS: Readonly<Record<string, 'ids' | 'mask' | undefined>> = {
   attn_mask: 'mask',
   context_mask: 'mask',
+  context_pos: 'ids',
   mask: 'mask',
   pos: 'ids',
   prepend_mask: 'mask',
