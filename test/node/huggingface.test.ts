@@ -5,11 +5,14 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { memory } from 'x-transformers'
 import { fromHuggingFace, presets, toHuggingFace } from 'x-transformers/huggingface'
 import { loadTokenizer } from 'x-transformers/tokenizers'
+import { NativeModel } from '../../ts/models/native-model.js'
+import { ASSIGN } from '../../ts/module/submodule.js'
 import { expectError } from '../api/bytes.js'
-import { numbers } from '../api/helpers.js'
+import { collect, numbers } from '../api/helpers.js'
 
 const SHARDED = fileURLToPath(new URL('../huggingface/sharded', import.meta.url))
 
@@ -82,6 +85,36 @@ describe('a model of Hugging Face', () => {
     expect(await tokenizer?.applyChatTemplate(message)).toBe('[a]')
     expect(await (await loadTokenizer(path)).applyChatTemplate(message)).toBe('[a]')
   })
+})
+
+it('memory holds the weights once while they are loaded', async () => {
+  const sizes = { num_tokens: 2000, max_seq_len: 64, dim: 128, depth: 16, heads: 4 }
+  const made = presets.phi3(sizes)
+  const path = join(folder, 'large')
+  await toHuggingFace(made, path)
+  const size = 4 * made.numParameters
+  made.dispose()
+  await collect()
+  const before = memory().native_bytes
+  let most = 0
+  const assign = NativeModel.prototype[ASSIGN]
+  // when the tensors of a file, and what was made of them, are there as well
+  const watched = vi.spyOn(NativeModel.prototype, ASSIGN).mockImplementation(function (
+    this: NativeModel,
+    state,
+  ) {
+    most = Math.max(most, memory().native_bytes - before)
+    assign.call(this, state)
+  })
+  try {
+    const { model } = await fromHuggingFace(path)
+    expect(watched.mock.calls.length).toBeGreaterThan(50)
+    expect(4 * model.numParameters).toBe(size)
+  } finally {
+    watched.mockRestore()
+  }
+  expect(most).toBeGreaterThan(0.9 * size)
+  expect(most).toBeLessThan(1.15 * size)
 })
 
 it('a folder that cannot be written is an error, and what was there stays', async () => {
