@@ -8,13 +8,13 @@ const dist = (path) => `../../dist/${path}`
 const page = dist('esm/index.browser.js')
 
 export default [
-  { name: 'everything', path: page, limit: '42.5 kB' },
+  { name: 'everything', path: page, limit: '45.1 kB' },
   { name: 'tensors', path: page, import: '{ tensor }', limit: '17.3 kB' },
   {
     name: 'a model',
     path: page,
     import: '{ AutoregressiveWrapper, Decoder, TransformerWrapper }',
-    limit: '33.5 kB',
+    limit: '36.1 kB',
   },
   {
     name: 'a model in a worker',
@@ -22,6 +22,6 @@ export default [
     import: '{ spawn }',
     limit: '10.4 kB',
   },
-  { name: 'the script of the worker', path: dist('esm/worker/entry.js'), limit: '46.2 kB' },
-  { name: 'workerd', path: dist('edge/workerd/index.js'), limit: '41.6 kB' },
+  { name: 'the script of the worker', path: dist('esm/worker/entry.js'), limit: '48.8 kB' },
+  { name: 'workerd', path: dist('edge/workerd/index.js'), limit: '44.2 kB' },
 ].map((check) => ({ ...check, modifyEsbuildConfig }))
