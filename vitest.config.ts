@@ -52,12 +52,14 @@ const ON_CUDA = [
   ],
   ...['optimizers', 'packed', 'random', 'saved', 'tensor', 'torch-optimizers', 'train-step'],
   ...['trainer', 'trainer-checkpoints', 'trainer-loader', 'trainer-observed', 'weights'],
+  ...['x-transformers-2', 'x-transformers-2-weights'],
 ]
 const MORE_ON_CUDA = [
   ...['arguments', 'cached-generation', 'cached-streams', 'callbacks', 'checkpoint', 'clone'],
   ...['errors', 'grad-mode', 'streams'],
   ...['malformed-values', 'memories', 'non-autoregressive', 'own-sources', 'parts', 'proxies'],
   ...['realms', 'refusals', 'saved-models', 'schedule', 'score', 'score-padding', 'sources'],
+  'x-transformers-2-functions',
 ]
 const onCuda = [...ON_CUDA, ...(process.env.XT_CUDA_TESTS === 'all' ? MORE_ON_CUDA : [])]
 for (const name of onCuda)

@@ -14,6 +14,13 @@ export type Net = Partial<Omit<TransformerWrapperOptions, 'attn_layers'>>
 /** Width of the models for these options. They have two heads and two blocks. */
 export const DIM = 16
 
+/** Options of blocks without cross attention, or of as many sub-layers as a decoder alone has. */
+export const WITHOUT_CONTEXT: ReadonlySet<string> = new Set([
+  'parallel_block',
+  'parallel_block_shared_norm',
+  'layers_execute_order',
+])
+
 /**
  * Every option of the layers, each with the options it needs to have an effect. A new option needs
  * a line, or tsc fails.

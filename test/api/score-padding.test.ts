@@ -91,10 +91,15 @@ const context = (): Along => ({
 })
 
 /**
- * Options that are incompatible with xpos, which needs self attentions, and values as wide as the
- * rotated features.
+ * Options that are incompatible with xpos, which needs self attentions, values as wide as the rotated
+ * features, and angles and positions of its own.
  */
-const NOT_XPOS = new Set(['only_cross', 'attn_value_dim_head'])
+const NOT_XPOS = new Set([
+  'only_cross',
+  'attn_value_dim_head',
+  'rotary_scaling',
+  'rotary_given_pos',
+])
 
 describe('padding changes no score', () => {
   it.each(

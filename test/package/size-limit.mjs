@@ -8,13 +8,13 @@ const dist = (path) => `../../dist/${path}`
 const page = dist('esm/index.browser.js')
 
 export default [
-  { name: 'everything', path: page, limit: '43.8 kB' },
+  { name: 'everything', path: page, limit: '46.5 kB' },
   { name: 'tensors', path: page, import: '{ tensor }', limit: '17.4 kB' },
   {
     name: 'a model',
     path: page,
     import: '{ AutoregressiveWrapper, Decoder, TransformerWrapper }',
-    limit: '34 kB',
+    limit: '37.6 kB',
   },
   {
     name: 'a model in a worker',
@@ -22,6 +22,6 @@ export default [
     import: '{ spawn }',
     limit: '10.5 kB',
   },
-  { name: 'the script of the worker', path: dist('esm/worker/entry.js'), limit: '47.7 kB' },
-  { name: 'workerd', path: dist('edge/workerd/index.js'), limit: '42.9 kB' },
+  { name: 'the script of the worker', path: dist('esm/worker/entry.js'), limit: '50.1 kB' },
+  { name: 'workerd', path: dist('edge/workerd/index.js'), limit: '45.6 kB' },
 ].map((check) => ({ ...check, modifyEsbuildConfig }))

@@ -57,7 +57,7 @@ export interface Adapter {
     weights: Map<string, Stored>,
     spec: ModelSpec,
   ): Promise<Map<string, Tensor>>
-  /** What is compared of an output: all of it, unless there is nothing to compare with in a part. */
+  /** What is compared of an output; absent: all of it. */
   output?(name: string, stored: Stored): Stored
 }
 

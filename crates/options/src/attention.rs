@@ -62,8 +62,8 @@ options! {
         /// With `qk_rmsnorm`: normalises all heads of a position together, as in OLMo 2.
         /// <https://arxiv.org/abs/2501.00656>
         qk_rmsnorm_across_heads: bool = false,
-        /// With `qk_rmsnorm`: one learned scale per feature for all heads, as in Qwen 3 and Gemma 3.
-        /// <https://arxiv.org/abs/2505.09388>
+        /// With `qk_rmsnorm`: one learned scale per feature for all heads, as in Qwen 3 and Gemma
+        /// 3. <https://arxiv.org/abs/2505.09388>
         qk_rmsnorm_shared: bool = false,
         /// With `qk_rmsnorm`: stores the scales as the difference from 1, as in Gemma 3.
         qk_rmsnorm_add_unit_offset: bool = false,

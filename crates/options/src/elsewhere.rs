@@ -122,7 +122,6 @@ const NEWER: &[&str] = &[
     "attn_bias",
     "cache_age",
     "condition",
-    "context_pos",
     "contrastive_decode_kwargs",
     "detach_mems",
     "filter_kwargs",

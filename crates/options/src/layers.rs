@@ -134,8 +134,8 @@ options! {
         /// The layers end with a norm of their own kind, in place of the LayerNorm of a wrapper
         /// around them. With post-norm it is the norm of the last sub-layer.
         pre_norm_has_final_norm: bool = false,
-        /// A wrapper around these layers has a LayerNorm behind them, unless they end with a norm of
-        /// their own.
+        /// A wrapper around these layers has a LayerNorm behind them, unless they end with a norm
+        /// of their own.
         wrapper_norm: bool = true,
         /// A norm before each branch, and another after the residual connection.
         /// <https://arxiv.org/abs/2510.25741>

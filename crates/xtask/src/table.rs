@@ -41,8 +41,10 @@ fn tables() -> String {
 
 /// A group of options that a table lists in full.
 struct Listed {
-    /// Tells groups apart.
+    /// Tells groups apart, with `per_layer`.
     doc: &'static [&'static str],
+    /// Whether the options take one value for each layer too.
+    per_layer: bool,
     heading: &'static str,
     prefix: String,
 }
@@ -64,13 +66,16 @@ impl Writer<'_> {
         rows.extend(spec.own(prefix).into_iter().map(|option| self.row(option)));
         for group in spec.groups {
             let prefix = format!("{prefix}{}", group.prefix);
-            if let Some(listed) = self.listed.iter().find(|listed| listed.doc == group.spec.doc) {
+            let (doc, per_layer) = (group.spec.doc, group.spec.per_layer);
+            let same = |listed: &&Listed| listed.doc == doc && listed.per_layer == per_layer;
+            if let Some(listed) = self.listed.iter().find(same) {
                 rows.push(reference(group.spec, &prefix, listed));
                 continue;
             }
             if group.spec.fields.len() > LARGE {
                 self.listed.push(Listed {
-                    doc: group.spec.doc,
+                    doc,
+                    per_layer,
                     heading: self.heading,
                     prefix: prefix.clone(),
                 });

@@ -1,4 +1,4 @@
-/** A stack of layers of a model, or a wrapper around one, with what a dialect needs to know of it. */
+/** A stack of layers of a model, or a wrapper around one, as far as weights depend on it. */
 import { XTransformersError } from '../../errors.js'
 
 type Options = Readonly<Record<string, unknown>>

@@ -1,4 +1,4 @@
-/** Weights of x-transformers 2, by the names and with the values that a model of this package has. */
+/** Weights of x-transformers 2, with the names and values that a model of this package has. */
 import { isRecord } from '../../checks.js'
 import { XTransformersError } from '../../errors.js'
 import { tidy } from '../../tensor/memory.js'

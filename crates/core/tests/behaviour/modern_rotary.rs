@@ -119,13 +119,12 @@ fn assert_turns(options: Json, turns: Turns) {
 #[test]
 fn rotary_given_pos_takes_the_positions_of_the_call() {
     let places: Vec<i64> = (0..N as i64).map(|place| 3 * place + 1 + place % 2).collect();
-    let angles = series(1e4, 8, 4);
     let (given, off) = (json!({ "rotary_given_pos": true }), json!({}));
     let x = normal(&[1, N, DIM], 1);
     let rows: Rows = values(&x).chunks(DIM).map(<[f64]>::to_vec).collect();
     for (options, positions) in [(given, Some(places.clone())), (off, None)] {
         let model = decoder(&keys_only(options));
-        let turns = Turns { positions, ..Turns::plain(angles.clone()) };
+        let turns = Turns { positions, ..Turns::plain(series(1e4, 8, 4)) };
         let want = explicit(&model, &rows, &turns).concat();
         for dims in [vec![N], vec![1, N]] {
             let named = json!({ "pos": { "$tensor": 1 } });

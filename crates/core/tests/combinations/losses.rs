@@ -26,7 +26,7 @@ fn generated(case: &Case, mut inputs: Inputs, positional: usize, sampling: &Opti
     let filter = sampling.get("filter_logits_fn").and_then(Json::as_str).unwrap_or("top_k");
     // options of a filter that is not used are an error
     let used = |name: &str| match name {
-        "filter_thres" => filter != "top_a",
+        "filter_thres" | "temperature_first" => filter != "top_a",
         "min_p_pow" | "min_p_ratio" => filter == "top_a",
         _ => true,
     };

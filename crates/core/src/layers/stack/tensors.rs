@@ -25,8 +25,8 @@ pub struct LayerTensors {
     /// i64 positions for `rotary_given_pos`, `(n)` or `(batch, n)`; with a cache those of all
     /// positions.
     pub pos: Option<Tensor>,
-    /// i64 positions of the context, `(j)` or `(batch, j)`, with which rotary positions are those of
-    /// cross attention too.
+    /// i64 positions of the context, `(j)` or `(batch, j)`, with which rotary positions are those
+    /// of cross attention too.
     pub context_pos: Option<Tensor>,
     /// The documents of packed rows.
     pub segments: Option<Arc<Segments>>,

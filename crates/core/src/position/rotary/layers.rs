@@ -65,8 +65,8 @@ impl RotaryLayers {
         Ok(Rotations { all, of_attention: &self.of_attention, cross: None })
     }
 
-    /// `own` with tables for cross attention too: queries at their own positions, keys at `pos`, i64
-    /// `(j)` or `(batch, j)`, with the angles of the first self attention that has some.
+    /// `own` with tables for cross attention too: queries at their own positions, keys at `pos`,
+    /// i64 `(j)` or `(batch, j)`, with the angles of the first self attention that has some.
     ///
     /// # Errors
     ///

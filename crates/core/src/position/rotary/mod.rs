@@ -157,7 +157,8 @@ impl Rotary {
         Ok(Rotation { query: pair(1.0)?, key: pair(-1.0)?, rotated: self.rotated })
     }
 
-    /// The tables of given positions, i64 `(n)` or `(batch, n)`, whose values are copied to the host.
+    /// The tables of given positions, i64 `(n)` or `(batch, n)`, whose values are copied to the
+    /// host.
     ///
     /// # Errors
     ///
