@@ -91,8 +91,8 @@ const context = (): Along => ({
 })
 
 /**
- * Options that are incompatible with xpos, which needs self attentions, values as wide as the rotated
- * features, and angles and positions of its own.
+ * Options that are incompatible with xpos, which needs self attentions, values as wide as the
+ * rotated features, and angles and positions of its own.
  */
 const NOT_XPOS = new Set([
   'only_cross',
