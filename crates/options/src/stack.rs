@@ -77,7 +77,11 @@ impl StackOptions {
         }
         let Some(order) = order else { return };
         let path = format!("{prefix}layers_execute_order");
-        if let Some(unused) = (0..kinds.len()).find(|index| !order.contains(index)) {
+        let mut named = vec![false; kinds.len()];
+        for index in order {
+            named.get_mut(*index).into_iter().for_each(|named| *named = true);
+        }
+        if let Some(unused) = named.iter().position(|named| !named) {
             problems.add(path.clone(), format!("does not name sub-layer {unused}: each must run"));
         }
         problems.require(

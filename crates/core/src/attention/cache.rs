@@ -42,7 +42,10 @@ impl KeyValues {
                 v.dims()
             ));
         }
-        Ok(Self { expected: 0, length: k.dim(2), buffers: Some((k.array()?, v.array()?)) })
+        // buffers are contiguous; a caller may give views, such as one row for several
+        let contiguous = xt_kernels::ops::layout::contiguous;
+        let buffers = (contiguous(&k.array()?)?, contiguous(&v.array()?)?);
+        Ok(Self { expected: 0, length: k.dim(2), buffers: Some(buffers) })
     }
 
     /// The number of positions.

@@ -237,3 +237,11 @@ pub fn share_is(share: f64, p: f64, count: usize) {
 pub fn json_of(text: &str) -> Json {
     serde_json::from_str(text).unwrap()
 }
+
+/// Gives `to` the values of the parameters of `from`, which must have all of its names.
+pub fn copy_weights(from: &Model, to: &Model) {
+    for entry in to.entries() {
+        let source = from.entry(&entry.name).unwrap();
+        entry.param.leaf().set(source.param.values().unwrap()).unwrap();
+    }
+}

@@ -58,6 +58,23 @@ fn cache_and_return_cache_go_on_where_a_call_ended() {
 }
 
 #[test]
+fn one_row_of_a_cache_goes_on_in_several() {
+    let model = build(&gpt(json!({ "shift_tokens": 1 }), json!({})));
+    model.train(false);
+    let (x, next) = (tokens(1, 5, 3), ids(&[4, 9], &[2, 1]));
+    let (_, cache) = step(&model, &x, &[], json!({})).unwrap();
+    let both = |t: &Tensor| match t.dims() {
+        [1, rest @ ..] => xt_autograd::ops::broadcast_to(t, &[&[2], rest].concat()).unwrap(),
+        _ => t.clone(),
+    };
+    let shared: Vec<Tensor> = cache.iter().map(both).collect();
+    let (together, _) = step(&model, &next, &shared, json!({})).unwrap();
+    let alone =
+        |row: i64| values(&step(&model, &ids(&[row], &[1, 1]), &cache, json!({})).unwrap().0);
+    close(&values(&together), &[alone(4), alone(9)].concat(), 1e-5);
+}
+
+#[test]
 fn masks_cover_the_positions_of_the_cache() {
     let model = build(&gpt(json!({}), json!({})));
     model.train(false);

@@ -2,8 +2,8 @@
 //! against a plain model with the same weights, in logits, losses, scores and generation.
 
 use crate::common::{
-    array_values, autoregressive, build, call_numbered, close, forward, gpt, layers, mask, spec,
-    taken_gradients, tensor, tokens, transformer, values, with,
+    array_values, autoregressive, build, call_numbered, close, copy_weights, forward, gpt, layers,
+    mask, spec, taken_gradients, tensor, tokens, transformer, values, with,
 };
 use serde_json::{json, Value as Json};
 use std::sync::Arc;
@@ -41,20 +41,10 @@ fn plain(options: &Json) -> Json {
     json!({ "tie_embedding": options["tie_embedding"] == json!(true) })
 }
 
-/// Gives the weights of `from` to the parameters of `to`.
-fn copy(from: &Model, to: &Model) {
-    let state: Vec<_> = from
-        .entries()
-        .iter()
-        .map(|entry| (entry.name.clone(), entry.param.values().unwrap()))
-        .collect();
-    to.load_state(&state, true).unwrap();
-}
-
 /// A model with `options` of its net, and one without them that has the same weights.
 fn both(of: impl Fn(Json) -> Json, options: &Json) -> [Arc<Model>; 2] {
     let models = [build(&of(options.clone())), build(&of(plain(options)))];
-    copy(&models[0], &models[1]);
+    copy_weights(&models[0], &models[1]);
     models
 }
 
@@ -166,7 +156,7 @@ fn emb_scale_multiplies_the_token_embeddings_and_not_the_positions() {
     for more in [json!({}), json!({ "post_emb_norm": true }), json!({ "l2norm_embed": true })] {
         let scaled = build(&gpt(json!({}), with(json!({ "emb_scale": 2.5 }), more.clone())));
         let plain = build(&gpt(json!({}), more.clone()));
-        copy(&scaled, &plain);
+        copy_weights(&scaled, &plain);
         if more["l2norm_embed"] == json!(true) {
             // the factor comes after the norm: a larger table changes nothing
             assert!(values(&forward(&scaled, &x)) != values(&forward(&plain, &x)));
@@ -196,14 +186,14 @@ fn abs_pos_emb_scale_is_the_factor_of_the_positions() {
     let x = tokens(2, 9, 1);
     let scaled = build(&gpt(json!({}), json!({ "abs_pos_emb_scale": 0.75 })));
     let plain = build(&gpt(json!({}), json!({})));
-    copy(&scaled, &plain);
+    copy_weights(&scaled, &plain);
     let table = plain.entry("pos_emb.emb.weight").unwrap().param.leaf().clone();
     let width = table.shape()[1] as f64;
     table.set(affine(&table.values().unwrap(), 0.75 * width.sqrt(), 0.0).unwrap()).unwrap();
     close(&values(&forward(&scaled, &x)), &values(&forward(&plain, &x)), 1e-5);
     let normed = |scale| gpt(json!({}), with(json!({ "l2norm_embed": true }), scale));
     let [one, usual] = [json!({ "abs_pos_emb_scale": 1.0 }), json!({})].map(|o| build(&normed(o)));
-    copy(&one, &usual);
+    copy_weights(&one, &usual);
     assert_eq!(values(&forward(&one, &x)), values(&forward(&usual, &x)));
 }
 
@@ -300,14 +290,6 @@ fn return_logits_of_an_x_transformer_are_those_of_its_loss() {
     let without = with(options, json!({ "enc_return_only_embed": true }));
     let headless = build(&spec("XTransformer", without));
     assert!(headless.entry("encoder.to_logits.weight").is_err());
-    let state: Vec<_> = headless
-        .entries()
-        .iter()
-        .map(|entry| {
-            let own = model.entry(&entry.name).unwrap();
-            (entry.name.clone(), own.param.values().unwrap())
-        })
-        .collect();
-    headless.load_state(&state, true).unwrap();
+    copy_weights(&model, &headless);
     assert_eq!(values(&forward(&headless, masked)), values(&loss));
 }

@@ -2,8 +2,8 @@
 //! same weights.
 
 use crate::common::{
-    autoregressive, build, call_numbered, close, forward_with, gpt, ids, layers, mask, spec,
-    tensor, tokens, transformer, values, with,
+    autoregressive, build, call_numbered, close, copy_weights, forward_with, gpt, ids, layers,
+    mask, spec, tensor, tokens, transformer, values, with,
 };
 use serde_json::{json, Value as Json};
 use std::sync::Arc;
@@ -17,15 +17,7 @@ fn encoder(options: Json) -> Arc<Model> {
 /// A model without `options` that has the weights of `model`.
 fn plain(model: &Model, options: Json) -> Arc<Model> {
     let plain = encoder(options);
-    let state: Vec<_> = plain
-        .entries()
-        .iter()
-        .map(|entry| {
-            let own = model.entry(&entry.name).unwrap();
-            (entry.name.clone(), own.param.values().unwrap())
-        })
-        .collect();
-    plain.load_state(&state, true).unwrap();
+    copy_weights(model, &plain);
     plain
 }
 

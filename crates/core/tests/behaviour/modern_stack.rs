@@ -1,8 +1,8 @@
 //! Value residuals, sub-layers that run several times, and dropout of what a branch adds.
 
 use crate::common::{
-    autoregressive, build, call_numbered, close, fill, forward, forward_numbered, gpt, layers,
-    normal, share_is, taken_gradients, tensor, tokens, values, with,
+    autoregressive, build, call_numbered, close, copy_weights, fill, forward, forward_numbered,
+    gpt, layers, normal, share_is, taken_gradients, tensor, tokens, values, with,
 };
 use serde_json::{json, Value as Json};
 use std::sync::Arc;
@@ -13,15 +13,6 @@ const ATTENTIONS: [&str; 3] = ["a", "a", "a"];
 
 fn decoder(more: Json) -> Arc<Model> {
     build(&layers("Decoder", more))
-}
-
-/// The values that the parameters of `from` have, for those of the same name.
-fn copy(from: &Model, to: &Model) {
-    for entry in to.entries() {
-        if let Ok(source) = from.entry(&entry.name) {
-            entry.param.leaf().set(source.param.values().unwrap()).unwrap();
-        }
-    }
 }
 
 /// Sets the share of their own values that all attentions but the first take.
@@ -40,7 +31,7 @@ fn add_value_residual_and_learned_value_residual_mix_share_the_values_of_the_fir
     let x = normal(&[2, 5, 16], 1);
     // all its own values: as without value residuals
     let plain = decoder(options(json!({})));
-    copy(&mixed, &plain);
+    copy_weights(&mixed, &plain);
     set_share(&mixed, 40.0);
     close(&values(&forward(&mixed, &x)), &values(&forward(&plain, &x)), 1e-6);
     // half of them, as where nothing is learned
@@ -48,7 +39,7 @@ fn add_value_residual_and_learned_value_residual_mix_share_the_values_of_the_fir
         json!({ "add_value_residual": true, "learned_value_residual_mix": false }),
     ));
     assert!(half.entry("layers.1.1.to_value_residual_mix.0.weight").is_err());
-    copy(&mixed, &half);
+    copy_weights(&mixed, &half);
     set_share(&mixed, 0.0);
     close(&values(&forward(&mixed, &x)), &values(&forward(&half, &x)), 1e-6);
     // none: the projections to values of the others do not count

@@ -89,22 +89,7 @@ impl AttentionLayers {
             },
         };
         let before = p.count();
-        let mut layers: Vec<Arc<SubLayer>> = Vec::with_capacity(kinds.len());
-        for (index, kind) in kinds.iter().enumerate() {
-            let beside = options.parallel_block_shared_norm && *kind == LayerKind::FeedForward;
-            let config = SubLayerConfig {
-                index,
-                number: kinds[..index].iter().filter(|other| *other == kind).count(),
-                // one that is run again is not the last
-                last: index + 1 == kinds.len() && !options.has_own_order(),
-                dim: context.dim,
-                causal,
-                shared_norm: layers.last().filter(|_| beside).and_then(|l| l.pre()).cloned(),
-                residual,
-            };
-            let mut p = p.submodule("layers").submodule(index);
-            layers.push(Arc::new(SubLayer::new(*kind, config, options, &mut p)));
-        }
+        let layers = sub_layers(&kinds, (context.dim, causal, residual), options, p);
         let attentions = kinds.iter().filter(|kind| **kind == LayerKind::SelfAttention).count();
         let rotary = RotaryLayers::new(options, attentions, p);
         let bias = ScoreBias::new(context.dim, causal, options, p).map(Arc::new);
@@ -178,4 +163,41 @@ impl AttentionLayers {
     pub fn cache(&self, expected: usize) -> LayersCache {
         LayersCache::new(self.runs().map(|layer| layer.kind == LayerKind::CrossAttention), expected)
     }
+}
+
+/// The sub-layers of these kinds. `residual` is the connection of all of them.
+fn sub_layers(
+    kinds: &[LayerKind],
+    (dim, causal, residual): (usize, bool, ResidualKind),
+    options: &StackOptions,
+    p: &Params,
+) -> Vec<Arc<SubLayer>> {
+    let mut layers: Vec<Arc<SubLayer>> = Vec::with_capacity(kinds.len());
+    let mut counts: Vec<(LayerKind, usize)> = Vec::new();
+    for (index, kind) in kinds.iter().enumerate() {
+        let number = match counts.iter_mut().find(|(other, _)| other == kind) {
+            Some((_, count)) => {
+                *count += 1;
+                *count - 1
+            }
+            None => {
+                counts.push((*kind, 1));
+                0
+            }
+        };
+        let beside = options.parallel_block_shared_norm && *kind == LayerKind::FeedForward;
+        let config = SubLayerConfig {
+            index,
+            number,
+            // one that is run again is not the last
+            last: index + 1 == kinds.len() && !options.has_own_order(),
+            dim,
+            causal,
+            shared_norm: layers.last().filter(|_| beside).and_then(|l| l.pre()).cloned(),
+            residual,
+        };
+        let mut p = p.submodule("layers").submodule(index);
+        layers.push(Arc::new(SubLayer::new(*kind, config, options, &mut p)));
+    }
+    layers
 }
