@@ -410,9 +410,7 @@ describe('option names of other libraries', () => {
     expect(made({ attn_pre_talking_heads: true })).toThrow(
       /x-transformers 2\.x, not in 1\.9\.2; `attn_talking_heads` is/,
     )
-    expect(made({ unet_skips: true })).toThrow(
-      /unet_skips: .*x-transformers 2\.x, not in 1\.9\.2/,
-    )
+    expect(made({ unet_skips: true })).toThrow(/unet_skips: .*x-transformers 2\.x, not in 1\.9\.2/)
     expect(() => new AutoregressiveWrapper(smallNet(), { add_attn_z_loss: true } as never)).toThrow(
       /2\.x/,
     )
@@ -427,9 +425,7 @@ describe('option names of other libraries', () => {
     await expect(model.generate([1], 2, { top_p: 0.9 } as never)).rejects.toThrow(
       /did you mean `nucleus_p`/,
     )
-    await expect(model.generate([1], 2, { lens: [1] } as never)).rejects.toThrow(
-      /2\.x.*`mask` is/,
-    )
+    await expect(model.generate([1], 2, { lens: [1] } as never)).rejects.toThrow(/2\.x.*`mask` is/)
     await expect(model.generate([1], 2, { attention_mask: 1 } as never)).rejects.toThrow(
       /did you mean `mask`/,
     )

@@ -189,7 +189,7 @@ describe('an EMA', () => {
     // quantized weights are on the CPU
     const model = smallModel({ dim: 32, attn_dim_head: 16 }).cpu()
     const ema = new EMA(model, { decay: 0.5 })
-    await trainStep(model, sgd(model), [[ids(2, 9)]])
+    await trainStep(model, sgd(model), [[ids(2, 9).cpu()]])
     await ema.update()
     const [own, state] = [weights(model), smallModel({ dim: 32, attn_dim_head: 16 }).cpu()]
     await ema.apply()

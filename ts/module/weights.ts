@@ -30,11 +30,10 @@ import {
   RECORD,
   RECORDED,
   type Recorded,
-  type Submodule,
 } from './submodule.js'
 
 /** What every `Module` does with its weights: names, values, files. */
-export abstract class ModuleWeights implements Submodule {
+export abstract class ModuleWeights {
   abstract readonly quantization: Quantization | null
   abstract train(on?: boolean): this
   abstract to(device: Device): this

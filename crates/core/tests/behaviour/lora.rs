@@ -3,12 +3,14 @@
 use crate::common::{autoregressive, build, gpt};
 use serde_json::json;
 use xt_core::models::LoraLayers;
-use xt_core::{Format, Rng};
+use xt_core::{Device, Format, Rng};
 
 #[test]
 fn a_merge_is_checked_before_anything_is_merged() {
     let layers = json!({ "dim": 32, "attn_dim_head": 16 });
     let model = build(&autoregressive(gpt(layers, json!({})), json!({})));
+    // quantized weights are on the CPU
+    model.move_to(&Device::Cpu).unwrap();
     let layer = |name: &str| format!("net.attn_layers.layers.0.1.{name}");
     let modules = vec![layer("to_q"), layer("to_v")];
     let updates = LoraLayers { modules: modules.clone(), r: 2, scale: 1.0 };

@@ -8,7 +8,7 @@ use crate::common::{
 use serde_json::{json, Value as Json};
 use std::sync::Arc;
 use xt_autograd::ops::{self, CrossEntropy};
-use xt_core::{no_grad, Format, Model, Tensor, Value};
+use xt_core::{Model, Tensor, Value};
 use xt_kernels::ops::elementwise::affine;
 
 /// Options of a head, by which the logits of a plain one change as [`changed`] says.
@@ -111,22 +111,6 @@ fn log_probs_of(model: &Model, x: &Tensor) -> Vec<f64> {
 }
 
 /// A quantized head gives logits, not blocks of them.
-#[test]
-fn quantized_heads_have_the_limit_too() {
-    let options = json!({ "logit_softclamp_value": 0.7, "logits_scale": 2.0 });
-    let layers = json!({ "dim": 32, "attn_dim_head": 32 });
-    let model = build(&autoregressive(gpt(layers, options), json!({})));
-    model.quantize(Format::Q8_0).unwrap();
-    let x = tokens(2, 9, 1);
-    let net = model.child("net").unwrap();
-    let input = ops::narrow(&x, 1, 0, 8).unwrap();
-    let (loss, logits) = no_grad(|| (forward(&model, &x), forward(&net, &input)));
-    assert!(values(&logits).iter().all(|logit| logit.abs() < 0.7));
-    let targets = ops::narrow(&x, 1, 1, 8).unwrap();
-    let want = ops::cross_entropy(&logits, &targets, CrossEntropy::ignoring(-100)).unwrap();
-    close(&values(&loss), &values(&want), 1e-5);
-}
-
 /// With a negative factor, the most likely token is that of the least logit of the plain head.
 #[test]
 fn generation_takes_the_scaled_logits_with_and_without_a_cache() {

@@ -1,11 +1,12 @@
 //! Quantized weights: which weights, their results, and what is rejected.
 
 use crate::common::{
-    autoregressive, build, call_numbered, forward, gpt, tensor, tokens, transformer, values,
+    autoregressive, build, call_numbered, close, forward, gpt, tensor, tokens, transformer, values,
 };
 use crate::device::device;
 use serde_json::{json, Value as Json};
 use std::sync::Arc;
+use xt_autograd::ops::{self, CrossEntropy};
 use xt_core::generation::Generation;
 use xt_core::models::parse_format;
 use xt_core::training::{Optimizer, OptimizerKind};
@@ -221,4 +222,20 @@ fn layers_of_every_kind_accept_quantized_weights() {
         assert!(distance(&got, &no_grad(|| values(&forward(&rounded, &x)))) < 1e-4, "{kind}");
         assert!(distance(&got, &before) > 1e-5, "{kind}");
     }
+}
+
+#[test]
+fn quantized_heads_have_the_limit_too() {
+    let options = json!({ "logit_softclamp_value": 0.7, "logits_scale": 2.0 });
+    let layers = json!({ "dim": 32, "attn_dim_head": 32 });
+    let model = build(&autoregressive(gpt(layers, options), json!({})));
+    model.quantize(Format::Q8_0).unwrap();
+    let x = tokens(2, 9, 1);
+    let net = model.child("net").unwrap();
+    let input = ops::narrow(&x, 1, 0, 8).unwrap();
+    let (loss, logits) = no_grad(|| (forward(&model, &x), forward(&net, &input)));
+    assert!(values(&logits).iter().all(|logit| logit.abs() < 0.7));
+    let targets = ops::narrow(&x, 1, 1, 8).unwrap();
+    let want = ops::cross_entropy(&logits, &targets, CrossEntropy::ignoring(-100)).unwrap();
+    close(&values(&loss), &values(&want), 1e-5);
 }

@@ -9,10 +9,11 @@ use xt_options::LayerKind;
 impl AttentionLayers {
     /// The state of `cache`: i64 `(2)` with the numbers of positions and of memories; then for each
     /// run of a sub-layer the keys and the values of an attention, `(batch, heads, length, width)`
-    /// each, and the last inputs of a token shift, `(batch, count, dim)`.
-    pub fn cache_tensors(&self, cache: &LayersCache) -> Result<Vec<Tensor>> {
+    /// each, and the last inputs of a token shift, `(batch, count, dim)`. All are on `device`, that
+    /// of the model.
+    pub fn cache_tensors(&self, cache: &LayersCache, device: &Device) -> Result<Vec<Tensor>> {
         let counts = vec![cache.seen as i64, cache.memories as i64];
-        let mut all = vec![Tensor::constant(Array::from_vec(counts, 2, &Device::Cpu)?)];
+        let mut all = vec![Tensor::constant(Array::from_vec(counts, 2, device)?)];
         for (run, kept) in self.runs().zip(&cache.layers) {
             if run.attention().is_some() {
                 let (keys, values) = kept.key_values.all()?;

@@ -303,7 +303,7 @@ impl TransformerWrapper {
         };
         let (embeddings, intermediates) = (returns.embeddings.then_some(y), Default::default());
         let output = TransformerOutput { logits, embeddings, intermediates, mems: None };
-        Ok((output, self.layers.cache_tensors(&cache)?))
+        Ok((output, self.layers.cache_tensors(&cache, &embedded.device())?))
     }
 
     /// The logits of the token that follows the last one, `(batch, width of the head)`. Without a
