@@ -15,7 +15,7 @@ import { report } from './report.mjs'
 
 const HELP = `npm run bench:options -- [--only TEXT,...] [--rounds N] [--out FILE] [--without-python]
 
-  --only            the rows whose name has one of these texts in it
+  --only            the rows whose name has one of these texts in it, or that are of this group
   --rounds          how many steps of each are timed (3); medians are reported
   --out             where the table goes (bench/results/DATE-options.md); all times go beside it, as JSON
   --without-python  this package alone: rows must then hold against its plain step
@@ -48,7 +48,8 @@ function settings() {
   const options = { help: flag, only: text, rounds: text, out: text, 'without-python': flag }
   const { values } = parseArgs({ options })
   const parts = values.only?.split(',') ?? ['']
-  const rows = allRows().filter(({ name }) => parts.some((part) => name.includes(part)))
+  const wanted = ({ name, group }) => parts.some((part) => name.includes(part) || group === part)
+  const rows = allRows().filter(wanted)
   if (!rows.length) throw new Failure(`--only: no row has a name with ${values.only}.`)
   return {
     help: values.help,

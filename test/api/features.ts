@@ -25,7 +25,10 @@ export const WITHOUT_CONTEXT: ReadonlySet<string> = new Set([
  * Every option of the layers, each with the options it needs to have an effect. A new option needs
  * a line, or tsc fails.
  */
-export const FEATURES: Record<Exclude<keyof LayerOptions, 'dim' | 'cross_attend'>, Layers[]> = {
+export const FEATURES: Record<
+  Exclude<keyof LayerOptions, 'dim' | 'cross_attend' | 'cross_attn_dim_context'>,
+  Layers[]
+> = {
   depth: [{ depth: 1 }, { depth: 3 }],
   heads: [{ heads: 1 }, { heads: 3 }],
   only_cross: [{ cross_attend: true, only_cross: true }],
@@ -73,6 +76,10 @@ export const FEATURES: Record<Exclude<keyof LayerOptions, 'dim' | 'cross_attend'
   alibi_pos_bias: [{ alibi_pos_bias: true }],
   alibi_num_heads: [{ alibi_pos_bias: true, alibi_num_heads: 1 }],
   alibi_learned: [{ alibi_pos_bias: true, alibi_learned: true }],
+  alibi_slopes: [{ alibi_pos_bias: true, alibi_slopes: [0.5, 0.25] }],
+  alibi_given_pos: [{ alibi_pos_bias: true, alibi_given_pos: true }],
+  disable_abs_pos_emb: [{ disable_abs_pos_emb: true }],
+  depth_scale_residual: [{ depth_scale_residual: true }],
   rel_pos_bias: [{ rel_pos_bias: true }],
   rel_pos_num_buckets: [{ rel_pos_bias: true, rel_pos_num_buckets: 8 }],
   rel_pos_max_distance: [{ rel_pos_bias: true, rel_pos_num_buckets: 8, rel_pos_max_distance: 12 }],

@@ -162,6 +162,7 @@ const FORWARD: Record<string, Arguments> = {
   Module: () => [x()],
   Encoder: layers,
   Decoder: layers,
+  TransformerBlock: () => [row(1, 4, 16), { attn_mask: null, causal: true, signal }],
   CrossAttender: () => [row(1, 4, 16), { context: row(1, 3, 16), signal }],
   Attention: () => [row(1, 4, 16), { mask: mask(1, 4), signal }],
   TransformerWrapper: () => [

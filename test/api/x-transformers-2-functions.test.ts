@@ -311,8 +311,47 @@ describe('attention', () => {
     const x = tokens(2, 6)
     const [want, got] = [numbers(await causal.forward(x)), numbers(await open.forward(x))]
     expect(got).not.toEqual(want)
+    expectClose(numbers(await open.forward(x, { causal: true })), want)
+    expectClose(numbers(await causal.forward(x, { causal: false })), got)
     const before = Array.from({ length: 6 }, (_, i) => Array.from({ length: 6 }, (_, j) => j <= i))
     expectClose(numbers(await open.forward(x, { attn_mask: mask(before) })), want)
+  })
+
+  it('test_custom_alibi', async () => {
+    const alibi = { alibi_pos_bias: true, alibi_given_pos: true }
+    const model = decoder(alibi, { use_abs_pos_emb: false })
+    const x = tokens(2, 4)
+    const pos = (rows: number[][]) => tensor(rows, { dtype: 'i64' })
+    const places = [
+      [0, 1, 2, 4],
+      [1, 3, 5, 7],
+    ]
+    const logits = await model.forward(x, { pos: pos(places) })
+    const rows = places.map((row, i) =>
+      model.forward(x.slice(0, i, i + 1), { pos: pos([row.map((place) => place + 5)]) }),
+    )
+    expectClose(numbers(logits), numbers(cat(await Promise.all(rows), 0)))
+    expect(numbers(logits)).not.toEqual(numbers(await model.forward(x)))
+    const writer = new AutoregressiveWrapper(model)
+    const inputs = places.map((row) => row.slice(0, 3))
+    await expectTrains(writer, await writer.forward(x, { pos: pos(inputs) }))
+  })
+
+  it('test_custom_alibi_across_heads', async () => {
+    const alibi = { heads: 2, alibi_pos_bias: true, alibi_given_pos: true }
+    const model = new Decoder(layers({ ...alibi, alibi_slopes: [1, 1] }))
+    const plain = new Decoder(layers({ heads: 2, alibi_pos_bias: true, alibi_slopes: [1, 2] }))
+    plain.loadStateDict(model.stateDict())
+    const x = randn([2, 4, 16])
+    // the second head sees twice the distances
+    const rows = [
+      [0, 1, 2, 3],
+      [1, 3, 5, 7],
+    ]
+    const pos = tensor([rows, rows], { dtype: 'i64' })
+    const embeds = await model.forward(x, { pos })
+    expectClose(numbers(embeds), numbers(await plain.forward(x)))
+    await expectTrains(model, await embeds.square().sum())
   })
 
   it('test_flash_pack_seq', async () => {

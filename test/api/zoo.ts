@@ -15,6 +15,7 @@ import {
   NonAutoregressiveWrapper,
   RMSNorm,
   type Tensor,
+  TransformerBlock,
   TransformerWrapper,
   tensor,
   ViTransformerWrapper,
@@ -23,7 +24,8 @@ import {
 import { ids } from './helpers.js'
 
 /** Options of every stack of these small models; with dropout, so that the mode has an effect. */
-const LAYERS = { dim: 16, depth: 1, heads: 2, attn_dim_head: 8, attn_dropout: 0.3 }
+const BLOCK = { dim: 16, heads: 2, attn_dim_head: 8, attn_dropout: 0.3 }
+const LAYERS = { ...BLOCK, depth: 1 }
 const TOKENS = { num_tokens: 11, max_seq_len: 8 }
 
 export const encoder = () => new Encoder(LAYERS)
@@ -74,6 +76,10 @@ const run =
 export const ZOO: Record<string, [make: () => Module, run: Run]> = {
   Encoder: [encoder, run(x)],
   Decoder: [decoder, run(x)],
+  TransformerBlock: [
+    () => new TransformerBlock({ ...BLOCK, causal: true, attn_num_mem_kv: 1 }),
+    run(x),
+  ],
   CrossAttender: [() => new CrossAttender(LAYERS), run(x, { context: waves([1, 3, 16]) })],
   Attention: [
     () => new Attention({ dim: 16, heads: 2, dim_head: 8, dropout: 0.3 }),

@@ -5,7 +5,7 @@ export {
   NonAutoregressiveWrapper,
 } from './autoregressive.js'
 export type { LogitsFilter, Score } from './generative.js'
-export { Attention, CrossAttender, Decoder, Encoder } from './layers.js'
+export { Attention, CrossAttender, Decoder, Encoder, TransformerBlock } from './layers.js'
 export {
   Dropout,
   Embedding,

@@ -9,7 +9,7 @@ import type { NativeModel } from './native-model.js'
 /** For the compiler alone: sets models apart that have the same methods. */
 export declare const KIND: unique symbol
 
-/** An `Encoder`, a `Decoder` or a `CrossAttender`. */
+/** An `Encoder`, a `Decoder`, a `CrossAttender` or a `TransformerBlock`. */
 export interface Layers extends NativeModel {
   readonly [KIND]: 'layers'
   forward(x: Vectors): Promise<Tensor>

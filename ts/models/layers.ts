@@ -10,6 +10,7 @@ import type {
   DecoderOptions,
   EncoderOptions,
   LayersCall,
+  TransformerBlockOptions,
 } from './options.gen.js'
 import type { AttentionIntermediates, LayerIntermediates, None } from './outputs.js'
 
@@ -18,7 +19,7 @@ type WithHiddens = LayersCall & { return_hiddens: true }
 type WithIntermediates = [Tensor, LayerIntermediates]
 
 /**
- * What `Encoder`, `Decoder` and `CrossAttender` have in common: a stack of layers without
+ * What `Encoder`, `Decoder`, `CrossAttender` and `TransformerBlock` have in common: a stack of layers without
  * embeddings.
  */
 abstract class Layers<Options> extends NativeModel<Options> {
@@ -85,6 +86,21 @@ export class CrossAttender extends Layers<CrossAttenderOptions> {
   /** @throws XTransformersError (`invalid_options`) with every problem of the options */
   constructor(options: CrossAttenderOptions) {
     super('CrossAttender', options)
+  }
+}
+
+/**
+ * One block of layers, for a model of one's own: attention, cross attention if there is a
+ * `context`, and feed-forward, each with its norm and residual.
+ *
+ * @example
+ * const block = new TransformerBlock({ dim: 512, heads: 8, causal: true })
+ * const y = await block.forward(randn([1, 16, 512]))
+ */
+export class TransformerBlock extends Layers<TransformerBlockOptions> {
+  /** @throws XTransformersError (`invalid_options`) with every problem of the options */
+  constructor(options: TransformerBlockOptions) {
+    super('TransformerBlock', options)
   }
 }
 

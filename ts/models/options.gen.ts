@@ -27,6 +27,12 @@ export interface EncoderOptions {
    */
   only_cross?: boolean | undefined
   /**
+   * Width of the `context`, with `cross_attend`. Absent: `dim`.
+   *
+   * @default null
+   */
+  cross_attn_dim_context?: number | null | undefined
+  /**
    * Number of attention heads.
    *
    * @default 8
@@ -102,6 +108,19 @@ export interface EncoderOptions {
    * @default false
    */
   alibi_learned?: boolean | undefined
+  /**
+   * The slopes of ALiBi, one for each head that has it. Absent: the geometric series of the paper.
+   *
+   * @default null
+   */
+  alibi_slopes?: readonly number[] | null | undefined
+  /**
+   * The distances of ALiBi are those between the `pos` of a call, where it is given, rather than
+   * those in the sequence. Attention then stores its scores.
+   *
+   * @default false
+   */
+  alibi_given_pos?: boolean | undefined
   /**
    * T5 relative position bias: a learned bias on the attention scores for each bucket of distances.
    * Disables absolute position embeddings.
@@ -252,6 +271,13 @@ export interface EncoderOptions {
    * @default false
    */
   rotary_given_pos?: boolean | undefined
+  /**
+   * Whether a wrapper around these layers leaves out absolute positions. Absent: it does if the
+   * layers encode positions themselves, by `rotary_pos_emb` or `rel_pos_bias`.
+   *
+   * @default null
+   */
+  disable_abs_pos_emb?: boolean | null | undefined
   /**
    * Explicit list of the sub-layers: `'a'` self attention, `'c'` cross attention, `'f'`
    * feed-forward. Takes precedence over `par_ratio` and `sandwich_coef`.
@@ -451,6 +477,14 @@ export interface EncoderOptions {
    * @default false
    */
   zero_init_branch_output?: boolean | undefined
+  /**
+   * Initialises the last linear layer of every branch with a standard deviation of one over the
+   * square root of twice its inputs times the number of the block, counted from 1.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2310.02244
+   */
+  depth_scale_residual?: boolean | undefined
   /**
    * Stochastic depth: probability of skipping a whole sub-layer in training. An array sets the
    * probability for each sub-layer.
@@ -839,6 +873,12 @@ export interface DecoderOptions {
    */
   only_cross?: boolean | undefined
   /**
+   * Width of the `context`, with `cross_attend`. Absent: `dim`.
+   *
+   * @default null
+   */
+  cross_attn_dim_context?: number | null | undefined
+  /**
    * Number of attention heads.
    *
    * @default 8
@@ -914,6 +954,19 @@ export interface DecoderOptions {
    * @default false
    */
   alibi_learned?: boolean | undefined
+  /**
+   * The slopes of ALiBi, one for each head that has it. Absent: the geometric series of the paper.
+   *
+   * @default null
+   */
+  alibi_slopes?: readonly number[] | null | undefined
+  /**
+   * The distances of ALiBi are those between the `pos` of a call, where it is given, rather than
+   * those in the sequence. Attention then stores its scores.
+   *
+   * @default false
+   */
+  alibi_given_pos?: boolean | undefined
   /**
    * T5 relative position bias: a learned bias on the attention scores for each bucket of distances.
    * Disables absolute position embeddings.
@@ -1064,6 +1117,13 @@ export interface DecoderOptions {
    * @default false
    */
   rotary_given_pos?: boolean | undefined
+  /**
+   * Whether a wrapper around these layers leaves out absolute positions. Absent: it does if the
+   * layers encode positions themselves, by `rotary_pos_emb` or `rel_pos_bias`.
+   *
+   * @default null
+   */
+  disable_abs_pos_emb?: boolean | null | undefined
   /**
    * Explicit list of the sub-layers: `'a'` self attention, `'c'` cross attention, `'f'`
    * feed-forward. Takes precedence over `par_ratio` and `sandwich_coef`.
@@ -1263,6 +1323,14 @@ export interface DecoderOptions {
    * @default false
    */
   zero_init_branch_output?: boolean | undefined
+  /**
+   * Initialises the last linear layer of every branch with a standard deviation of one over the
+   * square root of twice its inputs times the number of the block, counted from 1.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2310.02244
+   */
+  depth_scale_residual?: boolean | undefined
   /**
    * Stochastic depth: probability of skipping a whole sub-layer in training. An array sets the
    * probability for each sub-layer.
@@ -1638,6 +1706,12 @@ export interface CrossAttenderOptions {
    */
   depth: number
   /**
+   * Width of the `context`. Absent: `dim`.
+   *
+   * @default null
+   */
+  cross_attn_dim_context?: number | null | undefined
+  /**
    * Number of attention heads.
    *
    * @default 8
@@ -1713,6 +1787,19 @@ export interface CrossAttenderOptions {
    * @default false
    */
   alibi_learned?: boolean | undefined
+  /**
+   * The slopes of ALiBi, one for each head that has it. Absent: the geometric series of the paper.
+   *
+   * @default null
+   */
+  alibi_slopes?: readonly number[] | null | undefined
+  /**
+   * The distances of ALiBi are those between the `pos` of a call, where it is given, rather than
+   * those in the sequence. Attention then stores its scores.
+   *
+   * @default false
+   */
+  alibi_given_pos?: boolean | undefined
   /**
    * T5 relative position bias: a learned bias on the attention scores for each bucket of distances.
    * Disables absolute position embeddings.
@@ -1863,6 +1950,13 @@ export interface CrossAttenderOptions {
    * @default false
    */
   rotary_given_pos?: boolean | undefined
+  /**
+   * Whether a wrapper around these layers leaves out absolute positions. Absent: it does if the
+   * layers encode positions themselves, by `rotary_pos_emb` or `rel_pos_bias`.
+   *
+   * @default null
+   */
+  disable_abs_pos_emb?: boolean | null | undefined
   /**
    * Explicit list of the sub-layers: `'a'` self attention, `'c'` cross attention, `'f'`
    * feed-forward. Takes precedence over `par_ratio` and `sandwich_coef`.
@@ -2062,6 +2156,864 @@ export interface CrossAttenderOptions {
    * @default false
    */
   zero_init_branch_output?: boolean | undefined
+  /**
+   * Initialises the last linear layer of every branch with a standard deviation of one over the
+   * square root of twice its inputs times the number of the block, counted from 1.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2310.02244
+   */
+  depth_scale_residual?: boolean | undefined
+  /**
+   * Stochastic depth: probability of skipping a whole sub-layer in training. An array sets the
+   * probability for each sub-layer.
+   *
+   * @default 0
+   * @see https://arxiv.org/abs/1603.09382
+   */
+  layer_dropout?: number | readonly number[] | undefined
+  /**
+   * Share of the context positions that each cross attention drops in training, in addition to
+   * those that earlier ones dropped. Cannot be combined with `cross_residual_attn` if there are
+   * several cross attentions.
+   *
+   * @default 0
+   * @see https://arxiv.org/abs/2202.07765
+   */
+  cross_attn_tokens_dropout?: number | undefined
+  /**
+   * Keeps only the inputs of the sub-layers for the backward pass, which computes the sub-layers
+   * again: less memory for about a third more time, and the same gradients. Where scores or
+   * attention maps are handed on, an attention keeps all.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/1604.06174
+   */
+  gradient_checkpointing?: boolean | undefined
+  /**
+   * Dimension of each head.
+   *
+   * @default 64
+   */
+  attn_dim_head?: number | readonly number[] | undefined
+  /**
+   * Talking heads: learned linear maps across the heads, applied to the attention scores before the
+   * softmax and to the weights after it.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2003.02436
+   */
+  attn_talking_heads?: boolean | readonly boolean[] | undefined
+  /**
+   * Multiplies the output of each head by a learned scale, as in NormFormer.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2110.09456
+   */
+  attn_head_scale?: boolean | readonly boolean[] | undefined
+  /**
+   * Sparse attention: number of keys that each query attends to, those with the largest scores.
+   * Absent: all keys.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1912.11637
+   */
+  attn_sparse_topk?: number | null | readonly (number | null)[] | undefined
+  /**
+   * Number of learned memory keys and values, which every query can attend to in addition to those
+   * of the sequence.
+   *
+   * @default 0
+   * @see https://arxiv.org/abs/1907.01470
+   */
+  attn_num_mem_kv?: number | readonly number[] | undefined
+  /**
+   * Dropout probability for the attention weights in training.
+   *
+   * @default 0
+   */
+  attn_dropout?: number | readonly number[] | undefined
+  /**
+   * Attention on attention: a gated linear unit (GLU) after the output projection.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/1908.06954
+   */
+  attn_on_attn?: boolean | readonly boolean[] | undefined
+  /**
+   * Multiplies the aggregated values by a sigmoid gate computed from the block's input, as in
+   * AlphaFold 2.
+   *
+   * @default false
+   * @see https://doi.org/10.1038/s41586-021-03819-2
+   */
+  attn_gate_values?: boolean | readonly boolean[] | undefined
+  /**
+   * Initialises the output projection to zero, so that the block initially outputs zeros. Cannot be
+   * combined with `attn_on_attn`.
+   *
+   * @default false
+   */
+  attn_zero_init_output?: boolean | readonly boolean[] | undefined
+  /**
+   * Sliding window: a query does not attend to keys more than this many positions before it.
+   * Absent: no limit.
+   *
+   * @default null
+   */
+  attn_max_attend_past?: number | null | readonly (number | null)[] | undefined
+  /**
+   * Cosine similarity attention: queries and keys are L2-normalised before their dot product.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2010.04245
+   */
+  attn_qk_norm?: boolean | readonly boolean[] | undefined
+  /**
+   * With `attn_qk_norm`: number of groups of features that are normalised separately, each of at
+   * least 3 features.
+   *
+   * @default 1
+   */
+  attn_qk_norm_groups?: number | readonly number[] | undefined
+  /**
+   * With `attn_qk_norm`: scale of the attention scores, instead of one over the square root of
+   * `attn_dim_head`.
+   *
+   * @default 10
+   */
+  attn_qk_norm_scale?: number | readonly number[] | undefined
+  /**
+   * With `attn_qk_norm`: a learned scale per feature of the normalised queries and keys, as in
+   * ViT-22B.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2302.05442
+   */
+  attn_qk_norm_dim_scale?: boolean | readonly boolean[] | undefined
+  /**
+   * Multi-query attention: all query heads share one head of keys and values.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/1911.02150
+   */
+  attn_one_kv_head?: boolean | readonly boolean[] | undefined
+  /**
+   * Grouped queries: number of heads of keys and values, each of which as many neighbouring query
+   * heads share. Must divide the number of heads. Absent: as many as query heads, or one with
+   * `attn_one_kv_head`.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2305.13245
+   */
+  attn_kv_heads?: number | null | readonly (number | null)[] | undefined
+  /**
+   * RMSNorm of queries and keys, with a learned scale per head and feature, as in Qwen 3 and Gemma
+   * 3.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2302.05442
+   */
+  attn_qk_rmsnorm?: boolean | readonly boolean[] | undefined
+  /**
+   * With `attn_qk_rmsnorm`: normalises all heads of a position together, as in OLMo 2.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2501.00656
+   */
+  attn_qk_rmsnorm_across_heads?: boolean | readonly boolean[] | undefined
+  /**
+   * With `attn_qk_rmsnorm`: one learned scale per feature for all heads, as in Qwen 3 and Gemma 3.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2505.09388
+   */
+  attn_qk_rmsnorm_shared?: boolean | readonly boolean[] | undefined
+  /**
+   * With `attn_qk_rmsnorm`: stores the scales as the difference from 1, as in Gemma 3.
+   *
+   * @default false
+   */
+  attn_qk_rmsnorm_add_unit_offset?: boolean | readonly boolean[] | undefined
+  /**
+   * With `attn_qk_rmsnorm`: added to the mean square, for numerical stability.
+   *
+   * @default 1e-6
+   */
+  attn_qk_rmsnorm_eps?: number | readonly number[] | undefined
+  /**
+   * Factor of the attention scores, instead of one over the square root of `attn_dim_head`.
+   *
+   * @default null
+   */
+  attn_scale?: number | null | readonly (number | null)[] | undefined
+  /**
+   * Limits the attention scores, with their biases by position, to `attn_logit_softclamp_value` by
+   * a hyperbolic tangent, as in Gemma 2.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2408.00118
+   */
+  attn_softclamp_logits?: boolean | readonly boolean[] | undefined
+  /**
+   * With `attn_softclamp_logits`: the limit, above 0.
+   *
+   * @default 50
+   */
+  attn_logit_softclamp_value?: number | readonly number[] | undefined
+  /**
+   * Attention sinks: a learned score of each head that takes a part of the weights, as a key with a
+   * value of 0 would.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2309.17453
+   */
+  attn_head_learned_sink?: boolean | readonly boolean[] | undefined
+  /**
+   * A key and a value of 0 that every query can attend to, before all others: the weights of the
+   * others may have any sum up to 1.
+   *
+   * @default false
+   */
+  attn_add_zero_kv?: boolean | readonly boolean[] | undefined
+  /**
+   * Biases of the projections to queries, keys and values.
+   *
+   * @default false
+   */
+  attn_qkv_bias?: boolean | readonly boolean[] | undefined
+  /**
+   * Limits queries, keys and values to this absolute value, as in OLMo.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2402.00838
+   */
+  attn_qkv_clip?: number | null | readonly (number | null)[] | undefined
+  /**
+   * Dropout probability for the output of the attention in training.
+   *
+   * @default 0
+   */
+  attn_sublayer_dropout?: number | readonly number[] | undefined
+  /**
+   * A bias of the output projection.
+   *
+   * @default false
+   */
+  attn_out_bias?: boolean | readonly boolean[] | undefined
+  /**
+   * Uses the keys as the values too. `attn_value_dim_head` must then equal `attn_dim_head`.
+   *
+   * @default false
+   */
+  attn_shared_kv?: boolean | readonly boolean[] | undefined
+  /**
+   * Dimension of the values of each head. Absent: `attn_dim_head`.
+   *
+   * @default null
+   */
+  attn_value_dim_head?: number | null | readonly (number | null)[] | undefined
+  /**
+   * Tensor product attention: the output `y` of each head becomes `y * r + y`, where `r` is a
+   * projection of the query input.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2208.06061
+   */
+  attn_tensor_product?: boolean | readonly boolean[] | undefined
+  /**
+   * Width of the hidden layer as a multiple of the input width, rounded down.
+   *
+   * @default 4
+   */
+  ff_mult?: number | readonly number[] | undefined
+  /**
+   * Width of the hidden layer. Absent: from `ff_mult`.
+   *
+   * @default null
+   */
+  ff_inner_dim?: number | null | readonly (number | null)[] | undefined
+  /**
+   * Width of the output. Absent: the width of the input, which the residual connection needs.
+   *
+   * @default null
+   */
+  ff_dim_out?: number | null | readonly (number | null)[] | undefined
+  /**
+   * Gated linear unit (GLU): the hidden projection is twice as wide, and one half is multiplied by
+   * the activation of the other half.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2002.05202
+   */
+  ff_glu?: boolean | readonly boolean[] | undefined
+  /**
+   * SiLU (Swish) activation instead of GELU; with `ff_glu` this is SwiGLU.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2002.05202
+   */
+  ff_swish?: boolean | readonly boolean[] | undefined
+  /**
+   * Squared ReLU activation. Takes precedence over `ff_swish`.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2109.08668
+   */
+  ff_relu_squared?: boolean | readonly boolean[] | undefined
+  /**
+   * Activation by name, instead of `ff_swish` and `ff_relu_squared`; with `ff_glu` that of the
+   * gate. `'gelu'` is the exact one, `'gelu_tanh'` and `'quick_gelu'` are its approximations by a
+   * hyperbolic tangent and by `x * sigmoid(1.702 * x)`. Absent: from these options, or else GELU.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1606.08415
+   */
+  ff_activation?:
+    | 'gelu'
+    | 'gelu_tanh'
+    | 'silu'
+    | 'relu'
+    | 'relu_squared'
+    | 'quick_gelu'
+    | 'sigmoid'
+    | null
+    | readonly ('gelu'
+    | 'gelu_tanh'
+    | 'silu'
+    | 'relu'
+    | 'relu_squared'
+    | 'quick_gelu'
+    | 'sigmoid'
+    | null)[]
+    | undefined
+  /**
+   * With `ff_glu`: a bias in the gated projection, which `ff_no_bias` does not remove.
+   *
+   * @default true
+   */
+  ff_glu_bias?: boolean | readonly boolean[] | undefined
+  /**
+   * LayerNorm after the activation, as in NormFormer.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2110.09456
+   */
+  ff_post_act_ln?: boolean | readonly boolean[] | undefined
+  /**
+   * Dropout probability for the hidden layer in training.
+   *
+   * @default 0
+   */
+  ff_dropout?: number | readonly number[] | undefined
+  /**
+   * Dropout probability for the output in training.
+   *
+   * @default 0
+   */
+  ff_sublayer_dropout?: number | readonly number[] | undefined
+  /**
+   * Linear layers without bias, as in PaLM. With `ff_glu`, the gated projection keeps its bias
+   * unless `ff_glu_bias` is false.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2204.02311
+   */
+  ff_no_bias?: boolean | readonly boolean[] | undefined
+  /**
+   * Initialises the last linear layer to zero, so that the branch initially adds nothing to the
+   * residual.
+   *
+   * @default false
+   */
+  ff_zero_init_output?: boolean | readonly boolean[] | undefined
+}
+
+/**
+ * Options of one block of layers: attention, cross attention if there is a context, and
+ * feed-forward.
+ */
+export interface TransformerBlockOptions {
+  /** Width of the model. */
+  dim: number
+  /**
+   * Causal mask: a position does not see later ones.
+   *
+   * @default false
+   */
+  causal?: boolean | undefined
+  /**
+   * Adds cross attention to each block. Calls must then pass a `context`.
+   *
+   * @default false
+   */
+  cross_attend?: boolean | undefined
+  /**
+   * With `cross_attend`: blocks consist of cross attention and feed-forward, without self
+   * attention.
+   *
+   * @default false
+   */
+  only_cross?: boolean | undefined
+  /**
+   * Width of the `context`, with `cross_attend`. Absent: `dim`.
+   *
+   * @default null
+   */
+  cross_attn_dim_context?: number | null | undefined
+  /**
+   * Number of attention heads.
+   *
+   * @default 8
+   * @see https://arxiv.org/abs/1706.03762
+   */
+  heads?: number | undefined
+  /**
+   * ScaleNorm instead of LayerNorm: L2 normalisation with one learned scale.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/1910.05895
+   */
+  use_scalenorm?: boolean | undefined
+  /**
+   * RMSNorm instead of LayerNorm: no mean, no bias. Takes precedence over `use_scalenorm`.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/1910.07467
+   */
+  use_rmsnorm?: boolean | undefined
+  /**
+   * RMSNorm without learned scale instead of LayerNorm.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2307.14995
+   */
+  use_simple_rmsnorm?: boolean | undefined
+  /**
+   * Added to the variance (LayerNorm) or the mean square (RMSNorm) before the square root; with
+   * ScaleNorm the least divisor. Absent: LayerNorm adds 1e-5, RMSNorm divides by at least 1e-8.
+   * Holds for the LayerNorms of a wrapper around these layers too.
+   *
+   * @default null
+   */
+  norm_eps?: number | null | undefined
+  /**
+   * A bias in the LayerNorms, those of a wrapper around these layers too.
+   *
+   * @default true
+   */
+  norm_bias?: boolean | undefined
+  /**
+   * Learned weights in the norms, those of a wrapper around these layers too. False: neither
+   * weights nor biases, as in OLMo.
+   *
+   * @default true
+   * @see https://arxiv.org/abs/2402.00838
+   */
+  norm_elementwise_affine?: boolean | undefined
+  /**
+   * Stores the weights of the norms as the difference from 1, so that weight decay draws them to 1.
+   *
+   * @default false
+   */
+  norm_add_unit_offset?: boolean | undefined
+  /**
+   * ALiBi: a penalty on the attention scores that grows linearly with the distance, with one slope
+   * per head. Absolute position embeddings stay on unless `use_abs_pos_emb` is false.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2108.12409
+   */
+  alibi_pos_bias?: boolean | undefined
+  /**
+   * Number of heads with ALiBi; the other heads have no position bias. Absent: all heads.
+   *
+   * @default null
+   */
+  alibi_num_heads?: number | null | undefined
+  /**
+   * Makes the slopes of ALiBi learned parameters.
+   *
+   * @default false
+   */
+  alibi_learned?: boolean | undefined
+  /**
+   * The slopes of ALiBi, one for each head that has it. Absent: the geometric series of the paper.
+   *
+   * @default null
+   */
+  alibi_slopes?: readonly number[] | null | undefined
+  /**
+   * The distances of ALiBi are those between the `pos` of a call, where it is given, rather than
+   * those in the sequence. Attention then stores its scores.
+   *
+   * @default false
+   */
+  alibi_given_pos?: boolean | undefined
+  /**
+   * T5 relative position bias: a learned bias on the attention scores for each bucket of distances.
+   * Disables absolute position embeddings.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/1910.10683
+   */
+  rel_pos_bias?: boolean | undefined
+  /**
+   * Number of buckets of `rel_pos_bias`; at most `rel_pos_max_distance`.
+   *
+   * @default 32
+   */
+  rel_pos_num_buckets?: number | undefined
+  /**
+   * Distances from this value on share the last bucket of `rel_pos_bias`.
+   *
+   * @default 128
+   */
+  rel_pos_max_distance?: number | undefined
+  /**
+   * Factor of the biases of `rel_pos_bias`. Absent: the square root of `attn_dim_head`.
+   *
+   * @default null
+   */
+  rel_pos_scale?: number | null | undefined
+  /**
+   * Dynamic position bias: a small MLP computes a bias on the attention scores from each distance.
+   * Takes precedence over `alibi_pos_bias`. Absolute position embeddings stay on.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2111.09883
+   */
+  dynamic_pos_bias?: boolean | undefined
+  /**
+   * The MLP of `dynamic_pos_bias` takes the logarithm of the distance.
+   *
+   * @default false
+   */
+  dynamic_pos_bias_log_distance?: boolean | undefined
+  /**
+   * Number of hidden layers in the MLP of `dynamic_pos_bias`.
+   *
+   * @default 2
+   */
+  dynamic_pos_bias_mlp_depth?: number | undefined
+  /**
+   * LayerNorm in the MLP of `dynamic_pos_bias`.
+   *
+   * @default false
+   */
+  dynamic_pos_bias_norm?: boolean | undefined
+  /**
+   * Rotary position embeddings (RoPE): queries, keys and values are rotated by an angle
+   * proportional to the position. Disables absolute position embeddings.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2104.09864
+   */
+  rotary_pos_emb?: boolean | undefined
+  /**
+   * Number of features per head that are rotated: at least 32, at most all of them. Absent: half of
+   * `attn_dim_head`.
+   *
+   * @default null
+   */
+  rotary_emb_dim?: number | null | undefined
+  /**
+   * xPos: rotary position embeddings with a decay over the distance, for sequences longer than
+   * those in training. Decoders only; enables `rotary_pos_emb`.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2212.10554
+   */
+  rotary_xpos?: boolean | undefined
+  /**
+   * Length scale of the decay of `rotary_xpos`, in positions; larger values mean a slower decay.
+   *
+   * @default 512
+   */
+  rotary_xpos_scale_base?: number | undefined
+  /**
+   * Base of the geometric series of the angles of rotary positions. An array sets the base for each
+   * self attention.
+   *
+   * @default 10000
+   */
+  rotary_base?: number | readonly number[] | undefined
+  /**
+   * Scales the angles of rotary positions for sequences longer than those in training, with the
+   * names that Hugging Face's files have. An array sets it, or null, for each self attention.
+   *
+   * @default null
+   */
+  rotary_scaling?: RotaryScaling | null | readonly (RotaryScaling | null)[] | undefined
+  /**
+   * Share of the features of a head that are rotated, in place of `rotary_emb_dim` and without its
+   * lower limit.
+   *
+   * @default null
+   */
+  rotary_partial_factor?: number | null | undefined
+  /**
+   * Rotates pairs of features that follow each other, as in GPT-J, rather than pairs of a feature
+   * of the first half and one of the second half.
+   *
+   * @default false
+   */
+  rotary_interleaved?: boolean | undefined
+  /**
+   * Rotates the values too, as the Python package does. False: queries and keys only, as most
+   * models do.
+   *
+   * @default true
+   */
+  rotary_values?: boolean | undefined
+  /**
+   * Which self attentions have rotary positions, if the layers have them.
+   *
+   * @default true
+   * @see https://arxiv.org/abs/2501.18795
+   */
+  rotary_layers?: boolean | readonly boolean[] | undefined
+  /**
+   * Number of heads, counted from the last, that are rotated. Absent: all heads.
+   *
+   * @default null
+   */
+  rotate_num_heads?: number | null | undefined
+  /**
+   * Divides the positions before rotation: linear interpolation for longer sequences, at least 1.
+   *
+   * @default 1
+   * @see https://arxiv.org/abs/2306.15595
+   */
+  rotary_interpolation_factor?: number | undefined
+  /**
+   * Multiplies the base of rotary positions by a power of this factor that stretches the slowest
+   * angle by the factor itself ("NTK-aware").
+   *
+   * @default 1
+   */
+  rotary_base_rescale_factor?: number | undefined
+  /**
+   * Rotary positions are those of the `pos` of a call, where it is given, rather than the places in
+   * the sequence.
+   *
+   * @default false
+   */
+  rotary_given_pos?: boolean | undefined
+  /**
+   * Whether a wrapper around these layers leaves out absolute positions. Absent: it does if the
+   * layers encode positions themselves, by `rotary_pos_emb` or `rel_pos_bias`.
+   *
+   * @default null
+   */
+  disable_abs_pos_emb?: boolean | null | undefined
+  /**
+   * Explicit list of the sub-layers: `'a'` self attention, `'c'` cross attention, `'f'`
+   * feed-forward. Takes precedence over `par_ratio` and `sandwich_coef`.
+   *
+   * @default null
+   */
+  custom_layers?: readonly ('a' | 'c' | 'f')[] | null | undefined
+  /**
+   * Sandwich transformer: this many self attentions at the start, the same number of feed-forwards
+   * at the end, and full blocks in between.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/1911.03864
+   */
+  sandwich_coef?: number | null | undefined
+  /**
+   * PAR transformer: one attention block per this many sub-layers, all in the first two thirds of
+   * the stack; the other sub-layers are feed-forwards. Takes precedence over `sandwich_coef`.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2009.04534
+   */
+  par_ratio?: number | null | undefined
+  /**
+   * Residual attention (RealFormer): each self attention adds the pre-softmax scores of the
+   * previous one to its own.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2012.11747
+   */
+  residual_attn?: boolean | undefined
+  /**
+   * Residual attention (RealFormer) for cross attention: each cross attention adds the pre-softmax
+   * scores of the previous one to its own.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2012.11747
+   */
+  cross_residual_attn?: boolean | undefined
+  /**
+   * Macaron layers: an additional feed-forward before each attention. The output of every
+   * feed-forward is halved.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/1906.02762
+   */
+  macaron?: boolean | undefined
+  /**
+   * Pre-norm: normalises the input of each sub-layer. False: post-norm, after the residual
+   * connection.
+   *
+   * @default true
+   * @see https://arxiv.org/abs/2002.04745
+   */
+  pre_norm?: boolean | undefined
+  /**
+   * The layers end with a norm of their own kind, in place of the LayerNorm of a wrapper around
+   * them. With post-norm it is the norm of the last sub-layer.
+   *
+   * @default false
+   */
+  pre_norm_has_final_norm?: boolean | undefined
+  /**
+   * A wrapper around these layers has a LayerNorm behind them, unless they end with a norm of their
+   * own.
+   *
+   * @default true
+   */
+  wrapper_norm?: boolean | undefined
+  /**
+   * A norm before each branch, and another after the residual connection.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2510.25741
+   */
+  pre_and_post_norm?: boolean | undefined
+  /**
+   * Where the norms of a sub-layer stand: `'pre'` before the branch, `'post'` after the residual
+   * connection, `'branch'` on the output of the branch alone, as in OLMo 2, `'sandwich'` before the
+   * branch and on its output. Absent: as `pre_norm` and `sandwich_norm` say.
+   *
+   * @default null
+   * @see https://arxiv.org/abs/2501.00656
+   */
+  norm_position?: 'pre' | 'post' | 'branch' | 'sandwich' | null | undefined
+  /**
+   * Attention and feed-forward of a block both start from the input of the block, and both are
+   * added to it, as in GPT-J.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2204.06745
+   */
+  parallel_block?: boolean | undefined
+  /**
+   * With `parallel_block`: one norm for attention and feed-forward, as in Phi.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2309.05463
+   */
+  parallel_block_shared_norm?: boolean | undefined
+  /**
+   * Factor of the output of each branch before it is added to the residual.
+   *
+   * @default 1
+   */
+  branch_scale?: number | undefined
+  /**
+   * LayerScale: a learned factor per feature of the output of each branch.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2103.17239
+   */
+  use_layerscale?: boolean | undefined
+  /**
+   * With `use_layerscale`: the initial value of the factors.
+   *
+   * @default 0
+   */
+  layerscale_init_value?: number | undefined
+  /**
+   * Gated residual connections: a GRU cell instead of the sum.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/1910.06764
+   */
+  gate_residual?: boolean | undefined
+  /**
+   * Multiplies the residual by a learned scale per feature, as in NormFormer.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2110.09456
+   */
+  scale_residual?: boolean | undefined
+  /**
+   * Multiplies the residual by a constant. Has no effect with `gate_residual`.
+   *
+   * @default 1
+   */
+  scale_residual_constant?: number | undefined
+  /**
+   * DeepNorm: post-norm with larger residuals and smaller initial weights, for very deep stacks.
+   * Overrides `pre_norm` and `sandwich_norm`.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2203.00555
+   */
+  deepnorm?: boolean | undefined
+  /**
+   * ALBERT: the sub-layers of one block are run `depth` times, with the same weights.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/1909.11942
+   */
+  weight_tie_layers?: boolean | undefined
+  /**
+   * The indices of the sub-layers in the order in which they are run, all at least once; one that
+   * is named several times has the same weights each time. Absent: each once.
+   *
+   * @default null
+   */
+  layers_execute_order?: readonly number[] | null | undefined
+  /**
+   * Value residual: the values of each attention are mixed with those of the first one of its kind.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2410.17897
+   */
+  add_value_residual?: boolean | undefined
+  /**
+   * With `add_value_residual`: self attentions learn the share of their own values, for each token
+   * and head. False: one half. Cross attentions always take one half.
+   *
+   * @default true
+   */
+  learned_value_residual_mix?: boolean | undefined
+  /**
+   * Token shift: before each sub-layer, parts of the features are shifted by up to this many
+   * positions, to later positions and in encoders also to earlier ones. An array sets the number
+   * for each sub-layer.
+   *
+   * @default 0
+   * @see https://doi.org/10.5281/zenodo.5196578
+   */
+  shift_tokens?: number | readonly number[] | undefined
+  /**
+   * Sandwich norm: an additional norm on the output of each branch, as in CogView. Requires
+   * `pre_norm`.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2105.13290
+   */
+  sandwich_norm?: boolean | undefined
+  /**
+   * Initialises the last linear layer of every branch to zero. Cannot be combined with
+   * `attn_on_attn`.
+   *
+   * @default false
+   */
+  zero_init_branch_output?: boolean | undefined
+  /**
+   * Initialises the last linear layer of every branch with a standard deviation of one over the
+   * square root of twice its inputs times the number of the block, counted from 1.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2310.02244
+   */
+  depth_scale_residual?: boolean | undefined
   /**
    * Stochastic depth: probability of skipping a whole sub-layer in training. An array sets the
    * probability for each sub-layer.
@@ -2522,7 +3474,7 @@ export interface RotaryScaling {
 
 /** Options of a multi-head attention layer, without norm and residual. */
 export interface AttentionOptions {
-  /** Width of the input and of the output. */
+  /** Width of the input. */
   dim: number
   /**
    * Number of attention heads.
@@ -2537,6 +3489,18 @@ export interface AttentionOptions {
    * @default false
    */
   causal?: boolean | undefined
+  /**
+   * Width of the input of keys and values, with a `context`. Absent: `dim`.
+   *
+   * @default null
+   */
+  dim_context?: number | null | undefined
+  /**
+   * Width of the output. Absent: `dim`.
+   *
+   * @default null
+   */
+  dim_out?: number | null | undefined
   /**
    * Dimension of each head.
    *
@@ -3298,6 +4262,19 @@ export interface XTransformerOptions {
    */
   enc_alibi_learned?: boolean | undefined
   /**
+   * The slopes of ALiBi, one for each head that has it. Absent: the geometric series of the paper.
+   *
+   * @default null
+   */
+  enc_alibi_slopes?: readonly number[] | null | undefined
+  /**
+   * The distances of ALiBi are those between the `pos` of a call, where it is given, rather than
+   * those in the sequence. Attention then stores its scores.
+   *
+   * @default false
+   */
+  enc_alibi_given_pos?: boolean | undefined
+  /**
    * T5 relative position bias: a learned bias on the attention scores for each bucket of distances.
    * Disables absolute position embeddings.
    *
@@ -3448,6 +4425,13 @@ export interface XTransformerOptions {
    * @default false
    */
   enc_rotary_given_pos?: boolean | undefined
+  /**
+   * Whether a wrapper around these layers leaves out absolute positions. Absent: it does if the
+   * layers encode positions themselves, by `enc_rotary_pos_emb` or `enc_rel_pos_bias`.
+   *
+   * @default null
+   */
+  enc_disable_abs_pos_emb?: boolean | null | undefined
   /**
    * Explicit list of the sub-layers: `'a'` self attention, `'c'` cross attention, `'f'`
    * feed-forward. Takes precedence over `enc_par_ratio` and `enc_sandwich_coef`.
@@ -3647,6 +4631,14 @@ export interface XTransformerOptions {
    * @default false
    */
   enc_zero_init_branch_output?: boolean | undefined
+  /**
+   * Initialises the last linear layer of every branch with a standard deviation of one over the
+   * square root of twice its inputs times the number of the block, counted from 1.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2310.02244
+   */
+  enc_depth_scale_residual?: boolean | undefined
   /**
    * Stochastic depth: probability of skipping a whole sub-layer in training. An array sets the
    * probability for each sub-layer.
@@ -4167,6 +5159,19 @@ export interface XTransformerOptions {
    */
   dec_alibi_learned?: boolean | undefined
   /**
+   * The slopes of ALiBi, one for each head that has it. Absent: the geometric series of the paper.
+   *
+   * @default null
+   */
+  dec_alibi_slopes?: readonly number[] | null | undefined
+  /**
+   * The distances of ALiBi are those between the `pos` of a call, where it is given, rather than
+   * those in the sequence. Attention then stores its scores.
+   *
+   * @default false
+   */
+  dec_alibi_given_pos?: boolean | undefined
+  /**
    * T5 relative position bias: a learned bias on the attention scores for each bucket of distances.
    * Disables absolute position embeddings.
    *
@@ -4317,6 +5322,13 @@ export interface XTransformerOptions {
    * @default false
    */
   dec_rotary_given_pos?: boolean | undefined
+  /**
+   * Whether a wrapper around these layers leaves out absolute positions. Absent: it does if the
+   * layers encode positions themselves, by `dec_rotary_pos_emb` or `dec_rel_pos_bias`.
+   *
+   * @default null
+   */
+  dec_disable_abs_pos_emb?: boolean | null | undefined
   /**
    * Explicit list of the sub-layers: `'a'` self attention, `'c'` cross attention, `'f'`
    * feed-forward. Takes precedence over `dec_par_ratio` and `dec_sandwich_coef`.
@@ -4516,6 +5528,14 @@ export interface XTransformerOptions {
    * @default false
    */
   dec_zero_init_branch_output?: boolean | undefined
+  /**
+   * Initialises the last linear layer of every branch with a standard deviation of one over the
+   * square root of twice its inputs times the number of the block, counted from 1.
+   *
+   * @default false
+   * @see https://arxiv.org/abs/2310.02244
+   */
+  dec_depth_scale_residual?: boolean | undefined
   /**
    * Stochastic depth: probability of skipping a whole sub-layer in training. An array sets the
    * probability for each sub-layer.
@@ -5201,10 +6221,13 @@ export interface FeedForwardOptions {
   zero_init_output?: boolean | undefined
 }
 
-/** Arguments of `forward` of an `Encoder`, a `Decoder` or a `CrossAttender`. */
+/**
+ * Arguments of `forward` of an `Encoder`, a `Decoder`, a `CrossAttender` or a `TransformerBlock`.
+ */
 export interface LayersCall {
   /**
-   * Position ids as integers, (length) or (batch, length), for `rotary_given_pos`.
+   * Position ids as integers, (length) or (batch, length), for `rotary_given_pos` and
+   * `alibi_given_pos`; with this one also (batch, heads, length).
    *
    * @default null
    */
@@ -5216,6 +6239,12 @@ export interface LayersCall {
    * @default null
    */
   context_pos?: Ids | null | undefined
+  /**
+   * Whether self attentions hide later positions, in place of what the class says.
+   *
+   * @default null
+   */
+  causal?: boolean | null | undefined
   /**
    * Also returns the inputs of the layers and the attention maps.
    *
@@ -5378,6 +6407,12 @@ export interface TransformerCall {
    * @default null
    */
   context_pos?: Ids | null | undefined
+  /**
+   * Whether self attentions hide later positions, in place of what the class says.
+   *
+   * @default null
+   */
+  causal?: boolean | null | undefined
   /**
    * Input of the cross attentions, (batch, length, width). Required if the layers have cross
    * attention, not allowed otherwise.
@@ -5607,6 +6642,13 @@ export interface XTransformerCall {
  * tokens. `prepend_embeds` have no targets.
  */
 export interface AutoregressiveCall {
+  /**
+   * The number of real tokens of each row, (batch), which are the first ones: the others have no
+   * loss. They must be token ids all the same.
+   *
+   * @default null
+   */
+  lens?: Ids | null | undefined
   /**
    * Label smoothing: the share of the probability that targets spread over all tokens, from 0 to 1.
    *

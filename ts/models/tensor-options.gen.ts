@@ -5,6 +5,7 @@ export const TENSOR_OPTIONS: Readonly<Record<string, 'ids' | 'mask' | undefined>
   attn_mask: 'mask',
   context_mask: 'mask',
   context_pos: 'ids',
+  lens: 'ids',
   mask: 'mask',
   pos: 'ids',
   prepend_mask: 'mask',

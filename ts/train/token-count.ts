@@ -69,23 +69,25 @@ export function countedTokens(batch: TrainBatch, counting: Counting): number {
   const values = countedIn(batch)
   if (batch.tokens !== undefined || values === null) return tokensIn(batch, predicts)
   const shifted = predicts && batch.target === undefined
-  const segments = shifted ? segmentsIn(batch) : null
-  if (segments !== null) {
-    const columns = shapeOf(values).at(-1) ?? 1
-    return countPredicted(elementsOf(values), elementsOf(segments), columns, ignored)
+  const columns = shapeOf(values).at(-1) ?? 1
+  const lens = shifted ? optionIn(batch, 'lens') : null
+  const segments = shifted ? optionIn(batch, 'segment_ids') : null
+  if (segments !== null || lens !== null) {
+    const all = (list: Values | null) => (list === null ? null : elementsOf(list))
+    return countPredicted(elementsOf(values), columns, ignored, all(segments), all(lens))
   }
   if (isTensor(values)) {
     if (values.dtype !== 'i64') return tokensIn(batch, predicts)
     return counting.countTensor(values, shifted, ignored)
   }
-  return countValues(elementsOf(values), shapeOf(values).at(-1) ?? 1, shifted, ignored)
+  return countValues(elementsOf(values), columns, shifted, ignored)
 }
 
-/** The documents of packed rows, from the options of `forward`. */
-function segmentsIn({ args }: TrainBatch): Values | null {
+/** One of the options of `forward`. */
+function optionIn({ args }: TrainBatch, name: 'segment_ids' | 'lens'): Values | null {
   const options = args.at(-1)
-  const segments = isRecord(options) && !isValues(options) ? options.segment_ids : null
-  return isValues(segments) ? segments : null
+  const value = isRecord(options) && !isValues(options) ? options[name] : null
+  return isValues(value) ? value : null
 }
 
 /** All elements, row by row. */
@@ -96,17 +98,24 @@ function elementsOf(values: Values): ArrayLike<number | bigint> {
   return (values as number[]).flat(Infinity) as number[]
 }
 
-/** Counts the ids that another one of their own document predicts; document 0 is padding. */
+/**
+ * Counts the ids that another one of their own document predicts, where there are documents, of
+ * which 0 is padding; and of each row the first ones alone, where there are lengths.
+ */
 function countPredicted(
   ids: ArrayLike<number | bigint>,
-  segments: ArrayLike<number | bigint>,
   columns: number,
   ignored: number,
+  segments: ArrayLike<number | bigint> | null,
+  lens: ArrayLike<number | bigint> | null,
 ): number {
   let count = 0
   for (let i = 0; i < ids.length; i++) {
-    const own = Number(segments[i])
-    const is_predicted = i % columns !== 0 && own !== 0 && own === Number(segments[i - 1])
+    const column = i % columns
+    const own = segments ? Number(segments[i]) : 1
+    const before = segments ? Number(segments[i - 1]) : 1
+    const length = lens ? Number(lens[(i - column) / columns]) : columns
+    const is_predicted = column !== 0 && column < length && own !== 0 && own === before
     if (is_predicted && Number(ids[i]) !== ignored) count++
   }
   return count

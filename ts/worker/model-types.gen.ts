@@ -15,6 +15,7 @@ export type {
   Linear,
   NonAutoregressiveWrapper,
   RMSNorm,
+  TransformerBlock,
   TransformerWrapper,
   ViTransformerWrapper,
   XTransformer,

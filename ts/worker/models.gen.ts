@@ -14,6 +14,9 @@ export class Decoder extends Computing<Main.Decoder> {}
 /** `CrossAttender` of the main library, in a worker. */
 export class CrossAttender extends Computing<Main.CrossAttender> {}
 
+/** `TransformerBlock` of the main library, in a worker. */
+export class TransformerBlock extends Computing<Main.TransformerBlock> {}
+
 /** `Attention` of the main library, in a worker. */
 export class Attention extends Computing<Main.Attention> {}
 

@@ -195,12 +195,16 @@ impl AttentionBlockOptions {
 options! {
     /// Options of a multi-head attention layer, without norm and residual.
     pub struct AttentionOptions {
-        /// Width of the input and of the output.
+        /// Width of the input.
         dim: NonZeroUsize,
         /// Number of attention heads. <https://arxiv.org/abs/1706.03762>
         heads: NonZeroUsize = size(8),
         /// Causal mask: a query does not attend to keys after its own position.
         causal: bool = false,
+        /// Width of the input of keys and values, with a `context`. Absent: `dim`.
+        dim_context: Option<NonZeroUsize> = None,
+        /// Width of the output. Absent: `dim`.
+        dim_out: Option<NonZeroUsize> = None,
     }
     groups { "" block: AttentionBlockOptions, }
     checks conflicts

@@ -99,13 +99,17 @@ options! {
 }
 
 options! {
-    /// Arguments of `forward` of an `Encoder`, a `Decoder` or a `CrossAttender`.
+    /// Arguments of `forward` of an `Encoder`, a `Decoder`, a `CrossAttender` or a
+    /// `TransformerBlock`.
     pub struct LayersCall {
-        /// Position ids as integers, (length) or (batch, length), for `rotary_given_pos`.
+        /// Position ids as integers, (length) or (batch, length), for `rotary_given_pos` and
+        /// `alibi_given_pos`; with this one also (batch, heads, length).
         pos: Option<IdsRef> = None,
         /// Position ids of the context as integers, (context length) or (batch, context length).
         /// With them rotary positions are those of cross attention too.
         context_pos: Option<IdsRef> = None,
+        /// Whether self attentions hide later positions, in place of what the class says.
+        causal: Option<bool> = None,
         /// Also returns the inputs of the layers and the attention maps.
         return_hiddens: bool = false,
     }
@@ -139,6 +143,8 @@ options! {
         /// Position ids of the context as integers, (context length) or (batch, context length).
         /// With them rotary positions are those of cross attention too.
         context_pos: Option<IdsRef> = None,
+        /// Whether self attentions hide later positions, in place of what the class says.
+        causal: Option<bool> = None,
     }
     groups { "" inputs: LayerInputs, "" packed: PackedInputs, "" tokens: TokenInputs, }
     checks conflicts
@@ -163,6 +169,7 @@ impl TransformerCall {
             ("return_mems", self.return_mems),
             ("return_attn", self.return_attn),
             ("segment_ids", self.packed.segment_ids.is_some()),
+            ("causal", self.causal.is_some()),
         ];
         let first = [
             ("prepend_embeds", self.tokens.prepend_embeds.is_some()),
@@ -229,7 +236,11 @@ options! {
 options! {
     /// Arguments of the loss of an `AutoregressiveWrapper`. A `mask` has one column fewer than the
     /// tokens. `prepend_embeds` have no targets.
-    pub struct AutoregressiveCall {}
+    pub struct AutoregressiveCall {
+        /// The number of real tokens of each row, (batch), which are the first ones: the others
+        /// have no loss. They must be token ids all the same.
+        lens: Option<IdsRef> = None,
+    }
     groups {
         "" loss: LossInputs, "" inputs: LayerInputs, "" packed: PackedInputs, "" tokens: TokenInputs,
     }

@@ -9,4 +9,6 @@ pub struct StackContext {
     pub cross_attend: bool,
     /// Whether there is no self attention.
     pub only_cross: bool,
+    /// Width of the context.
+    pub dim_context: usize,
 }

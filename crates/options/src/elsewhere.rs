@@ -15,7 +15,6 @@ const NEWER: &[&str] = &[
     "data_dependent_alibi",
     "data_dependent_alibi_kwargs",
     "data_dependent_alibi_per_row",
-    "dim_context",
     "dim_latent_kv",
     "dim_latent_q",
     "flash_pack_seq",
@@ -58,9 +57,7 @@ const NEWER: &[&str] = &[
     "attn_aggregated_residuals",
     "custom_activation",
     "deep_embed",
-    "depth_scale_residual",
     "dim_condition",
-    "disable_abs_pos_emb",
     "dynamic_tanh_init_alpha",
     "gated_multi_residual",
     "glu_gate_softclamp_value",
@@ -127,7 +124,6 @@ const NEWER: &[&str] = &[
     "filter_kwargs",
     "in_attn_cond",
     "input_not_include_cache",
-    "lens",
     "mem_masks",
     "prefix_attn_len",
     "repeat_blocks",
@@ -179,7 +175,6 @@ fn instead<'a>(plain: &str, names: &[&'a str]) -> Option<&'a str> {
     let here = match plain {
         "k_rmsnorm" => "qk_norm",
         "pre_talking_heads" | "post_talking_heads" => "talking_heads",
-        "lens" => "mask",
         _ => return None,
     };
     ending(here, names)

@@ -7,7 +7,10 @@ use crate::feedforward::FeedForwardOptions;
 use crate::per_layer::PerLayer;
 use crate::rotary_scaling::RotaryScaling;
 use crate::types::size;
-use crate::{options, LayerKind, NonNegative, NormPosition, OneOrMany, Probability, Problems};
+use crate::{
+    options, parse, LayerKind, NonNegative, NormPosition, OneOrMany, Probability, Problems,
+};
+use serde_json::Value;
 use std::num::NonZeroUsize;
 
 options! {
@@ -46,6 +49,12 @@ options! {
         alibi_num_heads: Option<NonZeroUsize> = None,
         /// Makes the slopes of ALiBi learned parameters.
         alibi_learned: bool = false,
+        /// The slopes of ALiBi, one for each head that has it. Absent: the geometric series of the
+        /// paper.
+        alibi_slopes: Option<Vec<f64>> = None,
+        /// The distances of ALiBi are those between the `pos` of a call, where it is given, rather
+        /// than those in the sequence. Attention then stores its scores.
+        alibi_given_pos: bool = false,
         /// T5 relative position bias: a learned bias on the attention scores for each bucket of
         /// distances. Disables absolute position embeddings. <https://arxiv.org/abs/1910.10683>
         rel_pos_bias: bool = false,
@@ -109,6 +118,9 @@ options! {
         /// Rotary positions are those of the `pos` of a call, where it is given, rather than the
         /// places in the sequence.
         rotary_given_pos: bool = false,
+        /// Whether a wrapper around these layers leaves out absolute positions. Absent: it does if
+        /// the layers encode positions themselves, by `rotary_pos_emb` or `rel_pos_bias`.
+        disable_abs_pos_emb: Option<bool> = None,
         /// Explicit list of the sub-layers: `'a'` self attention, `'c'` cross attention, `'f'`
         /// feed-forward. Takes precedence over `par_ratio` and `sandwich_coef`.
         custom_layers: Option<Vec<LayerKind>> = None,
@@ -191,6 +203,10 @@ options! {
         /// Initialises the last linear layer of every branch to zero. Cannot be combined with
         /// `attn_on_attn`.
         zero_init_branch_output: bool = false,
+        /// Initialises the last linear layer of every branch with a standard deviation of one over
+        /// the square root of twice its inputs times the number of the block, counted from 1.
+        /// <https://arxiv.org/abs/2310.02244>
+        depth_scale_residual: bool = false,
         /// Stochastic depth: probability of skipping a whole sub-layer in training. An array sets
         /// the probability for each sub-layer. <https://arxiv.org/abs/1603.09382>
         layer_dropout: OneOrMany<Probability> = OneOrMany::One(Probability(0.0)),
@@ -221,6 +237,8 @@ options! {
         /// With `cross_attend`: blocks consist of cross attention and feed-forward, without self
         /// attention.
         only_cross: bool = false,
+        /// Width of the `context`, with `cross_attend`. Absent: `dim`.
+        cross_attn_dim_context: Option<NonZeroUsize> = None,
     }
     groups { "" stack: StackOptions, }
     checks conflicts
@@ -233,6 +251,7 @@ impl LayersOptions {
             dim: self.dim.get(),
             cross_attend: self.cross_attend,
             only_cross: self.only_cross,
+            dim_context: self.cross_attn_dim_context.unwrap_or(self.dim).get(),
         }
     }
 
@@ -243,6 +262,47 @@ impl LayersOptions {
 
     fn conflicts(&self, prefix: &str, problems: &mut Problems) {
         self.stack.check_context(self.context(), prefix, problems);
+        problems.require(
+            self.cross_attend || self.cross_attn_dim_context.is_none(),
+            &format!("{prefix}cross_attn_dim_context"),
+            format!("needs `{prefix}cross_attend`"),
+        );
+    }
+}
+
+options! {
+    /// Options of one block of layers: attention, cross attention if there is a context, and
+    /// feed-forward.
+    pub struct TransformerBlockOptions {
+        /// Causal mask: a position does not see later ones.
+        causal: bool = false,
+    }
+    groups { "" layers: LayersOptions, }
+    checks conflicts
+}
+
+/// Reads the options of a `TransformerBlock`, which has a depth of 1.
+///
+/// # Errors
+///
+/// All problems of the options.
+pub fn one_block(options: &Value) -> Result<TransformerBlockOptions, Problems> {
+    let mut options = options.clone();
+    if let Some(options) = options.as_object_mut() {
+        options.entry("depth").or_insert(1.into());
+    }
+    parse(&options)
+}
+
+impl TransformerBlockOptions {
+    fn conflicts(&self, prefix: &str, problems: &mut Problems) {
+        let (context, stack) = (self.layers.context(), &self.layers.stack);
+        stack.check_direction(context, self.causal, prefix, problems);
+        problems.require(
+            stack.depth.get() == 1,
+            &format!("{prefix}depth"),
+            "is 1 in a TransformerBlock: take an Encoder or a Decoder for more blocks",
+        );
     }
 }
 
@@ -251,6 +311,8 @@ options! {
     pub struct CrossAttenderOptions {
         /// Width of the model.
         dim: NonZeroUsize,
+        /// Width of the `context`. Absent: `dim`.
+        cross_attn_dim_context: Option<NonZeroUsize> = None,
     }
     groups { "" stack: StackOptions, }
     checks conflicts
@@ -259,7 +321,12 @@ options! {
 impl CrossAttenderOptions {
     /// The properties of the model that the order of the layers depends on.
     pub fn context(&self) -> StackContext {
-        StackContext { dim: self.dim.get(), cross_attend: true, only_cross: true }
+        StackContext {
+            dim: self.dim.get(),
+            cross_attend: true,
+            only_cross: true,
+            dim_context: self.cross_attn_dim_context.unwrap_or(self.dim).get(),
+        }
     }
 
     fn conflicts(&self, prefix: &str, problems: &mut Problems) {

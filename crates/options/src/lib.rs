@@ -9,6 +9,7 @@
 
 mod macros;
 
+mod alibi;
 pub mod attention;
 pub mod autoregressive;
 pub mod calls;

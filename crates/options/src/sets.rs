@@ -137,6 +137,11 @@ pub fn all() -> Vec<OptionSet> {
     [classes(), single_layers(), calls(), generations(), training()].into_iter().flatten().collect()
 }
 
+/// Resolves the options of a `TransformerBlock`, whose depth is not given.
+fn resolved_block(value: &Value) -> Result<Value, Problems> {
+    Ok(layers::one_block(value)?.to_json())
+}
+
 fn classes() -> Vec<OptionSet> {
     use autoregressive::*;
     use images::ViTransformerWrapperOptions;
@@ -152,6 +157,11 @@ fn classes() -> Vec<OptionSet> {
             .of_class(&[]),
         OptionSet::of::<CrossAttenderOptions>("CrossAttenderOptions")
             .table("CrossAttender")
+            .of_class(&[]),
+        OptionSet::of::<TransformerBlockOptions>("TransformerBlockOptions")
+            .reading(resolved_block)
+            .after(&["depth"])
+            .table("TransformerBlock")
             .of_class(&[]),
         OptionSet::of::<crate::rotary_scaling::RotaryScaling>("RotaryScaling")
             .table("rotary_scaling"),

@@ -16,9 +16,10 @@ impl StackOptions {
         self.rotary_pos_emb || self.rotary_xpos
     }
 
-    /// Whether the layers encode positions themselves, which replaces absolute positions.
+    /// Whether the layers replace absolute positions, usually since they encode positions
+    /// themselves.
     pub fn has_pos_emb(&self) -> bool {
-        self.rel_pos_bias || self.is_rotary()
+        self.disable_abs_pos_emb.unwrap_or(self.rel_pos_bias || self.is_rotary())
     }
 
     /// The sub-layers in order, or the problem with the option that is out of range.
@@ -116,7 +117,8 @@ impl StackOptions {
         );
     }
 
-    fn block(&self, context: StackContext) -> Vec<LayerKind> {
+    /// The sub-layers of one block.
+    pub fn block(&self, context: StackContext) -> Vec<LayerKind> {
         let mut block = if self.macaron { vec![FeedForward] } else { vec![] };
         match (context.cross_attend, context.only_cross) {
             (true, false) => block.extend([SelfAttention, CrossAttention]),
@@ -143,12 +145,7 @@ impl StackOptions {
             "rel_pos_num_buckets",
             format!("{buckets} is more than `{prefix}rel_pos_max_distance` ({distance})"),
         );
-        let alibi = self.alibi_pos_bias && !self.dynamic_pos_bias;
-        require(
-            !alibi || self.alibi_num_heads.is_none_or(|heads| heads <= self.heads),
-            "alibi_num_heads",
-            format!("is more than `{prefix}heads` ({})", self.heads),
-        );
+        self.check_alibi(prefix, problems);
         self.check_rotary(prefix, problems);
         let mut require = |holds: bool, name: &str, message: String| {
             problems.require(holds, &path(name), message)
@@ -172,6 +169,18 @@ impl StackOptions {
                 "does not go with `{prefix}attn_on_attn`, whose gate would have to start at 0 too"
             ),
         );
+        for (on, other) in [
+            (self.zero_init_branch_output, "zero_init_branch_output"),
+            (self.attn.each().any(|attn| attn.zero_init_output), "attn_zero_init_output"),
+            (self.ff.each().any(|ff| ff.zero_init_output), "ff_zero_init_output"),
+            (self.deepnorm, "deepnorm"),
+        ] {
+            require(
+                !(self.depth_scale_residual && on),
+                "depth_scale_residual",
+                format!("does not go with `{prefix}{other}`, which sets the same initial weights"),
+            );
+        }
     }
 
     /// Reports conflicts with the width and the order of the layers.

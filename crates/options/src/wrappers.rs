@@ -232,7 +232,12 @@ options! {
 impl XTransformerOptions {
     /// The [`StackContext`] of the encoder.
     pub fn encoder_context(&self) -> StackContext {
-        StackContext { dim: self.dim.get(), cross_attend: false, only_cross: false }
+        StackContext {
+            dim: self.dim.get(),
+            cross_attend: false,
+            only_cross: false,
+            dim_context: self.dim.get(),
+        }
     }
 
     /// The [`StackContext`] of the decoder.
@@ -241,6 +246,7 @@ impl XTransformerOptions {
             dim: self.dim.get(),
             cross_attend: true,
             only_cross: self.decoder.only_cross,
+            dim_context: self.dim.get(),
         }
     }
 

@@ -31,7 +31,7 @@ export interface Translated {
   prefix: string
 }
 
-const STACKS = ['Encoder', 'Decoder', 'CrossAttender']
+const STACKS = ['Encoder', 'Decoder', 'CrossAttender', 'TransformerBlock']
 
 /** 2.x has one level more for each module around a block. */
 const plainName = (name: string) => name.replace(/(layers\.\d+\.1\.)(?:fn\.)+/, '$1')

@@ -26,6 +26,17 @@ pub struct Projection {
     clip: Option<f64>,
 }
 
+/// The widths of an attention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Widths {
+    /// That of its input, from which queries come.
+    pub input: usize,
+    /// That of the input of keys and values.
+    pub context: usize,
+    /// That of its output.
+    pub output: usize,
+}
+
 /// Queries, keys, values and the factor of the tensor product, separated by head.
 pub struct Heads {
     /// `(batch, heads, i, head dimension)`.
@@ -49,22 +60,28 @@ pub struct Projected {
     /// Keys and values, `(batch, j, key/value heads, head or value dimension)`, if they were
     /// requested.
     pub keys: Option<(Tensor, Tensor)>,
-    /// The input of keys and values, `(batch, j, dim)`.
+    /// The input of keys and values, `(batch, j, width)`.
     pub source: Tensor,
 }
 
 impl Projection {
-    /// Registers the linear layers of an attention of width `dim`.
-    pub fn new(dim: usize, heads: usize, options: &AttentionBlockOptions, p: &mut Params) -> Self {
+    /// Registers the linear layers of an attention of these widths.
+    pub fn new(
+        widths: Widths,
+        heads: usize,
+        options: &AttentionBlockOptions,
+        p: &mut Params,
+    ) -> Self {
         let (dim_head, value_dim) = (options.dim_head.get(), options.value_dim());
         let kv_heads = options.key_heads(heads);
         let bias = options.qkv_bias;
-        let linear = |name: &str, out| Linear::new(dim, out, bias, &mut p.submodule(name));
+        let Widths { input, context, .. } = widths;
+        let linear = |name: &str, dim, out| Linear::new(dim, out, bias, &mut p.submodule(name));
         Self {
-            to_q: linear("to_q", heads * dim_head),
-            to_k: linear("to_k", kv_heads * dim_head),
-            to_v: (!options.shared_kv).then(|| linear("to_v", kv_heads * value_dim)),
-            to_r: options.tensor_product.then(|| linear("to_r", kv_heads * value_dim)),
+            to_q: linear("to_q", input, heads * dim_head),
+            to_k: linear("to_k", context, kv_heads * dim_head),
+            to_v: (!options.shared_kv).then(|| linear("to_v", context, kv_heads * value_dim)),
+            to_r: options.tensor_product.then(|| linear("to_r", input, kv_heads * value_dim)),
             heads,
             kv_heads,
             dim_head,

@@ -33,6 +33,8 @@ pub struct AttentionInputs<'a> {
     pub keep_values: bool,
     /// The documents of packed rows, to which queries attend. For self attention.
     pub bounds: Option<&'a Arc<Bounds>>,
+    /// Whether to hide later keys; absent: as the options say.
+    pub causal: Option<bool>,
     /// The number of earlier positions whose keys and values are in a cache.
     pub past: usize,
     /// Whether to return the attention maps. Otherwise they are not stored if that can be avoided.

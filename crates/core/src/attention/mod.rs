@@ -20,9 +20,10 @@ mod talking_heads;
 mod value_residual;
 
 pub use cache::KeyValues;
+pub use heads::Widths;
 pub use inputs::{Attended, AttentionInputs, AttentionMaps};
 
-use crate::layers::{dropout, fused_dropout};
+use crate::layers::{dropout, fused_dropout, Linear};
 use crate::needs::{Needs, Variant};
 use crate::position::Span;
 use crate::{Ctx, Error, Params, Result, Tensor};
@@ -65,10 +66,10 @@ pub struct Attention {
 }
 
 impl Attention {
-    /// Registers the parameters of an attention of width `dim`. `mixes_values` tells whether it
+    /// Registers the parameters of an attention of these widths. `mixes_values` tells whether it
     /// learns the share of its own values, when these are mixed with those of the first attention.
     pub fn new(
-        dim: usize,
+        widths: Widths,
         heads: usize,
         (causal, mixes_values): (bool, bool),
         options: &AttentionBlockOptions,
@@ -79,11 +80,11 @@ impl Attention {
             if options.qk_norm { options.qk_norm_scale } else { (dim_head as f64).powf(-0.5) };
         let scale = options.scale.unwrap_or(usual);
         // the order of registration is the order in the state dict of the Python package
-        let project = Projection::new(dim, heads, options, p);
+        let project = Projection::new(widths, heads, options, p);
         let qk_norm = options.qk_norm.then(|| QkNorm::new(options, p));
         let qk_rms_norm = options.qk_rmsnorm.then(|| QkRmsNorm::new(heads, options, p));
         let sinks = Sinks::new(heads, options, p);
-        let gates = Gates::new(dim, heads, options, p);
+        let gates = Gates::new(widths.input, heads, options, p);
         let memory = (options.num_mem_kv > 0).then(|| MemoryKv::new(heads, options, p));
         let talking = |name: &str| {
             options.talking_heads.then(|| TalkingHeads::new(heads, &mut p.submodule(name)))
@@ -97,15 +98,25 @@ impl Attention {
             post_talking: talking("post_softmax_talking_heads"),
             memory,
             sparse: options.sparse_topk.map(|k| SparseTopk::new(k.get())),
-            output: Output::new(dim, heads, gates, options, p),
+            output: Output::new(widths.output, heads, gates, options, p),
             scale,
             softcap: options.softclamp_logits.then_some(options.logit_softclamp_value),
             dropout: options.dropout.0,
             sublayer_dropout: options.sublayer_dropout.0,
-            value_residual: ValueResidual::new(dim, options.key_heads(heads), mixes_values, p),
+            value_residual: ValueResidual::new(
+                widths.context,
+                options.key_heads(heads),
+                mixes_values,
+                p,
+            ),
             causal,
             max_attend_past: options.max_attend_past,
         }
+    }
+
+    /// The layer at its end.
+    pub fn last_layer(&self) -> &Linear {
+        self.output.last_layer()
     }
 
     /// Applies attention to `x`, `(batch, i, dim)`. With a cache, the keys and values of earlier
@@ -185,7 +196,8 @@ impl Attention {
 
     /// Whether the fused kernel can be used: no option needs the full matrix of scores.
     fn can_fuse(&self, with: &AttentionInputs) -> bool {
-        !(self.variants().whole_scores || with.previous.is_some() || with.maps)
+        let given = with.bias.is_some_and(|bias| bias.positions().is_some());
+        !(self.variants().whole_scores || with.previous.is_some() || with.maps || given)
     }
 
     /// Attention by the fused kernel, which does not store the scores. Returns
@@ -313,7 +325,7 @@ impl Attention {
             from_queries: with.context_mask.is_none(),
             prefix: j - mask_len,
             max_attend_past: self.max_attend_past,
-            causal: self.causal,
+            causal: with.causal.unwrap_or(self.causal),
             bounds: with.bounds.map(|bounds| &**bounds),
         }
     }

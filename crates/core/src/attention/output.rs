@@ -45,15 +45,16 @@ pub struct Output {
 }
 
 impl Output {
-    /// Registers the output projection, to width `dim`.
+    /// Registers the output projection, to this width.
     pub fn new(
-        dim: usize,
+        width: usize,
         heads: usize,
         gates: Gates,
         options: &AttentionBlockOptions,
         p: &mut Params,
     ) -> Self {
-        let (name, width) = if options.on_attn { ("to_out.0", 2 * dim) } else { ("to_out", dim) };
+        let (name, width) =
+            if options.on_attn { ("to_out.0", 2 * width) } else { ("to_out", width) };
         let inner = heads * options.value_dim();
         let to_out = Linear::new(inner, width, options.out_bias, &mut p.submodule(name));
         if options.zero_init_output {
@@ -62,7 +63,12 @@ impl Output {
         Self { gates, to_out, on_attn: options.on_attn }
     }
 
-    /// Computes the output `(batch, i, dim)` of the layer from `values`,
+    /// The output projection.
+    pub fn last_layer(&self) -> &Linear {
+        &self.to_out
+    }
+
+    /// Computes the output `(batch, i, width)` of the layer from `values`,
     /// `(batch, heads, i, value dimension)`. `r` is the factor of the tensor product,
     /// `(batch, key/value heads, i, value dimension)`, and `x` is the input of the layer,
     /// `(batch, i, dim)`.
@@ -78,7 +84,7 @@ impl Output {
         if let Some(gate) = &self.gates.to_v_gate {
             y = ops::mul(&y, &ops::activation(&gate.forward(x)?, Activation::Sigmoid)?)?;
         }
-        let y = self.to_out.forward(&y)?; // (batch, i, dim), or (batch, i, 2 dim) with on_attn
+        let y = self.to_out.forward(&y)?; // (batch, i, width), twice as wide with on_attn
         if self.on_attn {
             Ok(ops::glu(&y, Activation::Sigmoid)?)
         } else {

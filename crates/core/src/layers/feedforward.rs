@@ -62,6 +62,11 @@ impl FeedForward {
         Self { up, inner, norm, dropout: options.dropout.0, down, sublayer_dropout }
     }
 
+    /// The layer at the end of the branch.
+    pub fn last_layer(&self) -> &Linear {
+        &self.down
+    }
+
     /// `(batch, n, dim)` to `(batch, n, output dimension)`, which is `dim` unless the options set
     /// `dim_out`.
     pub fn forward(&self, x: &Tensor, ctx: &Ctx) -> Result<Tensor> {

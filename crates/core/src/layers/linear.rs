@@ -41,6 +41,15 @@ impl Linear {
         self.bias.iter().for_each(|bias| bias.set_init(Init::Constant(0.0)));
     }
 
+    /// Initialises the weight with a standard deviation of one over the square root of
+    /// `2 · inputs · depth`, as the last layer of a branch of block `depth`, counted from 1.
+    ///
+    /// Source: Depth-muP, <https://arxiv.org/abs/2310.02244>.
+    pub fn scale_init_to_depth(&self, depth: usize) {
+        let inputs = self.weight.leaf().shape().last().copied().unwrap_or(1);
+        self.weight.set_init(Init::Normal { std: ((2 * inputs * depth) as f64).powf(-0.5) });
+    }
+
     /// Applies several layers to the same input: `(.., in)` to `(.., out)` for each layer.
     pub fn forward_all(layers: &[&Linear], x: &Tensor) -> Result<Vec<Tensor>> {
         let weights: Vec<_> = layers.iter().map(|layer| layer.weight.tensor()).collect();

@@ -3,8 +3,8 @@
 use super::cache::LayerCache;
 use super::residual::{Residual, ResidualKind};
 use super::shift::ShiftTokens;
-use super::{FeedForward, Norm};
-use crate::attention::{Attended, Attention, AttentionInputs};
+use super::{FeedForward, Linear, Norm};
+use crate::attention::{Attended, Attention, AttentionInputs, Widths};
 use crate::needs::{Needs, Variant};
 use crate::{Ctx, Init, Leaf, Param, Params, Result, Tensor};
 use std::sync::Arc;
@@ -38,7 +38,17 @@ impl Block {
         let is_self = kind == LayerKind::SelfAttention;
         let mixes = options.add_value_residual && options.learned_value_residual_mix;
         let flags = (config.causal && is_self, mixes && is_self && config.number > 0);
-        Block::Attention(Box::new(Attention::new(config.dim, options.heads.get(), flags, &attn, p)))
+        let context = if is_self { config.dim } else { config.dim_context };
+        let widths = Widths { input: config.dim, context, output: config.dim };
+        Block::Attention(Box::new(Attention::new(widths, options.heads.get(), flags, &attn, p)))
+    }
+
+    /// The layer at the end of the branch.
+    fn last_layer(&self) -> &Linear {
+        match self {
+            Block::Attention(attention) => attention.last_layer(),
+            Block::FeedForward(feedforward) => feedforward.last_layer(),
+        }
     }
 }
 
@@ -82,6 +92,10 @@ pub struct SubLayerConfig {
     pub last: bool,
     /// The width of the model.
     pub dim: usize,
+    /// The width of the context.
+    pub dim_context: usize,
+    /// The number of its block, counted from 1.
+    pub block: usize,
     /// Whether the stack is causal.
     pub causal: bool,
     /// The norm of the attention beside which a feed-forward runs, if they share it.
@@ -119,6 +133,9 @@ impl SubLayer {
             inner = inner.submodule("fn");
         }
         let block = Block::new(kind, &config, options, &mut inner);
+        if options.depth_scale_residual {
+            block.last_layer().scale_init_to_depth(config.block);
+        }
         let init = Init::Constant(options.layerscale_init_value);
         let layer_scale = options.use_layerscale.then(|| outer.add("gamma", &[config.dim], init));
         let residual = Residual::new(config.dim, config.residual, &mut p.submodule("2"));

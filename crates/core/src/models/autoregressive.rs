@@ -23,6 +23,15 @@ pub struct AutoregressiveWrapper {
     mode: Mode,
 }
 
+/// How the targets of a loss count.
+#[derive(Clone, Default)]
+pub struct Targets {
+    /// The share of the probability, from 0 to 1, that is spread over all tokens.
+    pub label_smoothing: f64,
+    /// bool, `(batch, n)`: the tokens that count. Absent: all.
+    pub real: Option<Tensor>,
+}
+
 impl AutoregressiveWrapper {
     /// Wraps `net`, whose weights are shared. `mask_prob` is the share of keys that the forgetful
     /// causal mask hides.
@@ -53,8 +62,7 @@ impl AutoregressiveWrapper {
 
     /// The mean cross-entropy of each token given the tokens before it. `x` is i64, `(batch, n)`,
     /// with `n` at least 2. A mask has n - 1 columns, plus those of prepended embeddings; the ids
-    /// of packed documents have n. `label_smoothing`, from 0 to 1, is the share of the probability
-    /// that is spread over all tokens.
+    /// of packed documents have n.
     ///
     /// # Errors
     ///
@@ -63,7 +71,7 @@ impl AutoregressiveWrapper {
         &self,
         x: &Tensor,
         with: &TokenTensors,
-        label_smoothing: f64,
+        of: &Targets,
         ctx: &Ctx,
     ) -> Result<Tensor> {
         if x.rank() != 2 || x.dim(1) < 2 || x.dtype() != DType::I64 {
@@ -86,12 +94,16 @@ impl AutoregressiveWrapper {
         }
         let (input, target) = (ops::narrow(x, 1, 0, n - 1)?, ops::narrow(x, 1, 1, n - 1)?);
         let (mut with, segments) = (with.clone(), with.layers.segments.as_deref());
-        let target = self.packed(&mut with, [x.dim(0), n], target)?;
+        let mut target = self.packed(&mut with, [x.dim(0), n], target)?;
+        if let Some(real) = &of.real {
+            target = self.only(&ops::narrow(real, 1, 1, n - 1)?, &target)?;
+        }
         if self.mask_prob > 0.0 {
             let mask = self.forgetful_mask(x, segments, ctx)?;
             with.layers.self_attn_context_mask = Some(allow_prefix(&mask, 1, inputs + 1 - n)?);
         }
-        let of = CrossEntropy { ignore_index: self.ignore_index, label_smoothing };
+        let of =
+            CrossEntropy { ignore_index: self.ignore_index, label_smoothing: of.label_smoothing };
         let loss = self.net.cross_entropy(&input, &with, &target, of, ctx);
         loss.map_err(|error| self.unusable_id(x).unwrap_or(error))
     }
@@ -104,8 +116,14 @@ impl AutoregressiveWrapper {
         };
         segments.check(dims)?;
         with.layers.segments = Some(Arc::new(segments.without_last()));
+        self.only(&segments.predicted()?, &target)
+    }
+
+    /// The `target`, `(batch, n - 1)`, where `real`, bool of the same shape, is true; elsewhere it
+    /// is ignored.
+    fn only(&self, real: &Tensor, target: &Tensor) -> Result<Tensor> {
         let ignored = Array::full(self.ignore_index, (), &target.device())?;
-        Ok(ops::where_cond(&segments.predicted()?, &target, &Tensor::constant(ignored))?)
+        Ok(ops::where_cond(real, target, &Tensor::constant(ignored))?)
     }
 
     /// The error that names the first id of `x`, `(batch, n)`, that the loss cannot use; `None` if

@@ -18,7 +18,7 @@ mod vit;
 mod x_transformer;
 
 pub use activations::LayerActivations;
-pub use autoregressive::AutoregressiveWrapper;
+pub use autoregressive::{AutoregressiveWrapper, Targets};
 pub use continuous::{
     ContinuousAutoregressiveWrapper, ContinuousTensors, ContinuousTransformerWrapper,
 };

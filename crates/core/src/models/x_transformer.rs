@@ -3,7 +3,7 @@
 //! Source: Attention Is All You Need, <https://arxiv.org/abs/1706.03762>.
 
 use super::transformer::{HeadConfig, TokenTensors, TransformerConfig, TransformerWrapper};
-use super::{AutoregressiveWrapper, Score};
+use super::{AutoregressiveWrapper, Score, Targets};
 use crate::layers::{deepnorm, drop_tokens, AttentionLayers, LayerTensors};
 use crate::{Array, Ctx, DType, Mode, Params, Result, Tensor};
 use std::sync::Arc;
@@ -109,17 +109,17 @@ impl XTransformer {
     }
 
     /// The mean cross-entropy of the target tokens given the target tokens before them and the
-    /// source. `src` and `tgt` are i64, `(batch, length)`. `label_smoothing` is that of
+    /// source. `src` and `tgt` are i64, `(batch, length)`. `of` is that of
     /// [`AutoregressiveWrapper::forward`].
     pub fn forward(
         &self,
         (src, tgt): (&Tensor, &Tensor),
         with: &SourceTensors,
-        label_smoothing: f64,
+        of: &Targets,
         ctx: &Ctx,
     ) -> Result<Tensor> {
         let with = self.decoder_inputs(src, with, ctx)?;
-        self.decoder.forward(tgt, &with, label_smoothing, ctx)
+        self.decoder.forward(tgt, &with, of, ctx)
     }
 
     /// The logits `(batch, target length, tokens)` of the tokens that follow those of the target.

@@ -5,7 +5,7 @@
 
 use super::span::Span;
 use super::table::{Kind, PositionTable};
-use crate::{Array, DType, Device, Init, Param, Params, Result, Tensor};
+use crate::{Array, DType, Device, Error, Init, Param, Params, Result, Tensor};
 use xt_autograd::ops;
 use xt_options::layers::StackOptions;
 
@@ -27,12 +27,17 @@ impl Alibi {
     pub fn new(options: &StackOptions, p: &mut Params) -> Self {
         let heads = options.heads.get();
         let count = options.alibi_num_heads.map_or(heads, |n| n.get());
-        let slopes = slopes(count);
+        let slopes = options.alibi_slopes.clone().unwrap_or_else(|| slopes(count));
         let logs = || Init::Values(slopes.iter().map(|s| s.ln()).collect());
         let learned =
             options.alibi_learned.then(|| p.add("learned_logslopes", &[count, 1, 1], logs()));
         let (distances, by_head) = Default::default();
         Self { slopes, learned, heads_without_bias: heads - count, distances, by_head }
+    }
+
+    /// The number of heads with a bias.
+    pub fn heads(&self) -> usize {
+        self.slopes.len()
     }
 
     /// The bias by distance, `(heads, i + j - 1)`, in the order of [`Span::distances`].
@@ -42,20 +47,54 @@ impl Alibi {
             row.push(-(distance.unsigned_abs() as f64));
         })?;
         let (distances, count) = (Tensor::constant(distances.t()?), distances.dim(0)?);
-        let slopes = match &self.learned {
-            Some(logs) => ops::reshape(&ops::exp(&logs.tensor())?, &[self.slopes.len(), 1])?,
-            None => {
-                let heads = 0..self.slopes.len() as i64;
-                let slope = |head: i64, row: &mut Vec<f64>| row.push(self.slopes[head as usize]);
-                Tensor::constant(self.by_head.rows(heads, 1, &kind, &slope)?)
-            }
-        };
-        let bias = ops::mul(&slopes, &distances)?;
+        let bias = ops::mul(&self.slopes(&kind)?, &distances)?;
         if self.heads_without_bias == 0 {
             return Ok(bias);
         }
         let zeros = Array::zeros((self.heads_without_bias, count), dtype, device)?;
         Ok(ops::cat(&[&bias, &Tensor::constant(zeros)], 0)?)
+    }
+
+    /// The bias between given positions, i64 `(1 or batch, 1 or ALiBi heads, length)`:
+    /// `(1 or batch, heads, i, j)`. The queries are the last `i` positions. Keys before the
+    /// positions, which are learned ones, have no bias.
+    pub fn between(&self, positions: &Tensor, span: Span, dtype: DType) -> Result<Tensor> {
+        let device = positions.device();
+        let kind = Kind { dtype, device: device.clone(), version: 0, variant: 0 };
+        let length = positions.dim(2);
+        if length < span.queries || length > span.keys {
+            let keys = span.keys;
+            return Error::shape(format!("pos has {length} positions, but there are {keys} keys"));
+        }
+        // numbers up to 2^24 are exact
+        let places = ops::cast(positions, DType::F32, false)?;
+        let keys = ops::reshape(&places, &[places.dim(0), places.dim(1), 1, length])?;
+        let queries = ops::narrow(&places, 2, length - span.queries, span.queries)?;
+        let queries = ops::reshape(&queries, &[places.dim(0), places.dim(1), span.queries, 1])?;
+        let distances = ops::cast(&ops::abs(&ops::sub(&queries, &keys)?)?, dtype, false)?;
+        let slopes = ops::reshape(&self.slopes(&kind)?, &[1, self.slopes.len(), 1, 1])?;
+        let mut bias = ops::neg(&ops::mul(&slopes, &distances)?)?;
+        let more = [(3, span.keys - length), (1, self.heads_without_bias)];
+        for (axis, count) in more.into_iter().filter(|(_, count)| *count > 0) {
+            let mut dims = bias.dims().to_vec();
+            dims[axis] = count;
+            let zeros = Tensor::constant(Array::zeros(&dims[..], dtype, &device)?);
+            bias = match axis {
+                1 => ops::cat(&[&bias, &zeros], axis)?,
+                _ => ops::cat(&[&zeros, &bias], axis)?,
+            };
+        }
+        Ok(bias)
+    }
+
+    /// The slopes, `(ALiBi heads, 1)`.
+    fn slopes(&self, kind: &Kind) -> Result<Tensor> {
+        let count = self.slopes.len();
+        if let Some(logs) = &self.learned {
+            return Ok(ops::reshape(&ops::exp(&logs.tensor())?, &[count, 1])?);
+        }
+        let slope = |head: i64, row: &mut Vec<f64>| row.push(self.slopes[head as usize]);
+        Ok(Tensor::constant(self.by_head.rows(0..count as i64, 1, kind, &slope)?))
     }
 }
 

@@ -36,10 +36,21 @@ impl ScoreBias {
         }
     }
 
+    /// The number of heads with ALiBi.
+    pub fn alibi_heads(&self) -> usize {
+        match self {
+            Self::Alibi(bias) => bias.heads(),
+            _ => 0,
+        }
+    }
+
     /// The bias for one call, which caches the result for each span, so that all layers share it.
-    pub fn for_call(&self) -> PositionBias<'_> {
+    /// With `positions`, i64 `(1 or batch, 1 or ALiBi heads, length)`, ALiBi's distances are those
+    /// between these positions of all keys but learned ones.
+    pub fn for_call(&self, positions: Option<Tensor>) -> PositionBias<'_> {
         PositionBias {
             kind: self,
+            positions,
             by_distance: Default::default(),
             by_position: Default::default(),
         }
@@ -52,13 +63,20 @@ type SpanCache = Mutex<Vec<(Span, Tensor)>>;
 /// The position bias of one call.
 pub struct PositionBias<'a> {
     kind: &'a ScoreBias,
+    /// Given positions of the keys.
+    positions: Option<Tensor>,
     /// The biases by distance, `(heads, i + j - 1)`.
     by_distance: SpanCache,
-    /// The biases by query and key, `(heads, i, j)`.
+    /// The biases by query and key, `(heads, i, j)` or `(batch, heads, i, j)`.
     by_position: SpanCache,
 }
 
 impl PositionBias<'_> {
+    /// The positions that the call gives, if it does.
+    pub fn positions(&self) -> Option<&Tensor> {
+        self.positions.as_ref()
+    }
+
     /// The bias for each distance of the span, `(heads, queries + keys - 1)`, on the device of
     /// `like`. Dynamic biases and ALiBi have the type of `like`; T5's bias has the type of its
     /// weights.
@@ -73,12 +91,15 @@ impl PositionBias<'_> {
     /// Adds the bias to `scores`, `(batch, heads, i, j)`.
     pub fn add_to(&self, scores: &Tensor) -> Result<Tensor> {
         let span = Span { queries: scores.dim(2), keys: scores.dim(3) };
-        let matrix = || {
-            Ok(ops::expand_distance_bias(
+        let matrix = || match (self.kind, &self.positions) {
+            (ScoreBias::Alibi(bias), Some(positions)) => {
+                bias.between(positions, span, scores.dtype())
+            }
+            _ => Ok(ops::expand_distance_bias(
                 &self.by_distance(span, scores)?,
                 span.queries,
                 span.keys,
-            )?)
+            )?),
         };
         Ok(ops::add(scores, &cached(&self.by_position, span, matrix)?)?)
     }

@@ -1,7 +1,7 @@
 //! Rows of different lengths by their lengths and starts, and losses behind prepended embeddings.
 
 use crate::common::{
-    autoregressive, build, call_numbered, close, forward_with, gpt, ids, mask, normal,
+    autoregressive, build, call_numbered, close, forward, forward_with, gpt, ids, mask, normal,
     taken_gradients, tensor, tokens, values, with,
 };
 use serde_json::{json, Value as Json};
@@ -184,4 +184,28 @@ fn prepend_embeds_stay_visible_to_a_forgetful_model() {
     let args = json!([{ "$tensor": 0 }, { "prepend_embeds": { "$tensor": 1 } }]);
     let error = call_numbered(&model, "forward", args, &wrong, 1).err().unwrap();
     assert!(matches!(error, Error::Shape(text) if text.contains("prepend_embeds")));
+}
+
+#[test]
+fn lens_leave_the_rest_of_a_row_out_of_the_loss() {
+    let model = build(&autoregressive(gpt(json!({ "shift_tokens": 1 }), json!({})), json!({})));
+    let x = tokens(3, 7, 1);
+    let loss = |x: &Tensor, lens: &[i64]| {
+        let named = json!({ "lens": { "$tensor": 1 } });
+        forward_with(&model, &[x.clone(), ids(lens, &[lens.len()])], named).map(tensor)
+    };
+    let lens = [7, 3, 1];
+    let row = |index: usize| ops::narrow(&x, 0, index, 1).unwrap();
+    // the third row has no targets
+    let alone = |index: usize| {
+        let part = ops::narrow(&row(index), 1, 0, lens[index] as usize).unwrap();
+        values(&forward(&model, &part))[0] * (lens[index] - 1) as f64
+    };
+    let want = (alone(0) + alone(1)) / 8.0;
+    close(&values(&loss(&x, &lens).unwrap()), &[want], 1e-6);
+    close(&values(&loss(&x, &[7; 3]).unwrap()), &values(&forward(&model, &x)), 1e-6);
+    for wrong in [&[7, 3, 0][..], &[7, 3, 8], &[7, 3]] {
+        let message = loss(&x, wrong).err().unwrap().to_string();
+        assert!(message.contains("lens "), "{message}");
+    }
 }

@@ -153,12 +153,18 @@ fn newer() -> Vec<Choice> {
         "rotary_base_rescale_factor": [3.0],
         "rotary_given_pos": [true],
         "rel_pos_scale": [1.0],
+        "alibi_slopes": [[0.3, 0.7], [0.2]],
+        "alibi_given_pos": [true],
+        "disable_abs_pos_emb": [true, false],
+        "depth_scale_residual": [true],
     }))
 }
 
 /// Options of a stack that may attend to a context.
 pub fn layers() -> Vec<Choice> {
-    let cross = named(json!({ "cross_attend": [true, true, true], "only_cross": [true] }));
+    let cross = named(
+        json!({ "cross_attend": [true, true, true], "only_cross": [true], "cross_attn_dim_context": [16] }),
+    );
     [cross, stack()].concat()
 }
 

@@ -38,8 +38,18 @@ fn stack_conflicts() -> Vec<(Json, &'static str)> {
             "attn_qk_norm_groups",
         ),
         (json!({ "rotary_xpos_scale_base": 0.0 }), "rotary_xpos_scale_base"),
-        (json!({ "sandwich_coef": 9, "par_ratio": null, "custom_layers": null }), "sandwich_coef"),
-        (json!({ "par_ratio": 1, "custom_layers": null }), "par_ratio"),
+        (
+            json!({ "sandwich_coef": 9, "par_ratio": null, "custom_layers": null, "weight_tie_layers": false }),
+            "sandwich_coef",
+        ),
+        (json!({ "par_ratio": 1, "custom_layers": null, "weight_tie_layers": false }), "par_ratio"),
+        (json!({ "weight_tie_layers": true, "sandwich_coef": 1 }), "weight_tie_layers"),
+        (json!({ "alibi_pos_bias": false, "alibi_slopes": [0.5, 0.25] }), "alibi_slopes"),
+        (json!({ "alibi_pos_bias": false, "alibi_given_pos": true }), "alibi_given_pos"),
+        (
+            json!({ "depth_scale_residual": true, "zero_init_branch_output": true }),
+            "depth_scale_residual",
+        ),
         (json!({ "ff_mult": -1.0 }), "ff_mult"),
         (
             json!({ "ff_dim_out": 7, "custom_layers": ["f"], "shift_tokens": 0, "layer_dropout": 0 }),

@@ -9,7 +9,8 @@ const isNamed = (value: unknown): value is Named =>
 
 /** The stacks of layers in a model, with their options. */
 export function stacksOf({ class: name, options }: Named): Named[] {
-  if (['Encoder', 'Decoder', 'CrossAttender'].includes(name)) return [{ class: name, options }]
+  if (['Encoder', 'Decoder', 'CrossAttender', 'TransformerBlock'].includes(name))
+    return [{ class: name, options }]
   return Object.values(options).flatMap((value) => (isNamed(value) ? stacksOf(value) : []))
 }
 

@@ -17,6 +17,8 @@ struct Kept {
     attn_mask: Option<Tensor>,
     rotation: Option<Arc<Rotation>>,
     bias: Option<Arc<ScoreBias>>,
+    positions: Option<Tensor>,
+    causal: Option<bool>,
     bounds: Option<Arc<Bounds>>,
     has_source: bool,
     has_context: bool,
@@ -32,7 +34,7 @@ impl Kept {
         let x = tensors.next().ok_or_else(|| Error::Internal("no input".into()))?;
         let source = if self.has_source { tensors.next() } else { None };
         // computed by each sub-layer for itself, so that its gradient flows
-        let bias = self.bias.as_deref().map(ScoreBias::for_call);
+        let bias = self.bias.as_deref().map(|bias| bias.for_call(self.positions.clone()));
         let inputs = AttentionInputs {
             context: if self.has_context { tensors.next() } else { None },
             mem: if self.has_mem { tensors.next() } else { None },
@@ -43,6 +45,7 @@ impl Kept {
             rotation: self.rotation.as_ref(),
             bias: bias.as_ref(),
             bounds: self.bounds.as_ref(),
+            causal: self.causal,
             ..AttentionInputs::default()
         };
         Ok(layer.forward(x, source, &inputs, None, ctx)?.y)
@@ -67,6 +70,8 @@ impl AttentionLayers {
             attn_mask: with.attn_mask.cloned(),
             rotation: with.rotation.cloned(),
             bias: with.bias.and(self.bias.clone()),
+            positions: with.bias.and_then(|bias| bias.positions().cloned()),
+            causal: with.causal,
             bounds: with.bounds.cloned(),
             has_source: source.is_some(),
             has_context: with.context.is_some(),

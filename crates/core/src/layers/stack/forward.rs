@@ -7,7 +7,7 @@ use crate::ids::{dtype_name, require_type};
 use crate::layers::cache::{last_columns, LayerCache, LayersCache};
 use crate::layers::sublayer::SubLayer;
 use crate::layers::token_dropout::drop_tokens;
-use crate::position::{PositionBias, Rotations, ScoreBias};
+use crate::position::{PositionBias, Rotations};
 use crate::segments::{Bounds, Segments};
 use crate::{Ctx, Error, Result, Tensor};
 use std::sync::Arc;
@@ -212,6 +212,7 @@ impl AttentionLayers {
                 keep_values: self.value_residual && carry.self_values.is_none(),
                 maps: maps || self.residual_attn,
                 bounds: pass.bounds.as_ref(),
+                causal: with.causal,
             },
             LayerKind::CrossAttention => AttentionInputs {
                 context: carry.context.as_ref(),
@@ -257,7 +258,7 @@ impl AttentionLayers {
                 rows: with.mask.clone(),
                 keys: None,
                 rotations: self.rotations(x, with, 0..memories + x.dim(1))?,
-                bias: self.bias.as_deref().map(ScoreBias::for_call),
+                bias: self.score_bias(x, with, 0)?,
                 bounds: with.segments.as_deref().map(Segments::bounds).transpose()?.map(Arc::new),
             });
         };
@@ -273,7 +274,7 @@ impl AttentionLayers {
             rows: with.mask.as_ref().map(|mask| last_columns(mask, x.dim(1))).transpose()?,
             keys: if first { None } else { with.mask.clone() },
             rotations: self.rotations(x, with, start..end)?,
-            bias: self.bias.as_deref().map(ScoreBias::for_call),
+            bias: self.score_bias(x, with, cache.seen)?,
             bounds: None,
         })
     }
@@ -288,27 +289,32 @@ impl AttentionLayers {
                 x.dims()
             ));
         }
-        let like = |t: &Tensor, name: &str| {
-            if t.rank() == 3 && t.dim(2) == self.dim && t.dim(0) == x.dim(0) {
+        let like = |t: &Tensor, name: &str, dim: usize| {
+            if t.rank() == 3 && t.dim(2) == dim && t.dim(0) == x.dim(0) {
                 require_type(t, name, x.dtype())?;
                 return Ok(());
             }
-            let (batch, dim) = (x.dim(0), self.dim);
+            let batch = x.dim(0);
             Error::shape(format!(
                 "{name} must have shape ({batch}, length, {dim}), got {:?}",
                 t.dims()
             ))
         };
-        with.mems.iter().try_for_each(|mem| like(mem, "each of mems"))?;
+        with.mems.iter().try_for_each(|mem| like(mem, "each of mems", self.dim))?;
         if let Some(segments) = &with.segments {
             self.check_segments(segments, x, with)?;
+        }
+        if with.causal == Some(false) && self.rotary.decays() {
+            return Error::shape(
+                "causal: false does not go with `rotary_xpos`, which grows towards later positions",
+            );
         }
         match (&with.context, self.cross_attend) {
             (None, true) => Error::shape("context is missing: these layers have cross attention"),
             (Some(_), false) => Error::shape(
                 "context was given, but these layers have no cross attention: set `cross_attend`",
             ),
-            (Some(context), true) => like(context, "context"),
+            (Some(context), true) => like(context, "context", self.dim_context),
             (None, false) => Ok(()),
         }
     }

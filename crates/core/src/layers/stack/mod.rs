@@ -41,13 +41,17 @@ pub struct AttentionLayers {
     rotary: RotaryLayers,
     /// Whether rotary positions are those that a call gives.
     rotary_given_pos: bool,
+    /// Whether the distances of ALiBi are those of the positions that a call gives.
+    alibi_given_pos: bool,
     /// The position bias of the self attentions.
     bias: Option<Arc<ScoreBias>>,
     /// The width of the model.
     dim: usize,
+    /// The width of the context.
+    dim_context: usize,
     /// Whether cross attentions attend to a context, which must then be given.
     cross_attend: bool,
-    /// Whether the layers encode positions themselves.
+    /// Whether the layers replace absolute positions.
     has_pos_emb: bool,
     /// Whether self attentions add the scores of the previous self attention.
     residual_attn: bool,
@@ -89,7 +93,7 @@ impl AttentionLayers {
             },
         };
         let before = p.count();
-        let layers = sub_layers(&kinds, (context.dim, causal, residual), options, p);
+        let layers = sub_layers(&kinds, context, (causal, residual), options, p);
         let attentions = kinds.iter().filter(|kind| **kind == LayerKind::SelfAttention).count();
         let rotary = RotaryLayers::new(options, attentions, p);
         let bias = ScoreBias::new(context.dim, causal, options, p).map(Arc::new);
@@ -110,7 +114,9 @@ impl AttentionLayers {
             rotary,
             rotary_given_pos: options.rotary_given_pos && options.is_rotary(),
             bias,
+            alibi_given_pos: options.alibi_given_pos,
             dim: context.dim,
+            dim_context: context.dim_context,
             cross_attend: context.cross_attend,
             has_pos_emb: options.has_pos_emb(),
             residual_attn: options.residual_attn,
@@ -143,9 +149,9 @@ impl AttentionLayers {
         LastNorm((self.wrapper_norm && !has_norm).then(|| self.norm_of_width(self.dim, p)))
     }
 
-    /// Whether rotary positions are those that a call gives.
+    /// Whether rotary positions or the distances of ALiBi are those that a call gives.
     pub fn takes_pos(&self) -> bool {
-        self.rotary_given_pos
+        self.rotary_given_pos || self.alibi_given_pos
     }
 
     /// Training or evaluation mode.
@@ -153,7 +159,7 @@ impl AttentionLayers {
         &self.mode
     }
 
-    /// Whether these layers encode positions themselves, so that absolute positions are not needed.
+    /// Whether these layers replace absolute positions.
     pub fn has_pos_emb(&self) -> bool {
         self.has_pos_emb
     }
@@ -168,12 +174,14 @@ impl AttentionLayers {
 /// The sub-layers of these kinds. `residual` is the connection of all of them.
 fn sub_layers(
     kinds: &[LayerKind],
-    (dim, causal, residual): (usize, bool, ResidualKind),
+    context: StackContext,
+    (causal, residual): (bool, ResidualKind),
     options: &StackOptions,
     p: &Params,
 ) -> Vec<Arc<SubLayer>> {
     let mut layers: Vec<Arc<SubLayer>> = Vec::with_capacity(kinds.len());
     let mut counts: Vec<(LayerKind, usize)> = Vec::new();
+    let block_length = options.block(context).len();
     for (index, kind) in kinds.iter().enumerate() {
         let number = match counts.iter_mut().find(|(other, _)| other == kind) {
             Some((_, count)) => {
@@ -191,7 +199,9 @@ fn sub_layers(
             number,
             // one that is run again is not the last
             last: index + 1 == kinds.len() && !options.has_own_order(),
-            dim,
+            dim: context.dim,
+            dim_context: context.dim_context,
+            block: index / block_length + 1,
             causal,
             shared_norm: layers.last().filter(|_| beside).and_then(|l| l.pre()).cloned(),
             residual,

@@ -1,8 +1,8 @@
-//! The rotary positions of one forward pass.
+//! The rotary positions and the position bias of one forward pass.
 
 use super::{AttentionLayers, LayerTensors};
 use crate::ids::wrong_ids;
-use crate::position::Rotations;
+use crate::position::{PositionBias, Rotations, ScoreBias};
 use crate::{DType, Error, Result, Tensor};
 use std::ops::Range;
 use xt_autograd::ops;
@@ -37,6 +37,52 @@ impl AttentionLayers {
             }
             _ => Ok(own),
         }
+    }
+}
+
+impl AttentionLayers {
+    /// The position bias for `x`, `(batch, n, dim)`, behind `past` positions in a cache: by the
+    /// distances in the sequence, unless the call gives positions.
+    pub(super) fn score_bias(
+        &self,
+        x: &Tensor,
+        with: &LayerTensors,
+        past: usize,
+    ) -> Result<Option<PositionBias<'_>>> {
+        let Some(bias) = self.bias.as_deref() else { return Ok(None) };
+        let given = with.pos.as_ref().filter(|_| self.alibi_given_pos);
+        let positions = given.map(|pos| self.positions_by_head(pos, x, with, past)).transpose()?;
+        Ok(Some(bias.for_call(positions)))
+    }
+
+    /// `pos`, i64 `(length)`, `(batch, length)` or `(batch, ALiBi heads, length)`, with three axes,
+    /// of which the first two may be 1.
+    fn positions_by_head(
+        &self,
+        pos: &Tensor,
+        x: &Tensor,
+        with: &LayerTensors,
+        past: usize,
+    ) -> Result<Tensor> {
+        if !with.mems.is_empty() {
+            return Error::shape("pos does not go with mems, whose positions it lacks");
+        }
+        let heads = self.bias.as_deref().map_or(0, ScoreBias::alibi_heads);
+        let (batch, length) = (x.dim(0), past + x.dim(1));
+        let dims = match *pos.dims() {
+            [n] => [1, 1, n],
+            [rows, n] => [rows, 1, n],
+            [rows, heads, n] => [rows, heads, n],
+            _ => [0; 3],
+        };
+        let fits = [1, batch].contains(&dims[0]) && [1, heads].contains(&dims[1]);
+        if pos.dtype() != DType::I64 || !fits || dims[2] != length {
+            let wanted = format!(
+                "({length}), ({batch}, {length}) or ({batch}, {heads}, {length}) with ALiBi"
+            );
+            return wrong_ids("positions", &wanted, pos);
+        }
+        Ok(ops::reshape(pos, &dims)?)
     }
 }
 

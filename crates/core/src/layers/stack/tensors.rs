@@ -22,12 +22,14 @@ pub struct LayerTensors {
     pub self_attn_context_mask: Option<Tensor>,
     /// The memories of each self attention, `(batch, count, dim)` each.
     pub mems: Vec<Tensor>,
-    /// i64 positions for `rotary_given_pos`, `(n)` or `(batch, n)`; with a cache those of all
-    /// positions.
+    /// i64 positions for `rotary_given_pos` and `alibi_given_pos`, `(n)` or `(batch, n)`, for the
+    /// latter also `(batch, heads, n)`; with a cache those of all positions.
     pub pos: Option<Tensor>,
     /// i64 positions of the context, `(j)` or `(batch, j)`, with which rotary positions are those
     /// of cross attention too.
     pub context_pos: Option<Tensor>,
+    /// Whether self attentions hide later positions; absent: as their options say.
+    pub causal: Option<bool>,
     /// The documents of packed rows.
     pub segments: Option<Arc<Segments>>,
 }

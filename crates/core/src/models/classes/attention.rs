@@ -1,7 +1,7 @@
 //! `Attention`: a single attention layer.
 
 use super::construction::{parse, Construction};
-use crate::attention::{Attention, AttentionInputs};
+use crate::attention::{Attention, AttentionInputs, Widths};
 use crate::models::model::{Built, Class};
 use crate::models::Model;
 use crate::{Args, Ctx, Error, Mode, Params, Result, Value};
@@ -14,8 +14,10 @@ use xt_options::calls::AttentionCall;
 pub struct BareAttention {
     /// The attention layer.
     pub attention: Attention,
-    /// The width of input and output.
+    /// The width of the input.
     pub dim: usize,
+    /// The width of the input of keys and values.
+    pub dim_context: usize,
     /// Training or evaluation mode.
     pub mode: Mode,
 }
@@ -23,8 +25,11 @@ pub struct BareAttention {
 /// Constructs an `Attention`.
 pub fn new(options: &Json, _: &mut Construction, p: &mut Params) -> Built {
     let o: AttentionOptions = parse("Attention", options)?;
-    let attention = Attention::new(o.dim.get(), o.heads.get(), (o.causal, false), &o.block, p);
-    Ok(Box::new(Arc::new(BareAttention { attention, dim: o.dim.get(), mode: Mode::default() })))
+    let (dim, dim_context) = (o.dim.get(), o.dim_context.unwrap_or(o.dim).get());
+    let output = o.dim_out.unwrap_or(o.dim).get();
+    let widths = Widths { input: dim, context: dim_context, output };
+    let attention = Attention::new(widths, o.heads.get(), (o.causal, false), &o.block, p);
+    Ok(Box::new(Arc::new(BareAttention { attention, dim, dim_context, mode: Mode::default() })))
 }
 
 impl Class for Arc<BareAttention> {
@@ -49,13 +54,17 @@ fn call_attention(model: &BareAttention, args: &Args, ctx: &Ctx) -> Result<Value
     let call: AttentionCall = args.named()?;
     let x = args.tensor(0, "x")?;
     let (context, mem) = (args.optional(call.context)?, args.optional(call.mem)?);
-    for (name, t) in [("x", Some(&x)), ("context", context.as_ref()), ("mem", mem.as_ref())] {
-        if let Some(t) =
-            t.filter(|t| t.rank() != 3 || t.dim(2) != model.dim || t.dim(0) != x.dim(0))
-        {
+    if context.is_none() && model.dim_context != model.dim {
+        return Error::shape("context is missing: `dim_context` says that it has another width");
+    }
+    for (name, t, width) in [
+        ("x", Some(&x), model.dim),
+        ("context", context.as_ref(), model.dim_context),
+        ("mem", mem.as_ref(), model.dim_context),
+    ] {
+        if let Some(t) = t.filter(|t| t.rank() != 3 || t.dim(2) != width || t.dim(0) != x.dim(0)) {
             return Error::shape(format!(
-                "{name} must have shape (batch, length, {}), got {:?}",
-                model.dim,
+                "{name} must have shape (batch, length, {width}), got {:?}",
                 t.dims()
             ));
         }

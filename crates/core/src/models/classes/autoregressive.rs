@@ -2,10 +2,10 @@
 
 use super::construction::{parse, refuse, require_logits_by_token, Construction};
 use super::inputs::{columns, masked_token_tensors, segments, token_tensors};
-use super::prompts::prompts;
+use super::prompts::{first_columns, prompts};
 use crate::generation::{check_length, Generation};
 use crate::models::model::{Built, Class};
-use crate::models::{AutoregressiveWrapper, Model};
+use crate::models::{AutoregressiveWrapper, Model, Targets};
 use crate::{Args, Ctx, Error, Params, Result, Value};
 use serde_json::Value as Json;
 use std::sync::Arc;
@@ -85,7 +85,10 @@ fn call_loss(model: &AutoregressiveWrapper, args: &Args, ctx: &Ctx) -> Result<Va
     let inputs = columns(&x).saturating_sub(1);
     let mut with = token_tensors(&call.inputs, &call.tokens, inputs, args)?;
     with.layers.segments = segments(&call.packed, args)?;
-    Ok(model.forward(&x, &with, call.loss.label_smoothing.0, ctx)?.into())
+    let lens = args.optional(call.lens)?.filter(|_| x.rank() == 2);
+    let real = lens.map(|lens| first_columns("lens", &lens, &x)).transpose()?;
+    let of = Targets { label_smoothing: call.loss.label_smoothing.0, real };
+    Ok(model.forward(&x, &with, &of, ctx)?.into())
 }
 
 /// `AutoregressiveWrapper.score`.

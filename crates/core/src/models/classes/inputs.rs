@@ -32,6 +32,7 @@ pub fn layer_tensors(inputs: &LayerInputs, args: &Args) -> Result<LayerTensors> 
         mems: inputs.mems.iter().flatten().map(|r| args.resolve(*r)).collect::<Result<_>>()?,
         pos: None,
         context_pos: None,
+        causal: None,
         segments: None,
     })
 }

@@ -1,15 +1,16 @@
-//! `Encoder`, `Decoder` and `CrossAttender`: stacks of layers without embeddings.
+//! `Encoder`, `Decoder`, `CrossAttender` and `TransformerBlock`: stacks of layers without
+//! embeddings.
 
 use super::construction::{parse, parse_and, Construction};
 use super::inputs::{layer_tensors, segments};
 use crate::layers::{AttentionLayers, LayerReturns};
 use crate::models::model::{Built, Class};
 use crate::models::Model;
-use crate::{Args, Ctx, Params, Result, Value};
+use crate::{Args, Ctx, Error, Params, Result, Value};
 use serde_json::Value as Json;
 use std::sync::Arc;
 use xt_options::calls::LayersCall;
-use xt_options::layers::{CrossAttenderOptions, LayersOptions};
+use xt_options::layers::{one_block, CrossAttenderOptions, LayersOptions};
 
 /// Constructs an `Encoder`.
 pub fn encoder(options: &Json, _: &mut Construction, p: &mut Params) -> Built {
@@ -32,6 +33,14 @@ fn stack(class: &str, options: &Json, p: &mut Params) -> Built {
         &options.stack,
         p,
     )?)))
+}
+
+/// Constructs a `TransformerBlock`.
+pub fn block(options: &Json, with: &mut Construction, p: &mut Params) -> Built {
+    let options = one_block(options)
+        .map_err(|problems| Error::Options { class: with.class.into(), problems })?;
+    let (context, stack) = (options.layers.context(), &options.layers.stack);
+    Ok(Box::new(Arc::new(AttentionLayers::new(context, options.causal, None, stack, p)?)))
 }
 
 /// Constructs a `CrossAttender`.
@@ -65,6 +74,7 @@ fn call_layers(layers: &AttentionLayers, args: &Args, ctx: &Ctx) -> Result<Value
     with.segments = segments(&call.packed, args)?;
     with.pos = args.optional(call.pos)?;
     with.context_pos = args.optional(call.context_pos)?;
+    with.causal = call.causal;
     let out = layers.forward(&args.tensor(0, "x")?, &with, record, ctx)?;
     Ok(if call.return_hiddens {
         Value::List(vec![out.x.into(), out.intermediates.into()])

@@ -23,10 +23,11 @@ use serde_json::Value as Json;
 type Constructor = fn(&Json, &mut Construction, &mut Params) -> Built;
 
 /// Every class: its name, as in the Python package, and its constructor.
-pub const CLASSES: [(&str, Constructor); 17] = [
+pub const CLASSES: [(&str, Constructor); 18] = [
     ("Encoder", layers::encoder),
     ("Decoder", layers::decoder),
     ("CrossAttender", layers::cross_attender),
+    ("TransformerBlock", layers::block),
     ("Attention", attention::new),
     ("TransformerWrapper", transformer::new),
     ("AutoregressiveWrapper", autoregressive::new),

@@ -13,7 +13,7 @@ pub fn prompts(args: &Args, options: &PromptOptions) -> Result<(Tensor, Option<T
     let lens = args.optional(options.prompt_lens)?;
     let Ok(list) = args.positional::<Vec<IdsRef>>(0, "start_tokens") else {
         let start = args.tensor(0, "start_tokens")?;
-        let mask = lens.map(|lens| first_columns(&lens, &start)).transpose()?;
+        let mask = lens.map(|lens| first_columns("prompt_lens", &lens, &start)).transpose()?;
         return Ok((start, mask));
     };
     if lens.is_some() {
@@ -43,15 +43,15 @@ pub fn prompts(args: &Args, options: &PromptOptions) -> Result<(Tensor, Option<T
     Ok((start, Some(mask)))
 }
 
-/// The mask of prompts `start`, `(n)` or `(batch, n)`, whose first `lens`, i64 `(batch)`, tokens
-/// are real; with the axes of `start`.
-fn first_columns(lens: &Tensor, start: &Tensor) -> Result<Tensor> {
+/// The mask of rows `start`, `(n)` or `(batch, n)`, whose first `lens`, i64 `(batch)`, tokens are
+/// real; with the axes of `start`. `name` is that of the argument `lens`.
+pub fn first_columns(name: &str, lens: &Tensor, start: &Tensor) -> Result<Tensor> {
     let n = start.dims().last().copied().unwrap_or(0);
     let rows = if start.rank() == 2 { start.dim(0) } else { 1 };
-    let lengths = integers("prompt_lens", lens, rows)?;
+    let lengths = integers(name, lens, rows)?;
     if let Some(length) = lengths.iter().find(|length| !(1..=n as i64).contains(*length)) {
         return Error::shape(format!(
-            "prompt_lens are from 1 to {n}, the length of the prompts, got {length}"
+            "{name} are from 1 to {n}, the length of the rows, got {length}"
         ));
     }
     let mask = of_lengths(&lengths, n, &start.device())?;

@@ -4,7 +4,7 @@ use super::construction::{parse, Construction};
 use super::inputs::{columns, no_inputs, source_tensors, token_tensors};
 use crate::generation::{check_length, Generation};
 use crate::models::model::{Built, Class};
-use crate::models::{Model, XTransformer};
+use crate::models::{Model, Targets, XTransformer};
 use crate::{Args, Ctx, Params, Result, Value};
 use serde_json::Value as Json;
 use std::sync::Arc;
@@ -76,8 +76,8 @@ fn call_x_transformer(model: &XTransformer, args: &Args, ctx: &Ctx) -> Result<Va
     if call.return_logits {
         return Ok(model.logits((&src, &tgt), &with, ctx)?.into());
     }
-    let smoothing = call.loss.label_smoothing.0;
-    Ok(model.forward((&src, &tgt), &with, smoothing, ctx)?.into())
+    let of = Targets { label_smoothing: call.loss.label_smoothing.0, real: None };
+    Ok(model.forward((&src, &tgt), &with, &of, ctx)?.into())
 }
 
 /// `XTransformer.score`.

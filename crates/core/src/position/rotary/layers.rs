@@ -58,6 +58,11 @@ impl RotaryLayers {
         all
     }
 
+    /// Whether they decay over the distance.
+    pub fn decays(&self) -> bool {
+        self.kinds.iter().any(Rotary::decays)
+    }
+
     /// The tables of `make` for all kinds.
     pub fn each(&self, make: impl Fn(&Rotary) -> Result<Rotation>) -> Result<Rotations<'_>> {
         let all = self.kinds.iter().map(|kind| Ok(make(kind)?.into()));

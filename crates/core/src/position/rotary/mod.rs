@@ -121,6 +121,11 @@ impl Rotary {
         Ok((angles.unwrap_or(fixed), kind))
     }
 
+    /// Whether they decay over the distance (xpos).
+    pub fn decays(&self) -> bool {
+        self.xpos.is_some()
+    }
+
     /// The tables of the positions of several sequences, one after the other. With xpos, queries
     /// and keys have factors by the distance to the middle of their sequence.
     fn of_sequences(
