@@ -14,6 +14,9 @@ pub struct Needs {
     /// The length of the sequence, with which the keys and values of earlier positions change: the
     /// reason, for people.
     pub varies_with_length: Option<&'static str>,
+    /// As `varies_with_length`, but for some lengths alone: a generation keeps keys and values until
+    /// they change.
+    pub changes_at_lengths: bool,
     /// Keys in front of those of the sequence, which stand before its padding.
     pub prefix_keys: bool,
     /// The distance between query and key, as biases by position and windows do.
@@ -29,6 +32,7 @@ impl Needs {
         whole_scores: false,
         sees_later: None,
         varies_with_length: None,
+        changes_at_lengths: false,
         prefix_keys: false,
         distance: false,
         position_in_row: false,
@@ -40,6 +44,7 @@ impl Needs {
             whole_scores: self.whole_scores || other.whole_scores,
             sees_later: self.sees_later.or(other.sees_later),
             varies_with_length: self.varies_with_length.or(other.varies_with_length),
+            changes_at_lengths: self.changes_at_lengths || other.changes_at_lengths,
             prefix_keys: self.prefix_keys || other.prefix_keys,
             distance: self.distance || other.distance,
             position_in_row: self.position_in_row || other.position_in_row,

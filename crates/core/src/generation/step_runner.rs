@@ -155,7 +155,8 @@ impl StepRunner {
 
     /// The cache for a step over `n` columns, of which the model sees the last `seen`. `None` if
     /// nothing can be cached: the window moves, so that the keys and values of a column change, or
-    /// tensors belong to columns and fit only one length.
+    /// tensors belong to columns and fit only one length. It is empty where the keys and values
+    /// before are others now.
     fn take_cache(&mut self, n: usize, seen: usize) -> Option<StepCache> {
         let net = self.model.net();
         let cache = self.cache.take();
@@ -168,7 +169,12 @@ impl StepRunner {
         }
         let version = self.caching.version();
         // if no column is new, start afresh: the logits of earlier calls are not cached
-        cache.filter(|cache| cache.version == version && cache.columns < n).or_else(|| {
+        let goes_on = |cache: &StepCache| {
+            cache.version == version
+                && cache.columns < n
+                && net.layers().goes_on(&cache.layers, n - cache.columns)
+        };
+        cache.filter(goes_on).or_else(|| {
             let expected = self.total_len.min(net.max_seq_len()).saturating_sub(n);
             Some(StepCache { layers: net.cache(expected), columns: 0, version })
         })

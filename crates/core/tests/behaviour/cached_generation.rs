@@ -114,6 +114,35 @@ fn models_that_cannot_cache_say_why_and_still_generate() {
 }
 
 #[test]
+fn keys_and_values_are_computed_anew_where_rotary_angles_change() {
+    let scaled = |scaling: Json| {
+        let length = json!({ "factor": 2.0, "original_max_position_embeddings": 7 });
+        let rotary = json!({ "rotary_pos_emb": true, "rotary_scaling": with(scaling, length) });
+        build(&autoregressive(gpt(rotary, json!({ "num_memory_tokens": 1 })), json!({})))
+    };
+    let lists = json!({ "short_factor": [1, 1, 1, 1], "long_factor": [2, 3, 4, 5] });
+    for model in [
+        scaled(json!({ "rope_type": "dynamic" })),
+        scaled(with(json!({ "rope_type": "longrope" }), lists)),
+    ] {
+        let mut pair = both(&model);
+        for _ in 0..8 {
+            step(&mut pair);
+            assert!(pair[0].is_cached() && !pair[1].is_cached());
+        }
+        // rows of different lengths, beams, and scores
+        let mask = crate::common::mask(&[0, 1, 1, 1, 1, 1, 1, 1], &[2, 4]);
+        let [kept, plain] = [true, false].map(|kept| {
+            let named = json!({ "cache_kv": kept, "num_beams": 2, "mask": { "$tensor": 1 } });
+            let args = json!([{ "$tensor": 0 }, 8, named]);
+            let tensors = [tokens(2, 4, 1), mask.clone()];
+            values(&tensor(call_numbered(&model, "generate", args, &tensors, 1).unwrap()))
+        });
+        assert_eq!(kept, plain);
+    }
+}
+
+#[test]
 fn hundreds_of_tokens_behind_a_short_prompt_outgrow_the_first_buffers() {
     let rng = Rng::new(1, 1);
     for options in

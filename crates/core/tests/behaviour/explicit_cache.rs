@@ -143,6 +143,13 @@ fn a_cache_that_does_not_fit_is_refused() {
     refused(&model, &next, &swapped, "do not fit together");
     let open = forward_with(&model, std::slice::from_ref(&x), json!({ "return_cache": true }));
     assert!(open.err().unwrap().to_string().contains("noGrad"));
+    let scaling = json!({
+        "rope_type": "dynamic", "factor": 2.0, "original_max_position_embeddings": 4,
+    });
+    let options = json!({ "rotary_pos_emb": true, "rotary_scaling": scaling });
+    let scaled = build(&gpt(options, json!({})));
+    let (_, at_4) = step(&scaled, &x, &[], json!({})).unwrap();
+    refused(&scaled, &next, &at_4, "other angles");
     let later = build(&gpt(json!({ "rotary_xpos": true }), json!({})));
     refused(&later, &x, &[], "no cache can be kept");
 }

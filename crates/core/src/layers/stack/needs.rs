@@ -1,6 +1,7 @@
 //! What a stack needs of the way a generation and a score are computed.
 
 use super::AttentionLayers;
+use crate::layers::cache::LayersCache;
 use crate::needs::{Needs, Variant};
 
 impl AttentionLayers {
@@ -22,6 +23,19 @@ impl AttentionLayers {
     /// Why a generation cannot keep keys and values between its steps; `None` where it can.
     pub fn not_cacheable(&self) -> Option<&'static str> {
         self.needs().not_cacheable()
+    }
+
+    /// Whether the output of a position depends on how many there are.
+    pub fn varies_with_length(&self) -> bool {
+        let needs = self.needs();
+        needs.not_cacheable().is_some() || needs.changes_at_lengths
+    }
+
+    /// Whether the keys and values in `cache` stay as they are in a sequence with `new` further
+    /// positions.
+    pub fn goes_on(&self, cache: &LayersCache, new: usize) -> bool {
+        let kept = cache.memories + cache.seen;
+        cache.seen == 0 || self.rotary.same_angles(kept, kept + new)
     }
 
     /// Whether padding in front of a sequence, although masked, changes the output of the positions

@@ -84,6 +84,9 @@ impl<'a> VectorStepRunner<'a> {
             // from now on the window slides, which changes the result of every position in it
             self.cache = None;
         }
+        if self.cache.as_ref().is_some_and(|cache| !self.net.layers.goes_on(cache, 1)) {
+            self.cache = self.cache.take().map(|_| self.net.layers.cache(0));
+        }
         let x = match &self.cache {
             Some(cache) if cache.seen() > 0 => last_columns(all, 1)?,
             _ => last_columns(all, seen)?,

@@ -121,7 +121,7 @@ impl AutoregressiveWrapper {
             }
             end => end.unwrap_or(0),
         });
-        if layers.not_cacheable().is_some() {
+        if layers.varies_with_length() {
             return ends.collect();
         }
         vec![n; counted.len() / (n - 1)]

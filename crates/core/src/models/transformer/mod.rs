@@ -290,6 +290,12 @@ impl TransformerWrapper {
             Some(tensors) => self.layers.cache_of(tensors)?,
             None => self.layers.cache(0),
         };
+        if !self.layers.goes_on(&cache, x.dims().last().copied().unwrap_or(0)) {
+            return Error::shape(
+                "cache is of a shorter sequence, in which `rotary_scaling` has other angles: compute \
+                 the positions before anew",
+            );
+        }
         let past = cache.seen();
         let (embedded, inputs) = self.layer_inputs(x, with, past, ctx)?;
         let y = self.layers.forward_cached(&embedded, &inputs, &mut cache, ctx)?;

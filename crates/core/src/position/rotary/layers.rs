@@ -58,6 +58,11 @@ impl RotaryLayers {
         all
     }
 
+    /// Whether the angles of sequences of both lengths are the same.
+    pub fn same_angles(&self, a: usize, b: usize) -> bool {
+        self.kinds.iter().all(|kind| kind.same_angles(a, b))
+    }
+
     /// Whether they decay over the distance.
     pub fn decays(&self) -> bool {
         self.kinds.iter().any(Rotary::decays)

@@ -121,6 +121,11 @@ impl Rotary {
         Ok((angles.unwrap_or(fixed), kind))
     }
 
+    /// Whether the angles of sequences of both lengths are the same.
+    pub fn same_angles(&self, a: usize, b: usize) -> bool {
+        self.by_length.as_ref().is_none_or(|scaling| scaling.variant(a) == scaling.variant(b))
+    }
+
     /// Whether they decay over the distance (xpos).
     pub fn decays(&self) -> bool {
         self.xpos.is_some()
@@ -206,13 +211,11 @@ impl Variant for Rotary {
     /// of the sequence, and other scalings depend on its length.
     fn needs(&self) -> Needs {
         let moves = "`rotary_xpos` decays values around the middle of the sequence, which moves with each token";
-        let scaled =
-            "`rotary_scaling` changes the angles of all positions with the length of the sequence";
-        let xpos = self.xpos.is_some().then_some(moves);
-        let by_length = self.by_length.is_some().then_some(scaled);
+        let by_length = self.by_length.is_some();
         Needs {
-            varies_with_length: xpos.or(by_length),
-            position_in_row: self.rotated.values || xpos.is_some() || by_length.is_some(),
+            varies_with_length: self.xpos.is_some().then_some(moves),
+            changes_at_lengths: by_length,
+            position_in_row: self.rotated.values || self.xpos.is_some() || by_length,
             ..Needs::NONE
         }
     }
