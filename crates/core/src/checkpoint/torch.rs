@@ -244,7 +244,7 @@ pub fn refuse_pickles(start: &[u8]) -> Result<()> {
         false => "this file is a pickle, not a file of torch.save; nothing in it was executed",
     };
     Err(damaged(format!(
-        "{what}. Convert it, in Python with PyTorch 1.6 or newer: torch.save(torch.load(path, weights_only=True), path), or save the \
+        "{what}. Convert it, in Python with PyTorch 1.6 or newer: torch.save(torch.load(path, map_location=\"cpu\", weights_only=True), path), or save the \
          state dict with safetensors' save_file"
     )))
 }

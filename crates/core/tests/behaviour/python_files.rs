@@ -139,7 +139,7 @@ fn a_key_selects_one_of_several_state_dicts() {
 fn rejected_files_say_why_and_what_to_do() {
     let cases = [
         ("old.pt", "from before version 1.6"),
-        ("old.pt", "torch.save(torch.load(path, weights_only=True), path)"),
+        ("old.pt", "torch.save(torch.load(path, map_location=\"cpu\", weights_only=True), path)"),
         ("hostile.pt", ".system`"),
         ("hostile.pt", "Nothing in the file was executed"),
         ("whole.pt", "x_transformers.x_transformers.TransformerWrapper"),
