@@ -90,3 +90,28 @@ describe('segment_ids', () => {
     expect(done.eval_loss).toBeCloseTo(await separateLoss(model), 5)
   })
 })
+
+describe('lens', () => {
+  it('count in a run as the tokens that they leave', async () => {
+    const model = smallModel()
+    const [rows, lens] = [ids(3, 9), [9, 4, 2]]
+    const batches = [
+      [rows.slice(0, 0, 2), { lens: lens.slice(0, 2) }],
+      [rows.slice(0, 2, 3), { lens: lens.slice(2) }],
+    ]
+    const run = new Trainer(model, {
+      data: batches,
+      optimizer: new SGD(model.parameters(), { lr: 0 }),
+      steps: 1,
+      eval: { data: batches },
+    })
+    const losses = lens.map((length, row) =>
+      model.forward(rows.slice(0, row, row + 1).slice(1, 0, length)),
+    )
+    const sums = (await Promise.all(losses)).map(
+      (loss, row) => Number(loss.item()) * ((lens[row] as number) - 1),
+    )
+    const want = sums.reduce((a, b) => a + b, 0) / 12
+    expect((await run.run()).eval_loss).toBeCloseTo(want, 5)
+  })
+})

@@ -19,7 +19,7 @@ type WithHiddens = LayersCall & { return_hiddens: true }
 type WithIntermediates = [Tensor, LayerIntermediates]
 
 /**
- * What `Encoder`, `Decoder`, `CrossAttender` and `TransformerBlock` have in common: a stack of layers without
+ * What `Encoder`, `Decoder`, `CrossAttender` and `TransformerBlock` have in common: layers without
  * embeddings.
  */
 abstract class Layers<Options> extends NativeModel<Options> {
