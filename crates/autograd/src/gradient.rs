@@ -47,7 +47,7 @@ impl Gradient {
 
     /// Limits each element to `-limit` to `limit`.
     pub fn clamp(&mut self, limit: f64) -> Result<()> {
-        let array = elementwise::clamp(self.materialize()?, limit)?;
+        let array = elementwise::clamp(self.materialize()?, -limit, limit)?;
         *self = Self { array, factor: 1.0, is_own: true };
         Ok(())
     }

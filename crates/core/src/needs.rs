@@ -14,8 +14,8 @@ pub struct Needs {
     /// The length of the sequence, with which the keys and values of earlier positions change: the
     /// reason, for people.
     pub varies_with_length: Option<&'static str>,
-    /// As `varies_with_length`, but for some lengths alone: a generation keeps keys and values until
-    /// they change.
+    /// As `varies_with_length`, but for some lengths alone: a generation keeps keys and values
+    /// until they change.
     pub changes_at_lengths: bool,
     /// Keys in front of those of the sequence, which stand before its padding.
     pub prefix_keys: bool,

@@ -43,7 +43,7 @@ pub fn unary(of: &Inputs) -> Result<Vec<Array>> {
 
 pub fn lerp(of: &Inputs) -> Result<Vec<Array>> {
     let (a, b) = (of.normal(&dims(of), 1)?, of.normal(&dims(of), 2)?);
-    Ok(vec![elementwise::lerp(&a, &b, 0.25)?, elementwise::clamp(&a, 0.5)?])
+    Ok(vec![elementwise::lerp(&a, &b, 0.25)?, elementwise::clamp(&a, -0.5, 0.5)?])
 }
 
 pub fn absolute(of: &Inputs) -> Result<Vec<Array>> {

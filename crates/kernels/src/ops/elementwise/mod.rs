@@ -12,7 +12,7 @@ mod tests;
 mod unary;
 
 pub use binary::{add, binary, div, mul, sub, Binary};
-pub use clamp::clamp;
+pub use clamp::{clamp, clamp_backward};
 pub use lerp::lerp;
 pub(crate) use map::{map, zip};
 pub(crate) use unary::scalar;

@@ -1,5 +1,5 @@
 use super::binary::{add, binary, Binary, BinaryKernel};
-use super::clamp::clamp;
+use super::clamp::{clamp, Clamp, ClampBackward};
 use super::lerp::Lerp;
 use super::unary::{unary, Affine, Unary, UnaryKernel};
 use crate::kernel::run;
@@ -12,6 +12,8 @@ fn equals_the_reference() {
     assert_matches_reference::<UnaryKernel>(2e-6);
     assert_matches_reference::<Affine>(1e-6);
     assert_matches_reference::<Lerp>(1e-6);
+    assert_matches_reference::<Clamp>(0.0);
+    assert_matches_reference::<ClampBackward>(0.0);
 }
 
 #[test]
@@ -28,12 +30,13 @@ fn values_are_clamped_and_nan_stays() {
             let array = Array::from_slice(values, values.len(), &Device::Cpu).unwrap();
             on_device(&array.to_dtype(dtype).unwrap())
         };
-        let got = clamp(&of(&[-3.0, -0.5, 0.0, 0.5, 2.0, f64::INFINITY, f64::NAN]), 0.5).unwrap();
+        let got =
+            clamp(&of(&[-3.0, -0.5, 0.0, 0.5, 2.0, f64::INFINITY, f64::NAN]), -0.5, 0.5).unwrap();
         let got: Vec<f64> = got.to_dtype(DType::F64).unwrap().to_vec1().unwrap();
         assert_eq!(got[..6], [-0.5, -0.5, 0.0, 0.5, 0.5, 0.5]);
         assert!(got[6].is_nan() && got.len() == 7);
     }
-    assert!(clamp(&Array::new(&[1_i64], &device()).unwrap(), 1.0).is_err());
+    assert!(clamp(&Array::new(&[1_i64], &device()).unwrap(), -1.0, 1.0).is_err());
 }
 
 const BINARY: [Binary; 6] =
