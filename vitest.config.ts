@@ -52,7 +52,8 @@ const ON_CUDA = [
   ],
   ...['optimizers', 'packed', 'random', 'saved', 'tensor', 'torch-optimizers', 'train-step'],
   ...['trainer', 'trainer-checkpoints', 'trainer-loader', 'trainer-observed', 'weights'],
-  ...['x-transformers-2', 'x-transformers-2-weights'],
+  ...['x-transformers-2', 'x-transformers-2-weights', 'huggingface-decoders'],
+  ...['huggingface-encoders', 'huggingface-generation'],
 ]
 const MORE_ON_CUDA = [
   ...['arguments', 'cached-generation', 'cached-streams', 'callbacks', 'checkpoint', 'clone'],
