@@ -6465,8 +6465,9 @@ export interface TransformerCall {
    */
   segment_ids?: Ids | null | undefined
   /**
-   * Position ids as integers, (length) or (batch, length). A tensor of another type is added to the
-   * token embeddings as position embeddings.
+   * Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also (batch,
+   * heads, length). A tensor of another type is added to the token embeddings as position
+   * embeddings.
    *
    * @default null
    */
@@ -6708,8 +6709,9 @@ export interface AutoregressiveCall {
    */
   segment_ids?: Ids | null | undefined
   /**
-   * Position ids as integers, (length) or (batch, length). A tensor of another type is added to the
-   * token embeddings as position embeddings.
+   * Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also (batch,
+   * heads, length). A tensor of another type is added to the token embeddings as position
+   * embeddings.
    *
    * @default null
    */
@@ -6809,8 +6811,9 @@ export interface ScoreOptions {
    */
   mems?: readonly Tensor[] | null | undefined
   /**
-   * Position ids as integers, (length) or (batch, length). A tensor of another type is added to the
-   * token embeddings as position embeddings.
+   * Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also (batch,
+   * heads, length). A tensor of another type is added to the token embeddings as position
+   * embeddings.
    *
    * @default null
    */
@@ -7011,8 +7014,9 @@ export interface NonAutoregressiveCall {
    */
   mems?: readonly Tensor[] | null | undefined
   /**
-   * Position ids as integers, (length) or (batch, length). A tensor of another type is added to the
-   * token embeddings as position embeddings.
+   * Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also (batch,
+   * heads, length). A tensor of another type is added to the token embeddings as position
+   * embeddings.
    *
    * @default null
    */
@@ -7376,8 +7380,9 @@ export interface GenerateOptions {
    */
   mems?: readonly Tensor[] | null | undefined
   /**
-   * Position ids as integers, (length) or (batch, length). A tensor of another type is added to the
-   * token embeddings as position embeddings.
+   * Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also (batch,
+   * heads, length). A tensor of another type is added to the token embeddings as position
+   * embeddings.
    *
    * @default null
    */
@@ -7581,8 +7586,9 @@ export interface StreamOptions {
    */
   mems?: readonly Tensor[] | null | undefined
   /**
-   * Position ids as integers, (length) or (batch, length). A tensor of another type is added to the
-   * token embeddings as position embeddings.
+   * Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also (batch,
+   * heads, length). A tensor of another type is added to the token embeddings as position
+   * embeddings.
    *
    * @default null
    */
@@ -7770,8 +7776,9 @@ export interface XTransformerGenerate {
    */
   src_prepend_embeds?: Tensor | null | undefined
   /**
-   * Position ids as integers, (length) or (batch, length). A tensor of another type is added to the
-   * token embeddings as position embeddings.
+   * Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also (batch,
+   * heads, length). A tensor of another type is added to the token embeddings as position
+   * embeddings.
    *
    * @default null
    */
@@ -7945,8 +7952,9 @@ export interface XTransformerStream {
    */
   src_prepend_embeds?: Tensor | null | undefined
   /**
-   * Position ids as integers, (length) or (batch, length). A tensor of another type is added to the
-   * token embeddings as position embeddings.
+   * Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also (batch,
+   * heads, length). A tensor of another type is added to the token embeddings as position
+   * embeddings.
    *
    * @default null
    */
@@ -8120,8 +8128,9 @@ export interface NonAutoregressiveGenerate {
    */
   mems?: readonly Tensor[] | null | undefined
   /**
-   * Position ids as integers, (length) or (batch, length). A tensor of another type is added to the
-   * token embeddings as position embeddings.
+   * Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also (batch,
+   * heads, length). A tensor of another type is added to the token embeddings as position
+   * embeddings.
    *
    * @default null
    */
