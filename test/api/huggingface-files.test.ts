@@ -1,6 +1,12 @@
 // The files of models of Hugging Face: where they are found, and what is wrong with them.
 import { describe, expect, it } from 'vitest'
-import { loadTensors, type Source, saveTensors, type Tensor } from 'x-transformers'
+import {
+  loadTensors,
+  type Source,
+  saveTensors,
+  type Tensor,
+  type XTransformer,
+} from 'x-transformers'
 import {
   type FromHuggingFace,
   fromHuggingFace,
@@ -212,6 +218,31 @@ describe('a head that is to be the embedding', () => {
     await expectLogits(loaded, 'smollm-2')
   })
 
+  it('may be the only one of the two, as may any copy of an embedding', async () => {
+    const only = await changed('smollm-2', (all) => {
+      all.set('lm_head.weight', all.get('model.embed_tokens.weight') as Tensor)
+      all.delete('model.embed_tokens.weight')
+    })
+    const loaded = await fromHuggingFace(only)
+    expect(optionOf(loaded)).toBe(true)
+    await expectLogits(loaded, 'smollm-2')
+    const copies = ['encoder.embed_tokens.weight', 'decoder.embed_tokens.weight']
+    const t5 = (names: string[]) =>
+      changed('t5', (all) => {
+        for (const name of names) all.set(name, all.get('shared.weight') as Tensor)
+        all.delete('shared.weight')
+      })
+    const { model } = await fromHuggingFace<XTransformer>(await filesOf(await recordedCase('t5')))
+    const want = numbers(model.stateDict().get('encoder.token_emb.emb.weight') as Tensor)
+    for (const names of [copies, copies.slice(0, 1), copies.slice(1)]) {
+      const { model: other } = await fromHuggingFace<XTransformer>(await t5(names))
+      const got = other.stateDict().get('encoder.token_emb.emb.weight') as Tensor
+      expect(numbers(got)).toEqual(want)
+    }
+    const none = fromHuggingFace(await t5([]))
+    await expectError(none, 'invalid_checkpoint', /tensor shared\.weight is missing/)
+  })
+
   it('is another one where the files have it with other values', async () => {
     const loaded = await fromHuggingFace(await withHead((embedding) => embedding.mul(2)))
     expect(optionOf(loaded)).toBe(false)
@@ -219,6 +250,10 @@ describe('a head that is to be the embedding', () => {
     const decoder = loaded.model
     const logits = await decoder.forward(ids(forward.input_ids))
     expectNear(logits.mul(0.5), forward.logits)
+    const folder = new Folder()
+    await toHuggingFace(decoder, folder)
+    expect(folder.json('config.json').tie_word_embeddings).toBe(false)
+    expect(optionOf(await fromHuggingFace(folder.sources))).toBe(false)
   })
 })
 

@@ -59,10 +59,23 @@ describe('a model of Hugging Face', () => {
     const path = join(folder, 'new', 'model')
     await toHuggingFace(model, path, { max_shard_bytes: 20_000 })
     await toHuggingFace(model, path)
-    const names = readdirSync(path).filter((name) => !/^model-\d/.test(name))
-    expect(names.sort()).toEqual(['config.json', 'generation_config.json', 'model.safetensors'])
+    expect(readdirSync(path).sort()).toEqual([
+      'config.json',
+      'generation_config.json',
+      'model.safetensors',
+    ])
     expect(await logitsOf(path)).toEqual(await logitsOf(SHARDED))
     expect(numbers(await model.forward([[3, 4, 5]]))).toEqual(await logitsOf(SHARDED))
+  })
+
+  it.skipIf(process.platform === 'win32')('is in a folder of any name', async () => {
+    const { model } = await fromHuggingFace(SHARDED)
+    for (const name of ['a:', 'a\\', 'a/']) {
+      const path = join(folder, 'odd', name)
+      await toHuggingFace(model, path)
+      expect(await logitsOf(path)).toEqual(await logitsOf(SHARDED))
+    }
+    expect(readdirSync(join(folder, 'odd')).sort()).toEqual(['a', 'a:', 'a\\'])
   })
 
   it('is not what is no folder, or a file of GGUF', async () => {

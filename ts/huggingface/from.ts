@@ -112,7 +112,7 @@ async function loadWeights(
   ignored: ReadonlySet<string>,
 ): Promise<Loaded> {
   const first = describeConfig(json, ignored)
-  const naming = new Naming(files.names, first.family)
+  const naming = new Naming(files.names, first.family, first.found.tied)
   const tied = await isTied(first, files, naming)
   const described = describeConfig(json, ignored, { has: (name) => naming.has(name), tied })
   const model = build(described.plan)
