@@ -52,7 +52,8 @@ describe('what was read', () => {
     expect(await valuesOf(contentOf(second, 'model.safetensors'))).toEqual(whole)
     expect(second.json('generation_config.json').eos_token_id).toEqual([2, 5])
     await toHuggingFace(model, folder)
-    expect([...folder.files.keys()]).not.toContain('model.safetensors.index.json')
+    const left = ['model.safetensors', 'generation_config.json', 'config.json']
+    expect([...folder.files.keys()].sort()).toEqual(left.sort())
   })
 
   it('has the tokenizer, as its files were', async () => {
@@ -102,6 +103,32 @@ describe('toHuggingFace', () => {
     const wrong = { ...config, rms_norm_eps: 1e-3 }
     const writing = toHuggingFace(again, new Folder(), { config: wrong })
     await expectError(writing, 'invalid_argument', /option norm_eps of its Decoder is 0\.00001/)
+  })
+
+  it('refuses a model of load() whose configuration has a head', async () => {
+    const { model, config } = await fromHuggingFace(await filesOf(await recordedCase('bert')))
+    const again = await loadModel<TransformerWrapper>(await model.saveBytes())
+    const writing = toHuggingFace(again, new Folder(), { config })
+    const words = /the class BertForPreTraining, and the head of that is not known: load what/
+    await expectError(writing, 'invalid_argument', words)
+    const folder = new Folder()
+    await toHuggingFace(again, folder, { config: { ...config, architectures: ['BertModel'] } })
+    expect((await fromHuggingFace(folder.sources)).heads).toEqual({})
+    await toHuggingFace(model, folder, { config })
+    const { heads } = await fromHuggingFace(folder.sources)
+    expect(Object.keys(heads).sort()).toEqual(['mlm', 'nsp', 'pooler'])
+  })
+
+  it('removes no file that an index of others names', async () => {
+    const { model } = await fromHuggingFace(await folderOf('sharded'))
+    const folder = new Folder()
+    const names = ['notes.txt', 'model-00007-of-00009.safetensors']
+    for (const name of names) await folder.getFileHandle(name, { create: true })
+    const index = await folder.getFileHandle('model.safetensors.index.json', { create: true })
+    index.content = jsonBytes({ weight_map: { a: names[0], b: names[1] } })
+    await toHuggingFace(model, folder)
+    expect(folder.files.has('notes.txt')).toBe(true)
+    expect(folder.files.has('model-00007-of-00009.safetensors')).toBe(false)
   })
 
   it('refuses a model that the configuration does not describe', async () => {

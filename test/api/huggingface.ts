@@ -76,8 +76,9 @@ export async function folderOf(folder: 'sharded' | 'pickled'): Promise<Record<st
 export class Folder {
   readonly files = new Map<string, FakeFile>()
 
-  async getFileHandle(name: string): Promise<FakeFile> {
-    const file = this.files.get(name) ?? new FakeFile()
+  async getFileHandle(name: string, { create = false } = {}): Promise<FakeFile> {
+    const file = this.files.get(name) ?? (create ? new FakeFile() : null)
+    if (file === null) throw new DOMException('not there', 'NotFoundError')
     this.files.set(name, file)
     return file
   }

@@ -248,6 +248,14 @@ it('norms without offset are told by the dialect', () => {
     expect(file.has(name)).toBe(true)
     file.set(name, gamma)
   }
+  const small = gamma.mul(2 ** -12)
+  const half = new Map([...file, [norm, small.cast('bf16')], [scale, small.cast('f16')]])
+  const wide = make()
+  wide.loadStateDict(half, { dialect })
+  for (const name of ['attn_layers.layers.0.0.0.weight', scale]) {
+    const got = numbers(wide.stateDict().get(name) as Tensor)
+    expect(got, `${name} of half precision`).toEqual(numbers(small).map((x) => x + 1))
+  }
   for (const offset of [true, false]) {
     const model = make()
     model.loadStateDict(file, { dialect: { name: dialect, norm_add_unit_offset: offset } })

@@ -46,7 +46,8 @@ describe('a model of Hugging Face', () => {
     try {
       const { port } = server.address() as AddressInfo
       const address = new URL(`http://127.0.0.1:${port}/models/tiny/`)
-      expect(await logitsOf(address)).toEqual(await logitsOf(SHARDED))
+      for (const source of [address, String(address)])
+        expect(await logitsOf(source)).toEqual(await logitsOf(SHARDED))
       expect(asked).toContain('model-00003-of-00003.safetensors')
     } finally {
       await new Promise((done) => server.close(done))
@@ -58,15 +59,34 @@ describe('a model of Hugging Face', () => {
     const path = join(folder, 'new', 'model')
     await toHuggingFace(model, path, { max_shard_bytes: 20_000 })
     await toHuggingFace(model, path)
-    const names = readdirSync(path).filter((name) => !/^model-\d/.test(name))
-    expect(names.sort()).toEqual(['config.json', 'generation_config.json', 'model.safetensors'])
+    expect(readdirSync(path).sort()).toEqual([
+      'config.json',
+      'generation_config.json',
+      'model.safetensors',
+    ])
     expect(await logitsOf(path)).toEqual(await logitsOf(SHARDED))
     expect(numbers(await model.forward([[3, 4, 5]]))).toEqual(await logitsOf(SHARDED))
+  })
+
+  it.skipIf(process.platform === 'win32')('is in a folder of any name', async () => {
+    const { model } = await fromHuggingFace(SHARDED)
+    for (const name of ['a:', 'a\\', 'a/']) {
+      const path = join(folder, 'odd', name)
+      await toHuggingFace(model, path)
+      expect(await logitsOf(path)).toEqual(await logitsOf(SHARDED))
+    }
+    expect(readdirSync(join(folder, 'odd')).sort()).toEqual(['a', 'a:', 'a\\'])
   })
 
   it('is not what is no folder, or a file of GGUF', async () => {
     const file = join(SHARDED, 'config.json')
     await expectError(fromHuggingFace(file), 'invalid_argument', /is no folder: give the folder/)
+    const hub =
+      /that of a model of the Hub is https:\/\/huggingface\.co\/org\/a-1\.5B\/resolve\/main\//
+    await expectError(fromHuggingFace('org/a-1.5B'), 'invalid_argument', hub)
+    const slash = fromHuggingFace('https://example.org/model')
+    await expectError(slash, 'invalid_argument', /an address that ends in \/$/)
+    await expectError(fromHuggingFace('http://:'), 'invalid_argument', /a valid address/)
     const gguf = fromHuggingFace('models/llama-q4.gguf')
     await expectError(gguf, 'not_available', /a file of GGUF, which is not read/)
     await expectError(fromHuggingFace(folder), 'file', /there is no config\.json in/)

@@ -31,6 +31,8 @@ await toHuggingFace(loaded.model, 'folder', { dtype: 'bf16' })
 const files = { 'config.json': new Uint8Array(), 'model.safetensors': new Blob() }
 is<XTransformer>()((await fromHuggingFace<XTransformer>(files)).model)
 await fromHuggingFace([new File([], 'config.json')], { tokenizer: false, ignore: ['a'] })
+declare const chosen: FileList
+await fromHuggingFace(chosen)
 await fromHuggingFace(new URL('https://example.org/'), { signal: AbortSignal.timeout(1) })
 
 // @ts-expect-error no model of Hugging Face

@@ -1,24 +1,35 @@
 /** The files of a model: those of a folder, of an address, or of a list. */
-import { describeValue, isBlob, isMap, isRecord, isURL, refuse } from '../checks.js'
+import {
+  describeValue,
+  has,
+  ignoreFailure,
+  isBlob,
+  isMap,
+  isRecord,
+  isURL,
+  refuse,
+} from '../checks.js'
 import type { ReadOptions } from '../control.js'
 import { XTransformersError } from '../errors.js'
-import { isMissing } from '../io/file-errors.js'
+import { fetched } from '../io/fetch.js'
+import { isForbidden, isMissing, isPage } from '../io/file-errors.js'
 import { inFolder, type Source } from '../io/sources.js'
-import { parseJSON, readBytes, readText } from '../tokenizers/read.js'
+import { decoded, parseJSON, readBytes } from '../tokenizers/read.js'
 
 /**
  * Where the files of a model are.
  *
- * - a folder: a path in Node, an address that ends in `/`, or `opfs:folder` in a browser
+ * - a folder: a path in Node, `opfs:folder` in a browser, or an address that ends in `/`
  * - the files by name, as an object or a Map: `{ 'config.json': …, 'model.safetensors': … }`
- * - a list of files that have names, such as those of an `<input type="file" multiple>`
+ * - files that have names, such as those of an `<input type="file" multiple>`; where they are in
+ *   several folders (`webkitdirectory`), those of the outermost one with a config.json
  */
 export type HuggingFaceSource =
   | string
   | URL
   | ReadonlyMap<string, Source>
   | Readonly<Record<string, Source>>
-  | readonly File[]
+  | Iterable<File>
 
 /** Finds files by name. */
 export interface ModelFiles {
@@ -28,7 +39,24 @@ export interface ModelFiles {
   find(file: string): Promise<Source | null>
 }
 
-async function folderOf(source: string | URL): Promise<ModelFiles> {
+/** Where a folder is: also in Node a string may be an address. */
+function placeOf(source: string | URL): string | URL {
+  if (typeof source !== 'string' || !/^https?:\/\//i.test(source)) return source
+  try {
+    return new URL(source)
+  } catch {
+    throw refuse('what is loaded', 'a folder, or a valid address', source)
+  }
+}
+
+/** What else a name may be meant as that is no folder: that of a model of the Hub. */
+const hubHint = (name: string) =>
+  /^[\w.-]+\/[\w.-]+$/.test(name)
+    ? ` (that of a model of the Hub is https://huggingface.co/${name}/resolve/main/)`
+    : ''
+
+async function folderOf(given: string | URL): Promise<ModelFiles> {
+  const source = placeOf(given)
   const name = String(source)
   if (/\.(gguf|ggml)$/i.test(name)) {
     throw new XTransformersError(
@@ -39,7 +67,7 @@ async function folderOf(source: string | URL): Promise<ModelFiles> {
   if ((await inFolder(source, 'config.json')) === null) {
     throw new XTransformersError(
       'invalid_argument',
-      `${describeValue(name)} is no folder: give the folder that has config.json and the weights, or an address that ends in /`,
+      `${describeValue(name)} is no folder: give the folder that has config.json and the weights, or an address that ends in /${hubHint(name)}`,
     )
   }
   return { name: describeValue(name), find: (file) => inFolder(source, file) }
@@ -50,55 +78,150 @@ const fromMap = (files: ReadonlyMap<string, Source>): ModelFiles => ({
   find: async (file) => files.get(file) ?? null,
 })
 
-/** A name without the folders before it. */
-const lastPart = (path: string) => path.replace(/^.*[/\\]/, '')
+/** A File of a list: the folders that it lies in, and its name. */
+interface Listed {
+  folder: string
+  name: string
+  file: Blob
+}
 
-function fromList(files: readonly unknown[]): ModelFiles {
-  const named = files.map((file): [string, Source] => {
-    const name = isBlob(file) ? (file as Partial<File>).name : undefined
-    if (typeof name === 'string') return [lastPart(name), file as Blob]
+function listed(file: unknown): Listed {
+  const { name, webkitRelativePath } = (isBlob(file) ? file : {}) as Partial<File>
+  if (typeof name !== 'string')
     throw refuse('each of a list of files', 'a File, which has a name', file)
-  })
-  return fromMap(new Map(named))
+  // the name alone, unless a whole folder was chosen
+  const path = webkitRelativePath || name
+  const [last = ''] = /[^/\\]*$/.exec(path) ?? []
+  return { folder: path.slice(0, -last.length), name: last, file: file as Blob }
+}
+
+/** The outermost folder that has a config.json; there may be other ones in folders within it. */
+function outermost(files: readonly Listed[]): string | null {
+  const depth = (folder: string) => folder.split(/[/\\]/).length
+  const folders = files.filter(({ name }) => name === 'config.json').map(({ folder }) => folder)
+  return folders.sort((a, b) => depth(a) - depth(b))[0] ?? null
+}
+
+function fromList(list: Iterable<unknown>): ModelFiles {
+  const all: Listed[] = []
+  for (const file of list) all.push(listed(file))
+  const folder = outermost(all)
+  const files = new Map<string, Source>()
+  for (const one of all) {
+    if (folder !== null && one.folder !== folder) continue
+    if (files.has(one.name))
+      throw new XTransformersError(
+        'invalid_argument',
+        `the list has two files ${describeValue(one.name)}: give those of one model alone`,
+      )
+    files.set(one.name, one.file)
+  }
+  return fromMap(files)
 }
 
 /** @throws XTransformersError (`invalid_argument`) where it names no files */
 export async function openFiles(source: HuggingFaceSource): Promise<ModelFiles> {
   if (typeof source === 'string' || isURL(source)) return await folderOf(source)
-  if (Array.isArray(source)) return fromList(source)
   if (isMap(source)) return fromMap(source as ReadonlyMap<string, Source>)
+  if (has(source, Symbol.iterator)) return fromList(source as Iterable<unknown>)
   if (isRecord(source))
     return fromMap(new Map(Object.entries(source as Readonly<Record<string, Source>>)))
   throw refuse('what is loaded', 'a folder, an object of files by name, or a list of Files', source)
 }
 
-/** The result of `read` for a file; null where there is no such file. */
+/** What a server has at an address, so that its answer can be looked at; else the source itself. */
+async function answered(source: Source, options: ReadOptions): Promise<Source> {
+  if (!isURL(source) || !/^(https?|blob|data):$/.test(source.protocol)) return source
+  return await fetched(source, options)
+}
+
+/** Whether it is an answer that is a page: servers of pages give one for what they do not have. */
+function isPageAnswer(source: Source): boolean {
+  const { headers, ok, body } = source as Partial<Response>
+  if (ok !== true || !has(headers, 'get')) return false
+  if (!/^text\/html\b/i.test(headers?.get('content-type') ?? '')) return false
+  ignoreFailure(() => body?.cancel())
+  return true
+}
+
+/**
+ * The result of `read` for a file; null where there is no such file, or where a server has answered
+ * with a page in its place.
+ */
 export async function ifThere<T>(
   files: ModelFiles,
   file: string,
+  options: ReadOptions,
   read: (source: Source) => Promise<T>,
 ): Promise<T | null> {
-  const source = await files.find(file)
-  if (source === null) return null
+  const found = await files.find(file)
+  if (found === null) return null
   try {
-    return await read(source)
+    const source = await answered(found, options)
+    return isPageAnswer(source) ? null : await read(source)
   } catch (error) {
-    if (isMissing(error)) return null
+    if (isMissing(error) || isPage(error)) return null
     throw error
   }
 }
 
+/** The bytes of a file; null as for {@link ifThere}. */
+export async function bytesIfThere(
+  files: ModelFiles,
+  file: string,
+  options: ReadOptions,
+): Promise<Uint8Array | null> {
+  const bytes = await ifThere(files, file, options, (source) => readBytes(source, options))
+  if (bytes === null) return null
+  const start = new TextDecoder().decode(bytes.subarray(0, 100))
+  return /^\s*<(!doctype|html)\b/i.test(start) ? null : bytes
+}
+
+/** As {@link bytesIfThere}, of what a model can do without: also null where it is forbidden. */
+async function optionalBytes(
+  ...[files, file, options]: Parameters<typeof bytesIfThere>
+): Promise<Uint8Array | null> {
+  try {
+    return await bytesIfThere(files, file, options)
+  } catch (error) {
+    // so do stores answer that do not tell what they have
+    if (isForbidden(error)) return null
+    throw error
+  }
+}
+
+function recordIn(bytes: Uint8Array, file: string): Readonly<Record<string, unknown>> {
+  const json = parseJSON(bytes, file)
+  if (isRecord(json)) return json
+  throw new XTransformersError(
+    'invalid_checkpoint',
+    `${file} must be an object, got ${describeValue(json)}`,
+  )
+}
+
 /** What a file of JSON says, which must be an object; null where there is no such file. */
-export const readJSON = (files: ModelFiles, file: string, options: ReadOptions) =>
-  ifThere(files, file, async (source) => {
-    const json = parseJSON(await readBytes(source, options), file)
-    if (isRecord(json)) return json
-    throw new XTransformersError(
-      'invalid_checkpoint',
-      `${file} must be an object, got ${describeValue(json)}`,
-    )
-  })
+export async function readJSON(files: ModelFiles, file: string, options: ReadOptions) {
+  const bytes = await optionalBytes(files, file, options)
+  return bytes && recordIn(bytes, file)
+}
+
+/**
+ * What a file of JSON says that must be there.
+ *
+ * @throws XTransformersError (`file`) where it is not
+ */
+export async function requireJSON(files: ModelFiles, file: string, options: ReadOptions) {
+  const source = await files.find(file)
+  try {
+    if (source !== null) return recordIn(await readBytes(source, options), file)
+  } catch (error) {
+    if (!isMissing(error)) throw error
+  }
+  throw new XTransformersError('file', `there is no ${file} in ${files.name}`)
+}
 
 /** The text of a file; null where there is no such file. */
-export const readTextFile = (files: ModelFiles, file: string, options: ReadOptions) =>
-  ifThere(files, file, (source) => readText(source, options))
+export async function readTextFile(files: ModelFiles, file: string, options: ReadOptions) {
+  const bytes = await optionalBytes(files, file, options)
+  return bytes && decoded(bytes, file)
+}

@@ -1,6 +1,5 @@
 import { checkFlag, checkList, checkOptions, refuse } from '../checks.js'
 import { type ReadOptions, throwIfAborted } from '../control.js'
-import { XTransformersError } from '../errors.js'
 import type { TransformerWrapper } from '../models/index.js'
 import type { GenerateOptions } from '../models/options.gen.js'
 import type { Module } from '../module/module.js'
@@ -9,7 +8,13 @@ import type { PretrainedTokenizer } from '../tokenizers/pretrained.js'
 import { build, buildHeads, type Heads, type HuggingFaceModel, modulesOf } from './build.js'
 import type { Json } from './config/read.js'
 import { type Described, describeConfig } from './describe.js'
-import { type HuggingFaceSource, type ModelFiles, openFiles, readJSON } from './files.js'
+import {
+  type HuggingFaceSource,
+  type ModelFiles,
+  openFiles,
+  readJSON,
+  requireJSON,
+} from './files.js'
 import { readGeneration, type SpecialTokens } from './generation.js'
 import { noteOrigin } from './origin.js'
 import { readTokenizer, type TokenizerJSONFiles } from './tokenizer.js'
@@ -77,12 +82,6 @@ function checkFrom(options: FromHuggingFaceOptions | undefined) {
   }
 }
 
-async function readConfig(files: ModelFiles, options: ReadOptions): Promise<Json> {
-  const json = await readJSON(files, 'config.json', options)
-  if (json !== null) return json
-  throw new XTransformersError('file', `there is no config.json in ${files.name}`)
-}
-
 /**
  * Whether the head is the embedding: files may have both, and transformers ties those alone that
  * are equal.
@@ -113,7 +112,7 @@ async function loadWeights(
   ignored: ReadonlySet<string>,
 ): Promise<Loaded> {
   const first = describeConfig(json, ignored)
-  const naming = new Naming(files.names, first.family)
+  const naming = new Naming(files.names, first.family, first.found.tied)
   const tied = await isTied(first, files, naming)
   const described = describeConfig(json, ignored, { has: (name) => naming.has(name), tied })
   const model = build(described.plan)
@@ -145,15 +144,20 @@ async function load(
   // before anything large is read
   describeConfig(json, ignored)
   const weights = await WeightFiles.open(files, reading)
+  const made: Module[] = []
   try {
     const loaded = await loadWeights(weights, json, ignored)
-    for (const module of [loaded.model, ...modulesOf(loaded.heads)]) {
+    made.push(loaded.model, ...modulesOf(loaded.heads))
+    for (const module of made) {
       if (device !== null) module.to(device)
       module.eval()
     }
     weights.end()
     throwIfAborted(reading.signal)
     return loaded
+  } catch (error) {
+    for (const module of made) module.dispose()
+    throw error
   } finally {
     weights.dispose()
   }
@@ -192,7 +196,7 @@ export async function fromHuggingFace<M extends HuggingFaceModel = TransformerWr
   const { signal } = asked.reading
   const quiet: ReadOptions = signal ? { signal } : {}
   const files = await openFiles(source)
-  const config = await readConfig(files, quiet)
+  const config = await requireJSON(files, 'config.json', quiet)
   const json = await readJSON(files, 'generation_config.json', quiet)
   const { options: generation, tokens } = readGeneration(json, config, asked.ignored)
   const tokenizer = asked.withTokenizer ? await readTokenizer(files, quiet) : null

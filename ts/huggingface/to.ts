@@ -1,11 +1,13 @@
 import { files as platform } from '#files'
 import { checkOptions, has, isRecord, refuse } from '../checks.js'
 import type { FileHandle } from '../io/platform.js'
-import { saveTo, type Target } from '../io/sources.js'
+import { parseIndex } from '../io/shards.js'
+import { type Source, saveTo, type Target } from '../io/sources.js'
 import { writeTensorBytes } from '../io/tensor-files.js'
+import { readBytes } from '../tokenizers/read.js'
 import type { HuggingFaceModel } from './build.js'
 import type { Json } from './config/read.js'
-import { originFor, placesFor } from './places.js'
+import { configFor, originFor, placesFor } from './places.js'
 import { inParts, type Outgoing, outgoing, withTensors } from './weights/save.js'
 
 /** A folder of a browser: a `FileSystemDirectoryHandle`, as far as it is used here. */
@@ -53,8 +55,9 @@ function checkTo(options: ToHuggingFaceOptions | undefined) {
   return { config: config ?? null, dtype: dtype as SavedType, bytes }
 }
 
-/** Writes and removes files of a folder. */
+/** Reads, writes and removes files of a folder. */
 interface Folder {
+  source(name: string): Promise<Source>
   target(name: string): Promise<Target>
   remove(name: string): Promise<void>
 }
@@ -62,9 +65,9 @@ interface Folder {
 async function openFolder(folder: string | FolderHandle): Promise<Folder> {
   if (typeof folder === 'string') {
     await platform.makeFolder(folder)
-    const separator = /[/\\:]$/.test(folder) ? '' : '/'
-    const path = (name: string) => `${folder}${separator}${name}`
-    return { target: async (name) => path(name), remove: (name) => platform.remove(path(name)) }
+    const path = (name: string) => `${folder}${folder.endsWith('/') ? '' : '/'}${name}`
+    const named = async (name: string) => path(name)
+    return { source: named, target: named, remove: (name) => platform.remove(path(name)) }
   }
   if (!has(folder, 'getFileHandle'))
     throw refuse(
@@ -73,6 +76,7 @@ async function openFolder(folder: string | FolderHandle): Promise<Folder> {
       folder,
     )
   return {
+    source: (name) => folder.getFileHandle(name),
     target: (name) => folder.getFileHandle(name, { create: true }),
     // one that is not there is gone already
     remove: (name) => folder.removeEntry(name).catch(() => {}),
@@ -93,6 +97,17 @@ const shardName = (i: number, of: number) => {
   return `model-${five(i + 1)}-of-${five(of)}.safetensors`
 }
 
+/** The files of an earlier save in several: of those of its index the ones with names of ours. */
+async function oldShards(folder: Folder): Promise<string[]> {
+  try {
+    const { names } = parseIndex(await readBytes(await folder.source(INDEX), {}))
+    return names.filter((name) => /^model-\d{5}-of-\d{5}\.safetensors$/.test(name))
+  } catch {
+    // there is none, or nothing is known of it
+    return []
+  }
+}
+
 /** Writes the weights: in one file, or in several with their index. */
 async function writeWeights(
   folder: Folder,
@@ -100,6 +115,8 @@ async function writeWeights(
   dtype: SavedType,
 ): Promise<void> {
   const fileOf = (i: number) => (parts.length === 1 ? SINGLE : shardName(i, parts.length))
+  const written = new Set(parts.map((_, i) => fileOf(i)))
+  const old = (await oldShards(folder)).filter((name) => !written.has(name))
   for (const [i, part] of parts.entries()) {
     await withTensors(part, dtype, async (tensors) => {
       const target = await folder.target(fileOf(i))
@@ -107,7 +124,7 @@ async function writeWeights(
     })
   }
   // of an earlier save: it would be read in place of these
-  await folder.remove(parts.length === 1 ? INDEX : SINGLE)
+  for (const name of [parts.length === 1 ? INDEX : SINGLE, ...old]) await folder.remove(name)
   if (parts.length === 1) return
   const all = parts.flat()
   const total_size = all.reduce((sum, { size }) => sum + size, 0) * BYTES[dtype]
@@ -131,6 +148,9 @@ function withType(config: Json, dtype: SavedType): Json {
  * The model is one of {@link fromHuggingFace}, trained or not, or of a preset. For another one,
  * such as one that `load()` gave, name its `config`: the model must have the options that it
  * describes.
+ *
+ * Weights of an earlier save to the folder are removed, but no other file that the model does not
+ * have: write another model to another folder.
  *
  * @param folder a path in Node, `opfs:folder` in a browser, or a `FileSystemDirectoryHandle`; it is
  *   made where there is none
@@ -157,5 +177,5 @@ export async function toHuggingFace(
   }
   if (origin.generation) await write(target, 'generation_config.json', jsonBytes(origin.generation))
   // last: with it the folder is whole
-  await write(target, 'config.json', jsonBytes(withType(origin.config, dtype)))
+  await write(target, 'config.json', jsonBytes(withType(configFor(model, origin), dtype)))
 }

@@ -8,11 +8,22 @@ import { type ModelFiles, readJSON, readTextFile } from './files.js'
 export interface TokenizerJSONFiles {
   readonly 'tokenizer.json': Json
   readonly 'tokenizer_config.json': Json | null
+  /** The special tokens, which the configuration may leave out. */
+  readonly 'special_tokens_map.json': Json | null
   /** The template of chats, where it is not in the configuration. */
   readonly 'chat_template.jinja': string | null
 }
 
+const CONFIG = 'tokenizer_config.json'
+const SPECIAL = 'special_tokens_map.json'
 const CHAT = 'chat_template.jinja'
+
+/** The configuration, with the special tokens that are only in a file of their own. */
+function withSpecial(config: Json | null, special: Json | null): Json {
+  const said = Object.entries(config ?? {}).filter(([, value]) => value !== null)
+  const tokens = Object.entries(special ?? {}).filter(([name]) => name.endsWith('_token'))
+  return { ...config, ...Object.fromEntries(tokens), ...Object.fromEntries(said) }
+}
 
 /** The tokenizer among the files of a model; null where there is no tokenizer.json. */
 export async function readTokenizer(
@@ -21,12 +32,16 @@ export async function readTokenizer(
 ): Promise<{ tokenizer: PretrainedTokenizer; files: TokenizerJSONFiles } | null> {
   const json = await readJSON(files, 'tokenizer.json', options)
   if (json === null) return null
-  const config = await readJSON(files, 'tokenizer_config.json', options)
+  const config = await readJSON(files, CONFIG, options)
+  const special = await readJSON(files, SPECIAL, options)
   const template = await readTextFile(files, CHAT, options)
   const tokenizer = await PretrainedTokenizer.from({
     tokenizer: json,
-    config: { ...config, ...(template !== null && { chat_template: template }) },
+    config: {
+      ...withSpecial(config, special),
+      ...(template !== null && { chat_template: template }),
+    },
   })
-  const kept = { 'tokenizer.json': json, 'tokenizer_config.json': config, [CHAT]: template }
-  return { tokenizer, files: kept }
+  const kept = { [CONFIG]: config, [SPECIAL]: special, [CHAT]: template }
+  return { tokenizer, files: { 'tokenizer.json': json, ...kept } }
 }

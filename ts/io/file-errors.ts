@@ -51,3 +51,12 @@ export function isMissing(error: unknown): boolean {
   const { code, name } = (error.cause ?? {}) as { code?: unknown; name?: unknown }
   return code === 'ENOENT' || name === 'NotFoundError' || / with status 404\b/.test(error.message)
 }
+
+const isA = (error: unknown, code: string, words: RegExp) =>
+  error instanceof XTransformersError && error.code === code && words.test(error.message)
+
+/** Whether a server does not let a file be read, or does not want to tell that there is none. */
+export const isForbidden = (error: unknown) => isA(error, 'file', / with status 403\b/)
+
+/** Whether a page of HTML was in place of a file. */
+export const isPage = (error: unknown) => isA(error, 'invalid_checkpoint', /; it looks like HTML/)

@@ -46,7 +46,12 @@ export async function readText(source: Source, options: ReadOptions): Promise<st
   return decoded(await readBytes(source, options), 'the file')
 }
 
-function decoded(bytes: Uint8Array, what: string): string {
+/**
+ * Bytes as text, without a byte order mark.
+ *
+ * @throws XTransformersError (`invalid_checkpoint`) where they are none
+ */
+export function decoded(bytes: Uint8Array, what: string): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch (error) {
@@ -54,6 +59,15 @@ function decoded(bytes: Uint8Array, what: string): string {
       cause: error,
     })
   }
+}
+
+/** What is often read by mistake for JSON. */
+function mistakeIn(text: string): string | null {
+  if (/^\s*</.test(text))
+    return 'it looks like HTML, as servers answer where there is no such file: check the address'
+  return /^version https:\/\/git-lfs/.test(text)
+    ? 'it is a pointer of Git LFS: fetch the file itself (git lfs pull)'
+    : null
 }
 
 /**
@@ -66,9 +80,7 @@ export function parseJSON(bytes: Uint8Array, what: string): unknown {
   try {
     return JSON.parse(text)
   } catch (error) {
-    const hint = /^\s*</.test(text)
-      ? 'it looks like HTML, as servers answer where there is no such file: check the address'
-      : (error as Error).message
+    const hint = mistakeIn(text) ?? (error as Error).message
     throw new XTransformersError('invalid_checkpoint', `${what} is no JSON: ${hint}`, [], {
       cause: error,
     })

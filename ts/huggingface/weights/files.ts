@@ -2,11 +2,9 @@
 import type { Progress, ReadOptions } from '../../control.js'
 import { XTransformersError } from '../../errors.js'
 import { MAX_INDEX_BYTES, parseIndex } from '../../io/shards.js'
-import type { Source } from '../../io/sources.js'
 import { disposeAll, readTensors } from '../../io/tensor-files.js'
 import type { Tensor } from '../../tensor/tensor.js'
-import { readBytes } from '../../tokenizers/read.js'
-import { ifThere, type ModelFiles } from '../files.js'
+import { bytesIfThere, ifThere, type ModelFiles } from '../files.js'
 
 /** The names of whole files and of indexes, in the order of transformers. */
 const WHOLE = ['model.safetensors', 'pytorch_model.bin']
@@ -62,9 +60,7 @@ export class WeightFiles {
     const weights = new WeightFiles(files, new Total(options), new Map())
     for (const [i, whole] of WHOLE.entries()) {
       if (await weights.#load(whole)) return weights
-      const index = await ifThere(files, INDEXES[i] as string, (source) =>
-        readBytes(source, options),
-      )
+      const index = await bytesIfThere(files, INDEXES[i] as string, options)
       if (index === null) continue
       if (index.length > MAX_INDEX_BYTES) throw damaged(`${INDEXES[i]} is too long for an index`)
       for (const [name, file] of parseIndex(index).files) weights.places.set(name, file)
@@ -88,8 +84,10 @@ export class WeightFiles {
   /** Reads a file; false where there is none. */
   async #load(file: string): Promise<boolean> {
     if (this.#done.has(file)) return true
-    const read = (source: Source) => readTensors(source, { ...this.total.next(), widen: true })
-    const found = await ifThere(this.files, file, read)
+    const options = this.total.next()
+    const found = await ifThere(this.files, file, options, (source) =>
+      readTensors(source, { ...options, widen: true }),
+    )
     if (found === null) return false
     this.#done.add(file)
     for (const [name, tensor] of found.tensors) {

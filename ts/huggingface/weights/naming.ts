@@ -6,7 +6,12 @@ export class Naming {
   readonly #inFile = new Map<string, string>()
   readonly #inRules = new Map<string, string>()
 
-  constructor(names: Iterable<string>, { prefix, renamed = [] }: Family) {
+  /** @param ties whether the head over the vocabulary is the embedding, as configurations say */
+  constructor(
+    names: Iterable<string>,
+    { prefix, renamed = [], copies, tied }: Family,
+    ties: boolean,
+  ) {
     const all = [...names]
     // a file of the model without a head has no prefix
     const without = prefix !== '' && !all.some((name) => name.startsWith(prefix))
@@ -16,6 +21,12 @@ export class Naming {
       this.#note(inRules, name)
       // heads have none in either
       if (without) this.#note(prefix + inRules, name)
+    }
+    // of tensors that are the same, a file may have any one
+    const same = { ...copies, ...(ties && tied && { [tied.head]: tied.embedding }) }
+    for (const [copy, original] of Object.entries(same)) {
+      const name = this.#inFile.get(copy)
+      if (name !== undefined) this.#note(original, name)
     }
   }
 

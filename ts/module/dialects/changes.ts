@@ -10,8 +10,11 @@ export type Change = (theirs: Tensor, at: Weight) => Tensor
 /** A weight that the file does not have; undefined where it must have it. */
 export type Make = (at: Weight) => Tensor | undefined
 
+/** In half precision small numbers would be lost beside a larger one. */
+const widened = (x: Tensor) => (x.dtype === 'f16' || x.dtype === 'bf16' ? x.cast('f32') : x)
+
 /** `x` and a number for all elements; `x` itself for 0. */
-const plus = (x: Tensor, number: number) => (number === 0 ? x : x.add(number))
+const plus = (x: Tensor, number: number) => (number === 0 ? x : widened(x).add(number))
 
 /** What is added to a weight of a norm: in the file, and in the model. */
 const offsetIn = ({ place }: Weight) => (place.file.norm_add_unit_offset ? 1 : 0)
@@ -26,7 +29,7 @@ export const fromNorm: Change = (x, at) => {
   const scales = place.flag('use_scalenorm')
   const other = place.flag('use_rmsnorm') || place.flag('use_simple_rmsnorm')
   if (scales && !other && at.shape.length === 1 && at.shape[0] === 1)
-    return plus(x, offsetIn(at)).mul(Math.sqrt(place.width))
+    return plus(widened(x), offsetIn(at)).mul(Math.sqrt(place.width))
   return plus(x, offsetIn(at) - offsetHere(at))
 }
 
