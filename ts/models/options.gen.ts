@@ -116,7 +116,7 @@ export interface EncoderOptions {
   alibi_slopes?: readonly number[] | null | undefined
   /**
    * The distances of ALiBi are those between the `pos` of a call, where it is given, rather than
-   * those in the sequence. Attention then stores its scores.
+   * those in the sequence. Attention then stores its scores, and `attn_num_mem_kv` have no bias.
    *
    * @default false
    */
@@ -962,7 +962,7 @@ export interface DecoderOptions {
   alibi_slopes?: readonly number[] | null | undefined
   /**
    * The distances of ALiBi are those between the `pos` of a call, where it is given, rather than
-   * those in the sequence. Attention then stores its scores.
+   * those in the sequence. Attention then stores its scores, and `attn_num_mem_kv` have no bias.
    *
    * @default false
    */
@@ -1795,7 +1795,7 @@ export interface CrossAttenderOptions {
   alibi_slopes?: readonly number[] | null | undefined
   /**
    * The distances of ALiBi are those between the `pos` of a call, where it is given, rather than
-   * those in the sequence. Attention then stores its scores.
+   * those in the sequence. Attention then stores its scores, and `attn_num_mem_kv` have no bias.
    *
    * @default false
    */
@@ -2645,7 +2645,7 @@ export interface TransformerBlockOptions {
   alibi_slopes?: readonly number[] | null | undefined
   /**
    * The distances of ALiBi are those between the `pos` of a call, where it is given, rather than
-   * those in the sequence. Attention then stores its scores.
+   * those in the sequence. Attention then stores its scores, and `attn_num_mem_kv` have no bias.
    *
    * @default false
    */
@@ -3885,7 +3885,7 @@ export interface TransformerWrapperOptions {
   /**
    * Class tokens, as in BERT: `num_cls_tokens` learned vectors precede the sequence, and the head
    * reads their outputs in place of those of the sequence. With one class token there is no axis of
-   * the length.
+   * the length. They stand in front, so that those of a Decoder see no tokens: take an Encoder.
    *
    * @default false
    * @see https://arxiv.org/abs/1810.04805
@@ -4269,7 +4269,8 @@ export interface XTransformerOptions {
   enc_alibi_slopes?: readonly number[] | null | undefined
   /**
    * The distances of ALiBi are those between the `pos` of a call, where it is given, rather than
-   * those in the sequence. Attention then stores its scores.
+   * those in the sequence. Attention then stores its scores, and `enc_attn_num_mem_kv` have no
+   * bias.
    *
    * @default false
    */
@@ -5166,7 +5167,8 @@ export interface XTransformerOptions {
   dec_alibi_slopes?: readonly number[] | null | undefined
   /**
    * The distances of ALiBi are those between the `pos` of a call, where it is given, rather than
-   * those in the sequence. Attention then stores its scores.
+   * those in the sequence. Attention then stores its scores, and `dec_attn_num_mem_kv` have no
+   * bias.
    *
    * @default false
    */

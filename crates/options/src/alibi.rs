@@ -3,6 +3,9 @@
 use crate::layers::StackOptions;
 use crate::Problems;
 
+/// The most heads: more are certainly a mistake, and their slopes could exhaust memory.
+const MAX_HEADS: usize = 1 << 20;
+
 impl StackOptions {
     /// Reports conflicts of ALiBi.
     pub(crate) fn check_alibi(&self, prefix: &str, problems: &mut Problems) {
@@ -14,6 +17,11 @@ impl StackOptions {
             !alibi || self.alibi_num_heads.is_none_or(|heads| heads <= self.heads),
             "alibi_num_heads",
             format!("is more than `{prefix}heads` ({})", self.heads),
+        );
+        require(
+            !alibi || self.heads.get() <= MAX_HEADS,
+            "heads",
+            format!("must be at most {MAX_HEADS} with `{prefix}alibi_pos_bias`"),
         );
         require(
             alibi || !self.alibi_given_pos,

@@ -148,7 +148,7 @@ impl AttentionBlockOptions {
             format!("does not go with `{prefix}qk_norm`: its scale is `{prefix}qk_norm_scale`"),
         );
         problems.require(
-            self.logit_softclamp_value > 0.0,
+            self.logit_softclamp_value > 0.0 && self.logit_softclamp_value <= 1e30,
             &path("logit_softclamp_value"),
             "must be greater than 0",
         );

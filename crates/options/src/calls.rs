@@ -42,9 +42,9 @@ options! {
 options! {
     /// Inputs of a model over tokens, in addition to those of its layers.
     pub struct TokenInputs {
-        /// Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also (batch,
-        /// heads, length). A tensor of another type is added to the token embeddings as position
-        /// embeddings.
+        /// Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also
+        /// (batch, heads, length). A tensor of another type is added to the token embeddings as
+        /// position embeddings.
         pos: Option<IdsRef> = None,
         /// Embeddings to prepend to the sequence, (batch, count, width), such as image embeddings
         /// in PaLI. A `mask` has columns for them too, in front, or for the tokens alone.
@@ -173,6 +173,7 @@ impl TransformerCall {
             ("causal", self.causal.is_some()),
         ];
         let first = [
+            ("seq_start_pos", self.seq_start_pos.is_some()),
             ("prepend_embeds", self.tokens.prepend_embeds.is_some()),
             ("mems", self.inputs.mems.is_some()),
         ];

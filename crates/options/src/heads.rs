@@ -29,7 +29,7 @@ options! {
 impl HeadOptions {
     fn conflicts(&self, prefix: &str, problems: &mut Problems) {
         problems.require(
-            self.logit_softclamp_value.is_none_or(|limit| limit > 0.0),
+            self.logit_softclamp_value.is_none_or(|limit| limit > 0.0 && limit <= 1e30),
             &format!("{prefix}logit_softclamp_value"),
             "must be greater than 0",
         );
@@ -51,7 +51,8 @@ options! {
     pub struct PoolOptions {
         /// Class tokens, as in BERT: `num_cls_tokens` learned vectors precede the sequence, and the
         /// head reads their outputs in place of those of the sequence. With one class token there
-        /// is no axis of the length. <https://arxiv.org/abs/1810.04805>
+        /// is no axis of the length. They stand in front, so that those of a Decoder see no tokens:
+        /// take an Encoder. <https://arxiv.org/abs/1810.04805>
         use_cls_token: bool = false,
         /// Number of class tokens with `use_cls_token`.
         num_cls_tokens: NonZeroUsize = size(1),

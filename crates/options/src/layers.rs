@@ -53,7 +53,8 @@ options! {
         /// paper.
         alibi_slopes: Option<Vec<f64>> = None,
         /// The distances of ALiBi are those between the `pos` of a call, where it is given, rather
-        /// than those in the sequence. Attention then stores its scores.
+        /// than those in the sequence. Attention then stores its scores, and `attn_num_mem_kv` have
+        /// no bias.
         alibi_given_pos: bool = false,
         /// T5 relative position bias: a learned bias on the attention scores for each bucket of
         /// distances. Disables absolute position embeddings. <https://arxiv.org/abs/1910.10683>

@@ -1,8 +1,13 @@
 //! Conflicts between the options of rotary positions, and what follows from them.
 
+use crate::attention::AttentionBlockOptions;
 use crate::layers::StackOptions;
 use crate::rotary_scaling::{RotaryAngles, RotaryScaling};
 use crate::{Problems, RopeType};
+
+/// The most features with angles: a larger head is certainly a mistake, and its angles could
+/// exhaust memory.
+const MAX_WIDTH: usize = 1 << 20;
 
 impl StackOptions {
     /// The angles of the self attention number `index`; `None` if it has no rotary positions.
@@ -48,7 +53,20 @@ impl StackOptions {
         require(
             self.rotary_partial_factor.is_none() || self.rotary_emb_dim.is_none(),
             "rotary_partial_factor",
-            "does not go with `rotary_emb_dim`; choose one of the two",
+            &format!("does not go with `{prefix}rotary_emb_dim`; choose one of the two"),
+        );
+        require(
+            !self.is_rotary()
+                || self.attn.each().all(|attn| {
+                    (2..=MAX_WIDTH).contains(&self.rotary_dim(attn.dim_head.get()))
+                        || attn.dim_head.get() < 2
+                }),
+            if self.rotary_partial_factor.is_some() {
+                "rotary_partial_factor"
+            } else {
+                "rotary_pos_emb"
+            },
+            &format!("must leave 2 to {MAX_WIDTH} rotated features in each head"),
         );
         let rescaled = self.rotary_base_rescale_factor != 1.0;
         let dims = || self.attn.each().map(|attn| self.rotary_dim(attn.dim_head.get()));
@@ -62,11 +80,30 @@ impl StackOptions {
             "rotate_num_heads",
             "is more than there are heads",
         );
+        let shared = |attn: &AttentionBlockOptions| {
+            let kv_heads = attn.key_heads(self.heads.get());
+            self.rotate_num_heads.is_none_or(|some| {
+                some.get().checked_mul(kv_heads).is_some_and(|n| n % self.heads.get() == 0)
+            })
+        };
+        require(
+            self.attn.each().all(shared),
+            "rotate_num_heads",
+            "must be whole groups of the query heads that share keys",
+        );
         let scalings = || self.rotary_scaling.values().iter().flatten();
         require(
             !self.rotary_xpos || scalings().next().is_none(),
             "rotary_scaling",
-            "does not go with `rotary_xpos`",
+            &format!("does not go with `{prefix}rotary_xpos`"),
+        );
+        require(
+            scalings().all(|s| {
+                s.rope_type != RopeType::Longrope
+                    || s.original_max_position_embeddings.is_none_or(|n| n.get() > 1)
+            }),
+            "rotary_scaling",
+            "'longrope' needs an `original_max_position_embeddings` above 1",
         );
         let lists = || scalings().flat_map(|s| [&s.short_factor, &s.long_factor]).flatten();
         let half = dims().map(|dim| dim.div_ceil(2)).max().unwrap_or_default();

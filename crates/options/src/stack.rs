@@ -169,6 +169,24 @@ impl StackOptions {
                 "does not go with `{prefix}attn_on_attn`, whose gate would have to start at 0 too"
             ),
         );
+        let zero = self.zero_init_branch_output
+            || self.attn.each().any(|attn| attn.zero_init_output)
+            || self.ff.each().any(|ff| ff.zero_init_output);
+        require(
+            !(self.use_layerscale && zero && self.layerscale_init_value == 0.0),
+            "use_layerscale",
+            format!(
+                "with a `{prefix}layerscale_init_value` of 0 does not go with branches that start \
+                 at 0: they would never learn"
+            ),
+        );
+        let memories: Vec<usize> = self.attn.each().map(|attn| attn.num_mem_kv).collect();
+        require(
+            !(self.residual_attn || self.cross_residual_attn)
+                || memories.windows(2).all(|pair| pair[0] == pair[1]),
+            "attn_num_mem_kv",
+            "must be the same for all layers where scores are handed on".into(),
+        );
         for (on, other) in [
             (self.zero_init_branch_output, "zero_init_branch_output"),
             (self.attn.each().any(|attn| attn.zero_init_output), "attn_zero_init_output"),
@@ -261,7 +279,9 @@ impl StackOptions {
 
     fn check_positions(&self, dim: usize, prefix: &str, problems: &mut Problems) {
         for attn in self.attn.each().filter(|_| self.is_rotary() && self.rotary_values) {
-            let (rotated, values) = (self.rotary_dim(attn.dim_head.get()), attn.value_dim());
+            let width = attn.dim_head.get();
+            let rotated = 2 * self.rotary_dim(width).div_ceil(2).min(width / 2);
+            let values = attn.value_dim();
             problems.require(
                 values >= rotated,
                 &format!("{prefix}attn_value_dim_head"),

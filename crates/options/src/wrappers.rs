@@ -125,8 +125,16 @@ options! {
     checks conflicts
 }
 
+/// The most heads of a wrapper: more are certainly a mistake.
+const MAX_OUTPUT_HEADS: usize = 1024;
+
 impl TransformerWrapperOptions {
     fn conflicts(&self, prefix: &str, problems: &mut Problems) {
+        problems.require(
+            self.pool.num_output_heads.get() <= MAX_OUTPUT_HEADS,
+            &format!("{prefix}num_output_heads"),
+            format!("must be at most {MAX_OUTPUT_HEADS}"),
+        );
         problems.require(
             self.pool.num_output_heads.get() == 1 || !self.head.tie_embedding,
             &format!("{prefix}num_output_heads"),
@@ -265,6 +273,11 @@ impl XTransformerOptions {
                 !(self.deepnorm && stack.deepnorm),
                 &format!("{prefix}deepnorm"),
                 "does not go with `deepnorm`, which sets the residuals of both halves; choose one of the two",
+            );
+            problems.require(
+                !(self.deepnorm && stack.depth_scale_residual),
+                &format!("{prefix}depth_scale_residual"),
+                "does not go with `deepnorm`, which sets the same initial weights",
             );
         }
     }

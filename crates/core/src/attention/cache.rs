@@ -35,7 +35,7 @@ impl KeyValues {
     /// more are appended, never written.
     pub fn of(k: &Tensor, v: &Tensor) -> Result<Self> {
         let fits = k.rank() == 4 && v.rank() == 4 && k.dims()[..3] == v.dims()[..3];
-        if !fits || k.dtype() != v.dtype() {
+        if !fits || k.dtype() != v.dtype() || !k.dtype().is_float() {
             return Error::shape(format!(
                 "cache: keys {:?} and values {:?} do not fit together: pass what a call has given",
                 k.dims(),
@@ -46,6 +46,20 @@ impl KeyValues {
         let contiguous = xt_kernels::ops::layout::contiguous;
         let buffers = (contiguous(&k.array()?)?, contiguous(&v.array()?)?);
         Ok(Self { expected: 0, length: k.dim(2), buffers: Some(buffers) })
+    }
+
+    /// The number of rows; `None` before the first step.
+    pub fn batch(&self) -> Option<usize> {
+        self.buffers.as_ref().and_then(|(keys, _)| keys.dims().first().copied())
+    }
+
+    /// The number of heads, and the widths of keys and values; `None` before the first step.
+    pub fn widths(&self) -> Option<[usize; 3]> {
+        let (keys, values) = self.buffers.as_ref()?;
+        match (keys.dims(), values.dims()) {
+            ([_, heads, _, key], [_, _, _, value]) => Some([*heads, *key, *value]),
+            _ => None,
+        }
     }
 
     /// The number of positions.

@@ -90,6 +90,12 @@ impl Projection {
         }
     }
 
+    /// The number of heads of keys and values, and their widths.
+    pub fn key_widths(&self) -> [usize; 3] {
+        let value = if self.to_v.is_some() { self.value_dim } else { self.dim_head };
+        [self.kv_heads, self.dim_head, value]
+    }
+
     /// Projects `x` to queries and the factor of the tensor product. If `keys` is set, also
     /// projects the memories followed by the context (or `x` if there is none) to keys and values.
     pub fn forward(&self, x: &Tensor, with: &AttentionInputs, keys: bool) -> Result<Projected> {

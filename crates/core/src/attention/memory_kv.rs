@@ -16,6 +16,11 @@ pub struct MemoryKv {
 }
 
 impl MemoryKv {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.mem_k.leaf().shape().get(1).copied().unwrap_or(0)
+    }
+
     /// Registers the keys and values, `(key/value heads, count, head dimension)`.
     pub fn new(heads: usize, options: &AttentionBlockOptions, p: &mut Params) -> Self {
         let shape = [options.key_heads(heads), options.num_mem_kv, options.dim_head.get()];

@@ -114,6 +114,16 @@ impl Attention {
         }
     }
 
+    /// The number of learned keys and values.
+    pub fn num_mem_kv(&self) -> usize {
+        self.memory.as_ref().map_or(0, MemoryKv::count)
+    }
+
+    /// Whether kept keys and values can be its own.
+    pub fn takes(&self, kept: &KeyValues) -> bool {
+        kept.widths() == Some(self.project.key_widths())
+    }
+
     /// The layer at its end.
     pub fn last_layer(&self) -> &Linear {
         self.output.last_layer()

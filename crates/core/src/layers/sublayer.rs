@@ -61,8 +61,9 @@ pub struct SubLayer {
     block: Block,
     /// Token shift of the block's input.
     shift: Option<ShiftTokens>,
-    /// The fixed factor of the block's output: [`StackOptions::branch_scale`], halved for the
-    /// feed-forwards of macaron layers.
+    /// Whether the block's output is halved, as for the feed-forwards of macaron layers.
+    halved: bool,
+    /// The fixed factor of what the branch adds, [`StackOptions::branch_scale`].
     factor: f64,
     /// The learned factors of the block's output, `(dim)`, with LayerScale.
     layer_scale: Option<Param>,
@@ -144,7 +145,8 @@ impl SubLayer {
             number: config.number,
             block,
             shift,
-            factor: options.branch_scale * if halved { 0.5 } else { 1.0 },
+            halved,
+            factor: options.branch_scale,
             layer_scale,
             pre,
             on_branch,
@@ -232,13 +234,22 @@ impl SubLayer {
                 Attended { y: feedforward.forward(&input, ctx)?, maps: None, values: None }
             }
         };
-        if self.factor != 1.0 {
-            out.y = ops::affine(&out.y, self.factor, 0.0)?;
+        // a norm of the branch would divide the fixed factor away
+        let before = if self.on_branch.is_none() { self.factor } else { 1.0 };
+        let before = if self.halved { 0.5 * before } else { before };
+        if before != 1.0 {
+            out.y = ops::affine(&out.y, before, 0.0)?;
         }
         if let Some(factors) = &self.layer_scale {
             out.y = ops::mul(&out.y, &factors.tensor())?;
         }
-        Ok(Attended { y: apply_norm(&self.on_branch, &out.y)?, ..out })
+        if let Some(norm) = &self.on_branch {
+            out.y = norm.forward(&out.y)?;
+            if self.factor != 1.0 {
+                out.y = ops::affine(&out.y, self.factor, 0.0)?;
+            }
+        }
+        Ok(out)
     }
 }
 

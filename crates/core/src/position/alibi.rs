@@ -66,12 +66,12 @@ impl Alibi {
             let keys = span.keys;
             return Error::shape(format!("pos has {length} positions, but there are {keys} keys"));
         }
-        // numbers up to 2^24 are exact
-        let places = ops::cast(positions, DType::F32, false)?;
-        let keys = ops::reshape(&places, &[places.dim(0), places.dim(1), 1, length])?;
-        let queries = ops::narrow(&places, 2, length - span.queries, span.queries)?;
-        let queries = ops::reshape(&queries, &[places.dim(0), places.dim(1), span.queries, 1])?;
-        let distances = ops::cast(&ops::abs(&ops::sub(&queries, &keys)?)?, dtype, false)?;
+        let [rows, heads] = [positions.dim(0), positions.dim(1)];
+        let keys = ops::reshape(positions, &[rows, heads, 1, length])?;
+        let queries = ops::narrow(positions, 2, length - span.queries, span.queries)?;
+        let queries = ops::reshape(&queries, &[rows, heads, span.queries, 1])?;
+        // as integers: the differences of large numbers would be rounded
+        let distances = ops::abs(&ops::cast(&ops::sub(&queries, &keys)?, dtype, false)?)?;
         let slopes = ops::reshape(&self.slopes(&kind)?, &[1, self.slopes.len(), 1, 1])?;
         let mut bias = ops::neg(&ops::mul(&slopes, &distances)?)?;
         let more = [(3, span.keys - length), (1, self.heads_without_bias)];

@@ -138,9 +138,24 @@ fn a_cache_that_does_not_fit_is_refused() {
     refused(&model, &next, &far, "is not of these layers");
     refused(&model, &ids(&[1, 2, 3], &[3, 1]), &cache, "does not go on with");
     let other = build(&gpt(json!({ "attn_dim_head": 4 }), json!({})));
-    refused(&other, &next, &cache, "does not go on with");
+    refused(&other, &next, &cache, "is not of these layers");
     let swapped = [vec![cache[0].clone(), x.clone()], cache[2..].to_vec()].concat();
     refused(&model, &next, &swapped, "do not fit together");
+    // one layer alone is shorter, or has other heads, or whole numbers
+    let short: Vec<Tensor> =
+        cache[1..3].iter().map(|t| xt_autograd::ops::narrow(t, 2, 1, 3).unwrap()).collect();
+    let one = [vec![cache[0].clone()], short, cache[3..].to_vec()].concat();
+    refused(&model, &next, &one, "is not of these layers");
+    let heads: Vec<Tensor> =
+        cache[1..3].iter().map(|t| xt_autograd::ops::narrow(t, 1, 1, 1).unwrap()).collect();
+    let one = [vec![cache[0].clone()], heads, cache[3..].to_vec()].concat();
+    refused(&model, &next, &one, "is not of these layers");
+    let whole: Vec<Tensor> = cache[1..3]
+        .iter()
+        .map(|t| xt_autograd::ops::cast(t, xt_core::DType::I64, false).unwrap())
+        .collect();
+    let one = [vec![cache[0].clone()], whole, cache[3..].to_vec()].concat();
+    refused(&model, &next, &one, "do not fit together");
     let open = forward_with(&model, std::slice::from_ref(&x), json!({ "return_cache": true }));
     assert!(open.err().unwrap().to_string().contains("noGrad"));
     let scaling = json!({

@@ -122,6 +122,9 @@ fn depth_scale_residual_draws_smaller_weights_in_later_blocks() {
             assert!(off.abs() < 0.05, "{name}: {off}");
         }
     }
+    let still = json!({ "use_layerscale": true, "ff_zero_init_output": true });
+    let error = Model::from_spec(&layers("Decoder", still), 1).err().unwrap().to_string();
+    assert!(error.contains("would never learn"), "{error}");
     for other in ["zero_init_branch_output", "attn_zero_init_output", "deepnorm"] {
         let both = json!({ "depth_scale_residual": true, other: true });
         let error = Model::from_spec(&layers("Decoder", both), 1).err().unwrap().to_string();
@@ -160,6 +163,9 @@ fn causal_of_a_call_is_the_direction_of_self_attentions() {
         close(&packed(&encoder, true), &packed(&decoder, true), 1e-6);
         close(&packed(&encoder, false), &packed(&decoder, false), 1e-6);
     }
+    let shifting = build(&layers("Encoder", json!({ "shift_tokens": 1 })));
+    let error = forward_with(&shifting, &[normal(&[1, 4, DIM], 1)], json!({ "causal": true }));
+    assert!(error.err().unwrap().to_string().contains("shift_tokens"));
     let xpos = build(&gpt(json!({ "rotary_xpos": true }), json!({})));
     let x = tokens(1, 4, 1);
     let error =

@@ -98,11 +98,11 @@ fn explicit(model: &Model, x: &Tensor, options: &Json) -> Tensor {
         if let Some(factors) = layer_scale {
             y = ops::mul(&y, &factors.param.tensor()).unwrap();
         }
-        if let Some(factor) = options["branch_scale"].as_f64() {
-            y = ops::affine(&y, factor, 0.0).unwrap();
-        }
         if ["branch", "sandwich"].contains(&position) {
             y = normed("1", &y);
+        }
+        if let Some(factor) = options["branch_scale"].as_f64() {
+            y = ops::affine(&y, factor, 0.0).unwrap();
         }
         stream = ops::add(&stream, &y).unwrap();
         let last = index == 1;

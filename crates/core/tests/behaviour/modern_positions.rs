@@ -78,6 +78,8 @@ fn alibi_given_pos_has_the_distances_of_the_call() {
         close(&values(&at(&half, &x, &row, &[6]).unwrap()), &want, 2e-5);
         let rows = [row.clone(), (0..6).map(|i| 2 * i - 7).collect()].concat();
         close(&values(&at(&half, &x, &rows, &[2, 6]).unwrap()), &want, 2e-5);
+        let far: Vec<i64> = (0..6).map(|i| 2 * i + (1 << 40)).collect();
+        close(&values(&at(&half, &x, &far, &[6]).unwrap()), &want, 2e-5);
         // without positions those of the sequence
         let same = given(with(slopes([0.5, 0.25]), more.clone()), &plain);
         close(&values(&forward(&same, &x)), &want, 2e-5);

@@ -89,13 +89,18 @@ fn prompt_lens_go_with_prepend_embeds() {
 
 #[test]
 fn seq_start_pos_hides_what_is_before_and_counts_from_there() {
-    for layers in [json!({}), json!({ "rotary_pos_emb": true }), json!({ "alibi_pos_bias": true })]
-    {
+    let relative = json!({ "rotary_pos_emb": true, "rotary_values": false });
+    for layers in [json!({}), relative, json!({ "alibi_pos_bias": true })] {
+        // ALiBi would count padding between the embeddings in front and the tokens
+        let distances = layers["alibi_pos_bias"] == json!(true);
         let net = build(&gpt(layers, json!({})));
         let x = tokens(2, 7, 1);
         let with_front = [x.clone(), ids(&[0, 3], &[2]), normal(&[2, 2, 16], 3)];
         for front in [json!({}), json!({ "prepend_embeds": { "$tensor": 2 } })] {
             let count = if front == json!({}) { 0 } else { 2 };
+            if distances && count > 0 {
+                continue;
+            }
             let named = with(json!({ "seq_start_pos": { "$tensor": 1 } }), front);
             let got = tensor(forward_with(&net, &with_front, named).unwrap());
             let pos = ids(&[0, 1, 2, 3, 4, 5, 6, 0, 0, 0, 0, 1, 2, 3], &[2, 7]);
@@ -207,5 +212,54 @@ fn lens_leave_the_rest_of_a_row_out_of_the_loss() {
     for wrong in [&[7, 3, 0][..], &[7, 3, 8], &[7, 3]] {
         let message = loss(&x, wrong).err().unwrap().to_string();
         assert!(message.contains("lens "), "{message}");
+    }
+}
+
+/// A mask of the sequence that the package makes itself does not stand for a context of its length.
+#[test]
+fn starts_and_lengths_hide_nothing_of_a_context() {
+    let layers = json!({ "cross_attend": true });
+    let model = build(&autoregressive(gpt(layers, json!({})), json!({})));
+    let net = model.child("net").unwrap();
+    let (row, context) = (ids(&[3, 4, 5, 6], &[1, 4]), normal(&[1, 6, 16], 2));
+    let call = |tensors: &[Tensor], named: Json| {
+        values(&tensor(forward_with(&net, tensors, named).unwrap()))
+    };
+    let alone = call(&[row.clone(), context.clone()], json!({ "context": { "$tensor": 1 } }));
+    let padded = ids(&[0, 0, 3, 4, 5, 6], &[1, 6]);
+    let named = json!({ "context": { "$tensor": 1 }, "seq_start_pos": { "$tensor": 2 } });
+    let got = call(&[padded, context.clone(), ids(&[2], &[1])], named);
+    close(&got[2 * 17..], &alone, 2e-5);
+    // a prompt that is padded on the right, and one alone
+    let named = json!({ "context": { "$tensor": 1 }, "prompt_lens": { "$tensor": 2 } });
+    let right = ids(&[3, 4, 5, 6, 0, 0], &[1, 6]);
+    let prompt = json!({ "$tensor": 0 });
+    let got = generate(&model, prompt.clone(), &[right, context.clone(), ids(&[4], &[1])], named);
+    let named = json!({ "context": { "$tensor": 1 } });
+    let want = generate(&model, prompt, &[row, context], named);
+    assert_eq!(values(&tensor(got.unwrap())), values(&tensor(want.unwrap())));
+}
+
+#[test]
+fn seq_start_pos_is_refused_where_padding_counts() {
+    let x = ids(&[0, 0, 3, 4], &[1, 4]);
+    let started = |layers: Json| {
+        let model = build(&gpt(layers, json!({})));
+        let named = json!({ "seq_start_pos": { "$tensor": 1 } });
+        let got = forward_with(&model, &[x.clone(), ids(&[2], &[1])], named).map(tensor);
+        let alone = forward(&model, &ids(&[3, 4], &[1, 2]));
+        got.map(|got| close(&values(&got)[2 * 17..], &values(&alone), 2e-5))
+    };
+    started(json!({ "rotary_pos_emb": true, "rotary_values": false })).unwrap();
+    started(json!({ "rotary_pos_emb": true, "rotary_given_pos": true })).unwrap();
+    started(json!({ "alibi_pos_bias": true })).unwrap();
+    for layers in [
+        json!({ "rotary_pos_emb": true }),
+        json!({ "shift_tokens": 1 }),
+        json!({ "rotary_xpos": true }),
+        json!({ "alibi_pos_bias": true, "attn_num_mem_kv": 1 }),
+    ] {
+        let message = started(layers).err().unwrap().to_string();
+        assert!(message.contains("padding changes what is behind it"), "{message}");
     }
 }

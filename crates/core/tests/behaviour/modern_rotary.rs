@@ -348,3 +348,66 @@ fn rel_pos_scale_multiplies_the_biases() {
     close(&output(json!({ "rel_pos_scale": 1.0 }), 8f64.sqrt()), &plain, 1e-5);
     assert_ne!(output(json!({ "rel_pos_scale": 1.0 }), 1.0), plain);
 }
+
+#[test]
+fn given_positions_may_be_far_away() {
+    let model = decoder(&keys_only(json!({ "rotary_given_pos": true })));
+    let x = normal(&[1, 3, DIM], 1);
+    let at = |places: &[i64]| {
+        let named = json!({ "pos": { "$tensor": 1 } });
+        forward_with(&model, &[x.clone(), ids(places, &[3])], named).map(tensor)
+    };
+    // a table of all positions before these would not fit into memory
+    let far = values(&at(&[0, 1 << 40, i64::MAX]).unwrap());
+    assert!(far.iter().all(|number| number.is_finite()));
+    assert!(at(&[0, -1, 2]).err().unwrap().to_string().contains("negative"));
+}
+
+/// With groups of heads that share keys, whole groups are rotated, so that distances alone count.
+#[test]
+fn rotate_num_heads_rotates_the_keys_of_the_rotated_queries() {
+    let options = |kv_heads: usize, some: usize| {
+        json!({
+            "rotary_pos_emb": true, "rotary_values": false, "rotary_given_pos": true, "heads": 4,
+            "attn_dim_head": 8, "attn_kv_heads": kv_heads, "rotate_num_heads": some,
+        })
+    };
+    let x = normal(&[1, 4, DIM], 1);
+    for (kv_heads, some) in [(4, 1), (2, 2), (1, 4)] {
+        let model = build(&layers("Decoder", options(kv_heads, some)));
+        let at = |from: i64| {
+            let named = json!({ "pos": { "$tensor": 1 } });
+            let pos = ids(&[from, from + 1, from + 2, from + 3], &[4]);
+            values(&tensor(forward_with(&model, &[x.clone(), pos], named).unwrap()))
+        };
+        close(&at(10), &at(0), 2e-5);
+    }
+    let error = Model::from_spec(&layers("Decoder", options(2, 1)), 1).err().unwrap();
+    assert!(error.to_string().contains("whole groups"), "{error}");
+}
+
+#[test]
+fn widths_and_positions_that_do_not_fit_are_refused() {
+    let refused = |options: Json, part: &str| {
+        let all = with(json!({ "rotary_pos_emb": true }), options);
+        let message = Model::from_spec(&layers("Decoder", all), 1).err().unwrap().to_string();
+        assert!(message.contains(part), "{message}");
+    };
+    refused(json!({ "rotary_partial_factor": 0.01 }), "rotary_partial_factor: must leave 2");
+    refused(json!({ "attn_dim_head": 1_000_000_000_000_u64 }), "must leave 2");
+    let odd = json!({ "attn_dim_head": 64, "rotary_emb_dim": 33, "attn_value_dim_head": 33 });
+    refused(odd, "attn_value_dim_head");
+    let options = json!({ "rotary_pos_emb": true, "cross_attn_tokens_dropout": 0.5 });
+    let model = build(&layers("Decoder", with(options, json!({ "cross_attend": true }))));
+    let (x, pos) = (normal(&[1, 4, DIM], 1), ids(&[0, 1, 2, 3], &[4]));
+    let named = json!({ "context": { "$tensor": 0 }, "context_pos": { "$tensor": 1 } });
+    let both = |named: Json| forward_with(&model, &[x.clone(), pos.clone()], named);
+    let message = both(named.clone()).err().unwrap().to_string();
+    assert!(message.contains("cross_attn_tokens_dropout"), "{message}");
+    model.train(false);
+    both(named).unwrap();
+    let plain = build(&layers("Decoder", json!({ "rotary_pos_emb": true })));
+    let named = json!({ "context_pos": { "$tensor": 1 } });
+    let message = forward_with(&plain, &[x, pos], named).err().unwrap().to_string();
+    assert!(message.contains("context_pos needs a context"), "{message}");
+}

@@ -91,6 +91,11 @@ impl AttentionLayers {
     ) -> Result<LayersOutput> {
         self.check(x, with)?;
         let ctx = &ctx.for_model(&self.mode);
+        if with.context_pos.is_some() && ctx.training && self.cross_attn_tokens_dropout > 0.0 {
+            return Error::shape(
+                "context_pos does not go with `cross_attn_tokens_dropout` in training: call `eval()`",
+            );
+        }
         let pass = self.pass(x, with, cache.as_deref_mut())?;
         let mut carry = Carry {
             context: with.context.clone(),
@@ -303,6 +308,20 @@ impl AttentionLayers {
         with.mems.iter().try_for_each(|mem| like(mem, "each of mems", self.dim))?;
         if let Some(segments) = &with.segments {
             self.check_segments(segments, x, with)?;
+        }
+        if with.context_pos.is_some() && with.context.is_none() {
+            return Error::shape("context_pos needs a context, whose positions it is");
+        }
+        let two_sided = |layer: &SubLayer| layer.shift_needs().sees_later.is_some();
+        if with.causal == Some(true) && self.layers.iter().any(|layer| two_sided(layer)) {
+            return Error::shape(
+                "causal: true does not go with the `shift_tokens` of an Encoder, which shift later \
+                 positions to earlier ones",
+            );
+        }
+        let is_self = |layer: &Arc<SubLayer>| layer.kind == LayerKind::SelfAttention;
+        if with.causal.is_some() && !self.layers.iter().any(is_self) {
+            return Error::shape("causal is for self attentions, of which these layers have none");
         }
         if with.causal == Some(false) && self.rotary.decays() {
             return Error::shape(

@@ -3,7 +3,9 @@
 use super::AttentionLayers;
 use crate::attention::KeyValues;
 use crate::layers::cache::{LayerCache, LayersCache};
+use crate::layers::sublayer::SubLayer;
 use crate::{Array, DType, Device, Error, Result, Tensor};
+use std::sync::Arc;
 use xt_options::LayerKind;
 
 impl AttentionLayers {
@@ -48,11 +50,21 @@ impl AttentionLayers {
             let cross = run.kind == LayerKind::CrossAttention;
             layers.push(LayerCache { cross, key_values, tail });
         }
-        let longest = layers.iter().filter(|layer| !layer.cross).map(|l| l.key_values.length());
-        let longest = longest.max().unwrap_or(usize::MAX);
         let count = |index: usize| usize::try_from(counts[index]).ok();
         let (seen, memories) = count(0).zip(count(1)).ok_or_else(not_of_these_layers)?;
-        let fits = seen > 0 && seen.checked_add(memories).is_some_and(|all| all <= longest);
+        let all = seen.checked_add(memories).filter(|_| seen > 0);
+        let mut batches = layers.iter().filter_map(|layer| layer.key_values.batch());
+        let batch = batches.next();
+        let fits = |(run, layer): (&Arc<SubLayer>, &LayerCache)| {
+            let length = run.attention().map(|attention| attention.num_mem_kv()).zip(all);
+            let whole = length.is_none_or(|(learned, all)| {
+                layer.cross || layer.key_values.length().checked_sub(learned) == Some(all)
+            });
+            whole && run.attention().is_none_or(|a| a.takes(&layer.key_values))
+        };
+        let fits = all.is_some()
+            && batches.all(|other| Some(other) == batch)
+            && self.runs().zip(&layers).all(fits);
         if rest.next().is_some() || !fits {
             return Err(not_of_these_layers());
         }

@@ -8,10 +8,15 @@ impl AttentionLayers {
     /// What all of its layers and positions need. The order decides which of several reasons a user
     /// is told.
     pub fn needs(&self) -> Needs {
+        self.needs_beside(self.rotary.needs())
+    }
+
+    /// What all need, if rotary positions need `rotary`.
+    fn needs_beside(&self, rotary: Needs) -> Needs {
         let attentions = self.layers.iter().map(|layer| layer.attention_needs(self.cross_attend));
         let shifts = self.layers.iter().map(|layer| layer.shift_needs());
         let bias = self.bias.as_deref().map_or(Needs::NONE, Variant::needs);
-        let all = [self.rotary.needs()].into_iter().chain(attentions).chain(shifts).chain([bias]);
+        let all = [rotary].into_iter().chain(attentions).chain(shifts).chain([bias]);
         all.fold(Needs::NONE, Needs::and)
     }
 
@@ -44,5 +49,12 @@ impl AttentionLayers {
     /// which stand before the padding.
     pub fn affected_by_padding(&self, memories: bool) -> bool {
         self.needs().affected_by_padding(memories)
+    }
+
+    /// As [`AttentionLayers::affected_by_padding`], for a call that gives positions which count
+    /// from the end of the padding.
+    pub fn affected_by_padding_before(&self, memories: bool) -> bool {
+        let rotary = if self.rotary_given_pos { Needs::NONE } else { self.rotary.needs() };
+        self.needs_beside(rotary).affected_by_padding(memories)
     }
 }

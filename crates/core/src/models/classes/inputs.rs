@@ -71,6 +71,9 @@ pub fn masked_token_tensors(
         embed_ids: kinds.collect::<Result<_>>()?,
         layers: layer_tensors(inputs, args)?,
     };
+    if mask.is_some() {
+        see_whole_context(&mut with.layers)?;
+    }
     with.layers.mask = mask.or(with.layers.mask);
     cover_front(&mut with, args.optional(tokens.prepend_mask)?, columns)?;
     Ok(with)
@@ -102,6 +105,7 @@ fn cover_front(with: &mut TokenTensors, front: Option<Tensor>, columns: usize) -
     };
     let layers = &mut with.layers;
     if given && layers.mask.is_none() {
+        see_whole_context(layers)?;
         layers.mask = Some(ones([batch, columns], &embeds.device())?);
     }
     for mask in [&mut layers.mask, &mut layers.self_attn_context_mask].into_iter().flatten() {
@@ -140,6 +144,17 @@ fn checked_front(mask: Tensor, [batch, count]: [usize; 2]) -> Result<Tensor> {
         [batch, count],
         mask.dims()
     ))
+}
+
+/// Makes all of a context visible whose mask is not given: a mask of the sequence that is not the
+/// caller's must not stand for it.
+pub fn see_whole_context(layers: &mut LayerTensors) -> Result<()> {
+    if let (Some(context), None) = (&layers.context, &layers.context_mask) {
+        if context.rank() == 3 {
+            layers.context_mask = Some(ones([context.dim(0), context.dim(1)], &context.device())?);
+        }
+    }
+    Ok(())
 }
 
 /// A mask that is true everywhere.

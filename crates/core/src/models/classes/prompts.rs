@@ -1,5 +1,6 @@
 //! Rows of different lengths, as masks and positions.
 
+use super::inputs::see_whole_context;
 use crate::models::TokenTensors;
 use crate::{Args, Array, DType, Device, Error, Result, Tensor};
 use xt_autograd::ops;
@@ -98,7 +99,10 @@ pub fn start_rows(with: &mut TokenTensors, starts: &Tensor, x: &Tensor) -> Resul
             mask.array()?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?
         }
         Some(_) => return Ok(()), // the layers refuse such a mask
-        None => vec![1u8; batch * columns],
+        None => {
+            see_whole_context(&mut with.layers)?;
+            vec![1u8; batch * columns]
+        }
     };
     for (row, start) in bits.chunks_exact_mut(columns).zip(&starts) {
         row[front..front + *start as usize].fill(0);

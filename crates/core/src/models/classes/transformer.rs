@@ -6,7 +6,7 @@ use super::prompts::start_rows;
 use crate::layers::AttentionLayers;
 use crate::models::model::{Built, Class};
 use crate::models::{Model, Returns, TransformerConfig, TransformerOutput, TransformerWrapper};
-use crate::{Args, Ctx, Params, Result, Tensor, Value};
+use crate::{Args, Ctx, Error, Params, Result, Tensor, Value};
 use serde_json::Value as Json;
 use std::sync::Arc;
 use xt_autograd::ops;
@@ -77,6 +77,13 @@ fn call_transformer(model: &TransformerWrapper, args: &Args, ctx: &Ctx) -> Resul
     let x = args.tensor(0, "x")?;
     let mut with = token_tensors(&call.inputs, &call.tokens, columns(&x), args)?;
     if let Some(starts) = args.optional(call.seq_start_pos)? {
+        if model.affected_by_padding_before(&with) {
+            return Error::shape(
+                "seq_start_pos does not go with these layers, in which padding changes what is \
+                 behind it: set `rotary_given_pos` with rotary positions, or `rotary_values: false`; \
+                 else call each row alone",
+            );
+        }
         start_rows(&mut with, &starts, &x)?;
     }
     with.layers.context_pos = args.optional(call.context_pos)?;

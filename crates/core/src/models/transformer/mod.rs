@@ -145,10 +145,20 @@ impl TransformerWrapper {
 
     /// Whether masked padding before the tokens changes the results of the tokens after it.
     pub fn affected_by_padding(&self, with: &TokenTensors) -> bool {
-        let has_prefix = self.memory_tokens.is_some()
+        self.layers.affected_by_padding(self.has_prefix(with))
+    }
+
+    /// As [`TransformerWrapper::affected_by_padding`], for a call that gives positions which count
+    /// from the end of the padding.
+    pub fn affected_by_padding_before(&self, with: &TokenTensors) -> bool {
+        self.layers.affected_by_padding_before(self.has_prefix(with))
+    }
+
+    /// Whether something stands before the tokens.
+    fn has_prefix(&self, with: &TokenTensors) -> bool {
+        self.memory_tokens.is_some()
             || with.prepend_embeds.is_some()
-            || !with.layers.mems.is_empty();
-        self.layers.affected_by_padding(has_prefix)
+            || !with.layers.mems.is_empty()
     }
 
     /// The width of the token embeddings.

@@ -19,6 +19,7 @@ use angles::{Angles, ByLength};
 use rotation::{Rotated, SinCos};
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
+use xt_kernels::memory::alloc;
 use xt_kernels::ops::rotary::Pairs;
 use xt_options::layers::StackOptions;
 use xt_options::rotary_scaling::RotaryAngles;
@@ -66,7 +67,7 @@ impl Rotary {
         });
         let rotated = Rotated {
             pairs: if options.rotary_interleaved { Pairs::Neighbours } else { Pairs::Halves },
-            heads: options.rotate_num_heads.map(|heads| heads.get()),
+            heads: options.rotate_num_heads.map(|some| (some.get(), options.heads.get())),
             values: options.rotary_values,
         };
         Self {
@@ -174,17 +175,27 @@ impl Rotary {
     ///
     /// [`Error::Shape`] if one is negative.
     pub fn of_positions(&self, pos: &Tensor, dtype: DType) -> Result<Rotation> {
-        let places = pos.array()?.flatten_all()?;
-        let numbers = places.to_device(&Device::Cpu)?.to_vec1::<i64>()?;
+        let numbers = pos.array()?.flatten_all()?.to_device(&Device::Cpu)?.to_vec1::<i64>()?;
         if let Some(least) = numbers.iter().copied().min().filter(|least| *least < 0) {
             return Error::shape(format!("pos has the position {least}, which is negative"));
         }
+        let (by_row, rotated) = (pos.rank() == 2, self.rotated);
+        if self.xpos.is_some() {
+            return Error::shape("pos does not go with `rotary_xpos`, which needs whole sequences");
+        }
+        // rows of these positions alone: there may be few, and far away
         let end = numbers.iter().max().map_or(0, |most| *most as usize + 1);
-        let tables = self.tables(0..end, dtype)?;
-        let mut rows = tables.each(|table| Ok(table.index_select(&places, 0)?))?;
-        rows.query.by_row = pos.rank() == 2;
-        rows.key.by_row = pos.rank() == 2;
-        Ok(rows)
+        let (freq, kind) = self.angles(end, dtype)?;
+        alloc::check(&[numbers.len(), freq.len()], DType::F64)?;
+        let table = |f: fn(f64) -> f64| {
+            let row = |place: &i64| {
+                let place = *place;
+                freq.iter().map(move |freq| self.factor * f(self.angle(place, *freq)))
+            };
+            kind.table(numbers.iter().flat_map(row).collect(), freq.len())
+        };
+        let query = SinCos { cos: table(f64::cos)?, sin: table(f64::sin)?, by_row };
+        Ok(Rotation { key: query.clone(), query, rotated })
     }
 
     /// The tables for packed rows: those of each document, one after the other.

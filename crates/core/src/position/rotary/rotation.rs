@@ -20,8 +20,9 @@ pub struct SinCos {
 pub struct Rotated {
     /// Which features form a pair.
     pub pairs: Pairs,
-    /// The number of heads, counted from the last; absent: all.
-    pub heads: Option<usize>,
+    /// The number of query heads, counted from the last, of how many; absent: all. Of the heads of
+    /// keys, those that belong to them.
+    pub heads: Option<(usize, usize)>,
     /// Whether the values are rotated, as the keys are.
     pub values: bool,
 }
@@ -68,7 +69,9 @@ impl Rotation {
     }
 
     fn rotate(&self, table: &SinCos, x: &Tensor) -> Result<Tensor> {
-        let still = x.dim(2) - self.rotated.heads.map_or(x.dim(2), |heads| heads.min(x.dim(2)));
+        let heads = x.dim(2);
+        let turned = self.rotated.heads.map_or(heads, |(some, of)| some * heads / of.max(1));
+        let still = heads - turned.min(heads);
         if still == 0 {
             return table.rotate(x, self.rotated.pairs);
         }
