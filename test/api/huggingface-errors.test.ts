@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { fromHuggingFace } from 'x-transformers/huggingface'
 import { describeConfig } from '../../ts/huggingface/describe.js'
 import { expectError } from './bytes.js'
+import { expectThrows } from './helpers.js'
 import { CASES, jsonBytes, recordedCase } from './huggingface.js'
 
 type Json = Record<string, unknown>
@@ -37,6 +38,12 @@ const UNCOVERED: [name: string, changes: Json, words: RegExp][] = [
   ['vit', { pooler_act: 'relu' }, /pooler_act is "relu"/],
   ['t5', { feed_forward_proj: 'gated-mish' }, /feed_forward_proj is "gated-mish"/],
   ['gpt-2', { add_cross_attention: true }, /add_cross_attention is true/],
+  ['gpt-2', { is_causal: false }, /is_causal is false, which is not covered: covered is true/],
+  ['llama-2', { is_causal: false }, /is_causal is false/],
+  ['t5', { is_causal: false }, /is_causal is false/],
+  ['llama-2', { activation: 'geglu' }, /activation is "geglu"/],
+  ['stablelm', { rope_pct: 0.75 }, /rope_pct is 0\.75, which is not partial_rotary_factor/],
+  ['gemma-3', { num_hidden_layers: 1, layer_types: ['chunked_attention'] }, /"chunked_attention"/],
 ]
 
 function dynamicFrom(original_max_position_embeddings: number) {
@@ -84,10 +91,18 @@ describe('fromHuggingFace', () => {
 
   it('passes over settings that are named, and those that are off', async () => {
     const missing = /there are no weights/
-    await expectError(load('llama-2', { use_mrope: false, note: null }), 'file', missing)
+    const off = { use_mrope: false, note: null, text: '', quantization_config: {} }
+    await expectError(load('llama-2', off), 'file', missing)
     await expectError(load('albert', { eos_token_ids: 0 }), 'file', missing)
     await expectError(load('llama-2', { note: 'a' }), 'not_available', /note is "a"/)
     await expectError(load('llama-2', { note: 'a' }, { ignore: ['note'] }), 'file', missing)
+  })
+
+  it('names what is nested more deeply than JSON.stringify follows', async () => {
+    const note = JSON.parse('['.repeat(20_000) + ']'.repeat(20_000)) as unknown
+    const { config } = await recordedCase('llama-2')
+    const words = 'note is an array'
+    expectThrows(() => describeConfig({ ...config, note }), 'not_available', words)
   })
 
   it('takes configurations from nobody on trust', async () => {
@@ -125,7 +140,7 @@ describe('fromHuggingFace', () => {
 })
 
 /** Every value of a configuration in turn as something else. */
-const WRONG = [null, true, -1, 0, 1.5, 1e300, Number.MAX_SAFE_INTEGER, '', 'x', [], [[]], {}]
+const WRONG = [null, true, -1, 0, 1.5, 1e300, Number.MAX_SAFE_INTEGER, '', 'x', [], [[]], {}, ['x']]
 
 describe('a configuration with one wrong value', () => {
   it.each(CASES)('is one of another model, or an error with a message: %s', async (name) => {

@@ -31,7 +31,15 @@ const CASES: [json: Json, options: object][] = [
   [{ eos_token_id: 3 }, { temperature: 0, eos_token: 3, eos_in_prompt: false }],
   [{ eos_token_id: [3, 4] }, { temperature: 0, eos_token: [3, 4], eos_in_prompt: false }],
   [{ repetition_penalty: 1.1 }, { temperature: 0, repetition_penalty: 1.1 }],
-  [{ num_beams: 3 }, { temperature: 0, num_beams: 3, length_penalty: 1 }],
+  [
+    { num_beams: 3, num_return_sequences: 2 },
+    { temperature: 0, num_beams: 3, num_return_sequences: 2, length_penalty: 1 },
+  ],
+  [{ early_stopping: true, num_beams: 1 }, { temperature: 0 }],
+  [
+    { num_beams: 3, early_stopping: false },
+    { temperature: 0, num_beams: 3, length_penalty: 1 },
+  ],
   [
     { do_sample: true, num_return_sequences: 2, max_new_tokens: 9, use_cache: true },
     { ...SAMPLED, num_return_sequences: 2 },
@@ -56,6 +64,36 @@ describe('generation_config.json', () => {
     const json = { bos_token_id: 1, eos_token_id: 2, pad_token_id: 0, decoder_start_token_id: 5 }
     const { tokens } = readGeneration(json, {}, NONE)
     expect(tokens).toEqual({ bos: 1, eos: [2], pad: 0, decoder_start: 5 })
+  })
+
+  it('may have a token of padding that is none', () => {
+    expect(readGeneration({ pad_token_id: -1 }, {}, NONE).tokens.pad).toBeNull()
+  })
+
+  it.each([
+    [{ forced_eos_token_id: 2 }, 'forced_eos_token_id is 2, which is not covered'],
+    [{ forced_bos_token_id: 2 }, 'forced_bos_token_id is 2'],
+    [{ bad_words_ids: [[3]] }, 'bad_words_ids is [[3]]'],
+    [{ suppress_tokens: [1] }, 'suppress_tokens is [1]'],
+    [{ begin_suppress_tokens: [1] }, 'begin_suppress_tokens is [1]'],
+    [{ exponential_decay_length_penalty: [1, 2] }, 'exponential_decay_length_penalty is [1,2]'],
+  ])('names what config.json has of it, and is not covered: %o', (config, words) => {
+    expectThrows(() => readGeneration(null, config, NONE), 'not_available', words)
+    expect(readGeneration({}, config, NONE).options).toEqual({ temperature: 0 })
+  })
+
+  it.each([
+    [{ num_beams: 2, early_stopping: true }, 'early_stopping is true'],
+    [{ num_beams: 2, early_stopping: 'never' }, 'early_stopping is "never"'],
+    [{ num_beams: 2, do_sample: true }, 'do_sample is true'],
+    [{ num_return_sequences: 2 }, 'num_return_sequences is 2'],
+    [{ num_return_sequences: 3, num_beams: 2 }, 'num_return_sequences is 3'],
+  ])('names what is not covered together: %o', (json, words) => {
+    expectThrows(() => optionsOf(json), 'not_available', words)
+    for (const name of Object.keys(json)) {
+      if (name === 'num_beams' && 'num_return_sequences' in json) continue
+      expect(() => readGeneration(json, {}, new Set([name]))).not.toThrow()
+    }
   })
 
   it('is what config.json has of it, where there is none', () => {

@@ -96,6 +96,17 @@ describe('the presets', () => {
     })
   })
 
+  it.each(['phi3', 'smollm3'] as const)(
+    'have no tokens beyond the vocabulary: %s',
+    async (name) => {
+      const folder = new Folder()
+      await toHuggingFace(presets[name](SIZES), folder)
+      const none = { bos_token_id: null, eos_token_id: null, pad_token_id: null }
+      expect(folder.json('config.json')).toMatchObject(none)
+      expect((await fromHuggingFace(folder.sources)).tokens).toMatchObject({ eos: [], pad: null })
+    },
+  )
+
   it('have feed-forwards as wide, in proportion, as the models of the family', async () => {
     // 11008 / 4096 of 32 is 86
     const llama = presets.llama(SIZES).options.attn_layers as unknown as { options: object }

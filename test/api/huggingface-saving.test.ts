@@ -1,8 +1,15 @@
 // What toHuggingFace writes: the same names and values that fromHuggingFace has read.
 import { describe, expect, it } from 'vitest'
-import { Decoder, LoRA, load as loadModel, loadTensors, TransformerWrapper } from 'x-transformers'
+import {
+  Decoder,
+  LoRA,
+  load as loadModel,
+  loadTensors,
+  saveTensors,
+  TransformerWrapper,
+} from 'x-transformers'
 import { fromHuggingFace, toHuggingFace } from 'x-transformers/huggingface'
-import { expectError } from './bytes.js'
+import { expectError, FakeFile } from './bytes.js'
 import { numbers } from './helpers.js'
 import { CASES, Folder, filesOf, folderOf, jsonBytes, recordedCase } from './huggingface.js'
 
@@ -70,6 +77,32 @@ describe('what was read', () => {
     await toHuggingFace(loaded.model, folder)
     for (const [name, json] of Object.entries(others)) expect(folder.json(name)).toEqual(json)
     expect(contentOf(folder, 'chat_template.jinja')).toEqual(chat)
+  })
+})
+
+describe('a decoder without a head', () => {
+  it.each([
+    ['llama-2', 'LlamaModel', /^model\./],
+    ['mistral', 'MistralModel', /^model\./],
+    ['olmo-1', 'OlmoModel', /^model\./],
+    ['phi-2', 'PhiModel', /^model\./],
+    ['phi-3', 'Phi3Model', /^model\./],
+    ['gpt-neox', 'GPTNeoXModel', /^gpt_neox\./],
+  ])('gives hidden states, and is written again: %s', async (name, its, prefix) => {
+    const files = await filesOf(await recordedCase(name), { architectures: [its] })
+    const whole = await fromHuggingFace(files)
+    const { tensors } = await loadTensors(files['model.safetensors'] as Uint8Array)
+    const named = [...tensors].filter(([key]) => prefix.test(key))
+    const file = new FakeFile()
+    await saveTensors(new Map(named.map(([key, x]) => [key.replace(prefix, ''), x])), file)
+    const { model } = await fromHuggingFace({ ...files, 'model.safetensors': file.content })
+    const hidden = await model.forward([[3, 4, 5]])
+    const want = await whole.model.forward([[3, 4, 5]], { return_embeddings: true })
+    expect(numbers(hidden)).toEqual(numbers(want))
+    const folder = new Folder()
+    await toHuggingFace(model, folder)
+    const written = await valuesOf(contentOf(folder, 'model.safetensors'))
+    expect(written).toEqual(await valuesOf(file.content))
   })
 })
 

@@ -1,7 +1,8 @@
 /** What a config.json describes: the family, its fields, and options of ours. */
 import { describeValue, isRecord } from '../checks.js'
 import { XTransformersError } from '../errors.js'
-import { type Json, Problems, readFields, shownName } from './config/read.js'
+import { only } from './config/fields.js'
+import { isOff, type Json, Problems, readFields, shownName } from './config/read.js'
 import { WITHOUT_EFFECT } from './config/without-effect.js'
 import { type Family, type Found, type Plan, planOf } from './families/family.js'
 import { FAMILIES, familyOf } from './families/index.js'
@@ -51,12 +52,19 @@ function classIn(json: Json, { name, classes }: Family): string | null {
 /** What is said of the whole file, whatever the family. */
 function refuseQuantized(json: Json): void {
   const quantization = json.quantization_config ?? null
-  if (quantization === null) return
+  if (isOff(quantization)) return
   const method = isRecord(quantization) ? quantization.quant_method : undefined
   throw uncovered(
     `quantized weights (quantization_config, ${describeValue(method)}) are not read: load the model that they were made from, and call quantize() of the model`,
   )
 }
+
+/** What every decoder may say; where it is false, tokens of transformers see those behind them. */
+const OF_DECODERS = { is_causal: only<boolean | null>(true, null) }
+
+/** The fields of a family, with those that it shares with others. */
+const fieldsOf = ({ kind, fields }: Family) =>
+  kind === 'decoder' || kind === 'encoder-decoder' ? { ...OF_DECODERS, ...fields } : fields
 
 /** What the files tell beside the configuration. */
 export interface Told {
@@ -82,7 +90,7 @@ export function describeConfig(
   refuseQuantized(json)
   const problems = new Problems()
   const names = { idle: WITHOUT_EFFECT, ignored }
-  const config = readFields(family.part?.(json) ?? json, family.fields, names, problems)
+  const config = readFields(family.part?.(json) ?? json, fieldsOf(family), names, problems)
   // what follows from values that are wrong would only be more of the same
   problems.throwIfAny()
   const found: Found = {

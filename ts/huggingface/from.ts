@@ -167,7 +167,8 @@ async function load(
  * A model of Hugging Face: `config.json` and weights (`model.safetensors`, `pytorch_model.bin`, or
  * several such files with their index) as a model of this package, with what comes along.
  *
- * - a decoder, such as Llama or GPT-2: a `TransformerWrapper`, whose `forward(ids)` gives logits
+ * - a decoder, such as Llama or GPT-2: a `TransformerWrapper`, whose `forward(ids)` gives logits,
+ *   or the last hidden state for a class without a head, such as `LlamaModel`
  * - an encoder, such as BERT: a `TransformerWrapper`, whose `forward(ids, { mask, embed_ids })`
  *   gives the last hidden state, and `heads` by name
  * - ViT: a `ViTransformerWrapper`; T5: an `XTransformer`

@@ -14,7 +14,7 @@ import {
   type Values,
   wholeFrom0,
 } from './config/fields.js'
-import { type Json, Problems, readFields } from './config/read.js'
+import { type Json, Problems, readFields, shownValue } from './config/read.js'
 
 /** One token id or several, as an array. */
 const tokens: Field<readonly number[]> = {
@@ -22,6 +22,13 @@ const tokens: Field<readonly number[]> = {
   wanted: 'a token id, or an array of them',
   read: (value) =>
     value === null ? [] : list(wholeFrom0(0)).read(Array.isArray(value) ? value : [value]),
+}
+
+/** The token of padding; -1, as Llama 1 has it, is none. */
+const padding: Field<number | null> = {
+  fallback: null,
+  wanted: 'a token id, or null',
+  read: (value) => (value === null || value === -1 ? null : wholeFrom0(0).read(value)),
 }
 
 /** A setting that does nothing at this number, and is not covered at others. */
@@ -38,9 +45,10 @@ const FIELDS = {
   num_beams: nullable(count(1), 1),
   length_penalty: nullable(finite(1), 1),
   num_return_sequences: nullable(count(1), 1),
+  early_stopping: only<boolean | string | null>(false, null, true, 'never'),
   bos_token_id: nullable(wholeFrom0(0)),
   eos_token_id: tokens,
-  pad_token_id: nullable(wholeFrom0(0)),
+  pad_token_id: padding,
   decoder_start_token_id: nullable(wholeFrom0(0)),
   typical_p: neutral(1),
   epsilon_cutoff: neutral(0),
@@ -59,7 +67,7 @@ const FIELDS = {
 /** What changes no token, or is an argument of ours: the number of tokens. */
 const IDLE: ReadonlySet<string> = new Set([
   ...['_from_model_config', 'transformers_version', 'generation_kwargs', 'trust_remote_code'],
-  ...['max_length', 'max_new_tokens', 'max_time', 'early_stopping', 'chat_format'],
+  ...['max_length', 'max_new_tokens', 'max_time', 'chat_format'],
   ...['use_cache', 'cache_implementation', 'cache_config', 'low_memory', 'disable_compile'],
   ...['compile_config', 'prefill_chunk_size', 'output_attentions', 'output_hidden_states'],
   ...['output_scores', 'output_logits', 'return_dict_in_generate', 'return_legacy_cache'],
@@ -115,9 +123,32 @@ function optionsOf(c: Settings): GenerateOptions {
   return { ...sampling(c), ...more }
 }
 
+/** Problems of settings that are fine one by one, and not together. */
+function checkTogether(c: Settings, problems: Problems): void {
+  const [beams, sequences] = [c.num_beams ?? 1, c.num_return_sequences ?? 1]
+  const samples = sampling(c).temperature !== 0
+  const refuse = (setting: string, value: unknown, why: string) =>
+    problems.uncovered(
+      `${setting} is ${shownValue(value)}, which is not covered ${why}: pass one of them over by the option ignore`,
+    )
+  if (beams > 1 && (c.early_stopping ?? false) !== false)
+    refuse('early_stopping', c.early_stopping, `with num_beams ${beams}`)
+  if (beams > 1 && samples) refuse('do_sample', true, `with num_beams ${beams}`)
+  if (sequences > beams && !samples)
+    refuse('num_return_sequences', sequences, `with num_beams ${beams}, and without do_sample`)
+}
+
+/** Settings that are not covered, and that older versions kept in config.json. */
+const LEGACY: ReadonlySet<string> = new Set([
+  ...['forced_bos_token_id', 'forced_eos_token_id', 'bad_words_ids', 'suppress_tokens'],
+  ...['begin_suppress_tokens', 'exponential_decay_length_penalty'],
+])
+
 /** The fields of a config.json that older versions kept there. */
 const legacy = (config: Json): Json =>
-  Object.fromEntries(Object.entries(config).filter(([name]) => Object.hasOwn(FIELDS, name)))
+  Object.fromEntries(
+    Object.entries(config).filter(([name]) => Object.hasOwn(FIELDS, name) || LEGACY.has(name)),
+  )
 
 /**
  * What generation_config.json says, or, where there is none, config.json.
@@ -133,6 +164,7 @@ export function readGeneration(
   const problems = new Problems(json === null ? 'config.json' : 'generation_config.json')
   const names = { idle: IDLE, ignored }
   const c = readFields(json ?? legacy(config), FIELDS, names, problems)
+  checkTogether(c, problems)
   problems.throwIfAny()
   return {
     options: optionsOf(c),

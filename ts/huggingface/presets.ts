@@ -97,6 +97,9 @@ const OF_T5: Words = {
 
 const OF_VIT: Words = { ...USUAL, image_size: 'image_size', patch_size: 'patch_size' }
 
+/** No special tokens: those of the class are beyond a small vocabulary. */
+const NO_TOKENS: Json = { bos_token_id: null, eos_token_id: null, pad_token_id: null }
+
 /** How wide a head is. */
 const headOf = ({ dim, heads, dim_head }: Sizes) =>
   (dim_head as number | undefined) ?? Math.floor((dim as number) / (heads as number))
@@ -106,7 +109,7 @@ interface Preset {
   type: string
   class: string
   words: Words
-  /** Settings that follow from sizes. */
+  /** Settings that follow from sizes, or that differ from those of the class. */
   more?(sizes: Sizes): Json
 }
 
@@ -129,12 +132,15 @@ const PRESETS = {
   phi: { type: 'phi', class: 'PhiForCausalLM', words: USUAL },
   phi3: {
     ...{ type: 'phi3', class: 'Phi3ForCausalLM', words: USUAL },
-    more: ({ max_seq_len }) => ({ original_max_position_embeddings: max_seq_len }),
+    more: ({ max_seq_len }) => ({ original_max_position_embeddings: max_seq_len, ...NO_TOKENS }),
   },
   olmo: { type: 'olmo', class: 'OlmoForCausalLM', words: USUAL },
   olmo2: { type: 'olmo2', class: 'Olmo2ForCausalLM', words: USUAL },
   stablelm: { type: 'stablelm', class: 'StableLmForCausalLM', words: USUAL },
-  smollm3: { type: 'smollm3', class: 'SmolLM3ForCausalLM', words: USUAL },
+  smollm3: {
+    ...{ type: 'smollm3', class: 'SmolLM3ForCausalLM', words: USUAL },
+    more: () => NO_TOKENS,
+  },
   granite: {
     ...{ type: 'granite', class: 'GraniteForCausalLM', words: USUAL },
     more: (sizes) => ({ attention_multiplier: headOf(sizes) ** -0.5 }),

@@ -48,14 +48,20 @@ export const shownName = (name: string) =>
 /** The value of a field, for messages. */
 export function shownValue(value: unknown): string {
   if (typeof value !== 'object' || value === null) return describeValue(value)
-  const json = JSON.stringify(value)
-  return json.length > 80 ? describeValue(value) : json
+  try {
+    const json = JSON.stringify(value)
+    return json.length > 80 ? describeValue(value) : json
+  } catch {
+    // nested too deeply for the stack
+    return describeValue(value)
+  }
 }
 
 /** Whether nothing is switched on by a value: what a field of other models has. */
-const isOff = (value: unknown) =>
+export const isOff = (value: unknown) =>
   value === null ||
   value === false ||
+  value === '' ||
   (typeof value === 'object' && Object.keys(value as object).length === 0)
 
 /** Names of fields that change nothing, as far as they are not read. */

@@ -171,14 +171,22 @@ function optionsOf(
   }
 }
 
+/**
+ * What is said of all layers: where a file has both words, transformers takes the older one as a
+ * whole, unless it is empty.
+ */
+function entryOf({ rope_scaling: older, rope_parameters: newer }: RotaryConfig): Json {
+  return older !== null && Object.keys(older).length > 0 ? older : (newer ?? {})
+}
+
 /** The rotary positions of all layers. */
 export const rotaryOf = (config: RotaryConfig, problems: Problems, defaults: RotaryDefaults = {}) =>
-  optionsOf(config.rope_parameters ?? config.rope_scaling ?? {}, config, defaults, problems)
+  optionsOf(entryOf(config), config, defaults, problems)
 
 /**
  * The rotary positions of each kind of layer, for families that have several: transformers 5 writes
  * an entry for each name of `layer_types`, transformers 4 `rope_theta` and `rope_scaling` for the
- * layers that see everything.
+ * layers that see everything. Where a file has both, `rope_scaling` changes the entry of those.
  *
  * @param kinds the class's defaults by name of the kind of layer; of the sliding ones `theta` is
  *   what version 4 says of them
@@ -197,8 +205,9 @@ export function rotaryByKind(
   }
   if (nested !== null) {
     const plain: RotaryConfig = { ...config, rope_theta: null }
+    const full = { ...entry('full_attention'), ...config.rope_scaling }
     return {
-      full_attention: optionsOf(entry('full_attention'), plain, kinds.full_attention, problems),
+      full_attention: optionsOf(full, plain, kinds.full_attention, problems),
       sliding_attention: optionsOf(
         entry('sliding_attention'),
         plain,
@@ -220,6 +229,8 @@ const MAX_LENGTH = 2 ** 31 - 1
 /** The longest text that rotary positions are made for. */
 export function longest({ rotary_scaling: scaling }: Rotary, max: number): number {
   const { factor, original_max_position_embeddings: original } = scaling ?? {}
+  // Llama 3.2 has a factor of 32, and is made for 16 times the original length
+  if (scaling?.rope_type === 'llama3') return max
   if (typeof factor !== 'number' || typeof original !== 'number') return max
   return Math.max(max, Math.min(MAX_LENGTH, Math.floor(original * factor)))
 }

@@ -122,6 +122,15 @@ export const perLayer = <T>(values: readonly T[]): T | readonly T[] =>
 export const above0 = <Name extends string>(name: Name, value: number) =>
   (value > 0 ? { [name]: value } : {}) as { [N in Name]?: number }
 
+/** What all decoders call their head. */
+const HEADS = ['lm_head.weight', 'embed_out.weight']
+
+/** Whether a decoder ends with its hidden state, as the classes without a head do. */
+function isHeadless({ class: its, tied, has }: Found): boolean {
+  if (its === null || !its.endsWith('Model') || its.endsWith('LMHeadModel')) return false
+  return !tied && !HEADS.some(has)
+}
+
 /** The options for a configuration. */
 export function planOf(
   { kind, ...family }: Family,
@@ -129,7 +138,8 @@ export function planOf(
   problems: Problems,
   found: Found,
 ): Plan {
-  const model = family.model(config, problems, found)
+  const own = family.model(config, problems, found)
+  const model = kind === 'decoder' && isHeadless(found) ? { ...own, return_only_embed: true } : own
   const layers = 'layers' in family ? family.layers(config, problems) : undefined
   return { kind, model, ...(layers && { layers }) } as Plan
 }

@@ -51,6 +51,7 @@ export const gemma2 = family({
     hidden_activation: activation('gelu_pytorch_tanh'),
     // what the class does not read
     hidden_act: text(''),
+    sliding_window_size: nullable(size(4096)),
     rms_norm_eps: positive(1e-6),
     attention_bias: flag(false),
     attention_dropout: dropout(0),

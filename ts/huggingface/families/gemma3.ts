@@ -70,7 +70,10 @@ export const gemma3 = family({
     const pattern = c.sliding_window_pattern ?? c._sliding_window_pattern
     const sliding = (n: number) => (n + 1) % pattern !== 0
     const layers = layerTypes(c.layer_types, c.num_hidden_layers, sliding, problems)
-    const rotaries = layers.map((type) => rotary[type as keyof typeof rotary])
+    // another type is a problem already
+    const rotaries = layers.map((type) =>
+      type === 'sliding_attention' ? rotary.sliding_attention : rotary.full_attention,
+    )
     return {
       dim: c.hidden_size,
       depth: c.num_hidden_layers,

@@ -3,7 +3,16 @@
  * Source: <https://arxiv.org/abs/2307.09288>, <https://arxiv.org/abs/2407.21783>.
  */
 import { headsOf } from '../config/attention.js'
-import { activation, count, dropout, flag, nullable, positive, size } from '../config/fields.js'
+import {
+  activation,
+  count,
+  dropout,
+  flag,
+  nullable,
+  only,
+  positive,
+  size,
+} from '../config/fields.js'
 import { longestOf, ROTARY, rotaryOf } from '../config/rotary.js'
 import type { Rule } from '../weights/rules.js'
 import { joinRows } from '../weights/transforms.js'
@@ -58,6 +67,8 @@ export const llama = family({
     head_dim: nullable(size(1)),
     max_position_embeddings: size(2048),
     hidden_act: activation('silu'),
+    // said by Falcon 3, and read by nobody
+    activation: only<string | null>('swiglu', null),
     rms_norm_eps: positive(1e-6),
     attention_bias: flag(false),
     mlp_bias: flag(false),

@@ -8,9 +8,11 @@ import {
   nullable,
   only,
   positive,
+  share,
   size,
 } from '../config/fields.js'
-import { longestOf, ROTARY, rotaryOf } from '../config/rotary.js'
+import type { Problems } from '../config/read.js'
+import { longestOf, ROTARY, type RotaryConfig, rotaryOf } from '../config/rotary.js'
 import type { Rule } from '../weights/rules.js'
 import { above0, family } from './family.js'
 import { ATTENTION, EMBEDDINGS, FREQUENCIES, GATED, TIED } from './llama.js'
@@ -23,6 +25,22 @@ const NORMS: readonly Rule[] = [
 ]
 
 const PARTIAL = { partial: 0.25 }
+
+/** What the first files say of rotary positions besides, and nobody reads. */
+interface Older {
+  rope_pct: number | null
+}
+
+/** The rotary positions, checked against what older words say of them. */
+function positions(c: RotaryConfig & Older, problems: Problems) {
+  const rotary = rotaryOf(c, problems, PARTIAL)
+  const { rotary_partial_factor: partial } = rotary
+  if ((c.rope_pct ?? partial) !== partial)
+    problems.uncovered(
+      `rope_pct is ${c.rope_pct}, which is not partial_rotary_factor, ${partial}: it is not covered`,
+    )
+  return rotary
+}
 
 export const stablelm = family({
   name: 'StableLM',
@@ -44,6 +62,10 @@ export const stablelm = family({
     attention_dropout: dropout(0),
     hidden_dropout: dropout(0),
     tie_word_embeddings: flag(false),
+    // what the first files say besides, and nobody reads
+    rope_pct: nullable(share(1)),
+    rotary_scaling_factor: only(1),
+    num_heads: nullable(count(1)),
     ...ROTARY,
   },
   kind: 'decoder',
@@ -64,7 +86,7 @@ export const stablelm = family({
     parallel_block_shared_norm: c.use_parallel_residual,
     rotary_pos_emb: true,
     rotary_values: false,
-    ...rotaryOf(c, problems, PARTIAL),
+    ...positions(c, problems),
     ff_glu: true,
     ff_activation: c.hidden_act,
     ff_inner_dim: c.intermediate_size,
