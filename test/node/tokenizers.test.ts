@@ -63,6 +63,11 @@ describe('paths', () => {
       expect(loaded.eosTokenId).toBe(0)
       expect(loaded.encode('Call me')).toEqual(tokenizer.encode('Call me'))
     }
+    // older models have special tokens in a file of their own
+    writeFileSync(path('model/tokenizer_config.json'), '{}')
+    expect((await loadTokenizer(path('model'))).eosTokenId).toBeNull()
+    writeFileSync(path('model/special_tokens_map.json'), JSON.stringify({ eos_token: END }))
+    expect((await loadTokenizer(path('model'))).eosTokenId).not.toBeNull()
     writeFileSync(path('model/tokenizer_config.json'), '{')
     await expectError(loadTokenizer(path('model')), 'invalid_checkpoint', /tokenizer_config/)
   })

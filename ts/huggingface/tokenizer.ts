@@ -1,6 +1,7 @@
 /** The tokenizer of a model, with its chat template. */
 import type { ReadOptions } from '../control.js'
 import { PretrainedTokenizer } from '../tokenizers/pretrained.js'
+import { withSpecialTokens } from '../tokenizers/special-files.js'
 import type { Json } from './config/read.js'
 import { type ModelFiles, readJSON, readTextFile } from './files.js'
 
@@ -18,13 +19,6 @@ const CONFIG = 'tokenizer_config.json'
 const SPECIAL = 'special_tokens_map.json'
 const CHAT = 'chat_template.jinja'
 
-/** The configuration, with the special tokens that are only in a file of their own. */
-function withSpecial(config: Json | null, special: Json | null): Json {
-  const said = Object.entries(config ?? {}).filter(([, value]) => value !== null)
-  const tokens = Object.entries(special ?? {}).filter(([name]) => name.endsWith('_token'))
-  return { ...config, ...Object.fromEntries(tokens), ...Object.fromEntries(said) }
-}
-
 /** The tokenizer among the files of a model; null where there is no tokenizer.json. */
 export async function readTokenizer(
   files: ModelFiles,
@@ -38,7 +32,7 @@ export async function readTokenizer(
   const tokenizer = await PretrainedTokenizer.from({
     tokenizer: json,
     config: {
-      ...withSpecial(config, special),
+      ...withSpecialTokens(config, special),
       ...(template !== null && { chat_template: template }),
     },
   })

@@ -8,6 +8,7 @@ import { ByteTokenizer } from './bytes.js'
 import { CharacterTokenizer } from './characters.js'
 import { type PretrainedFiles, PretrainedTokenizer } from './pretrained.js'
 import { parseJSON, readBytes, readText } from './read.js'
+import { withSpecialTokens } from './special-files.js'
 import type { Tokenizer } from './tokenizer.js'
 
 /** The files of a tokenizer. */
@@ -20,6 +21,7 @@ export interface TokenizerFiles {
 
 const TOKENIZER = 'tokenizer.json'
 const CONFIG = 'tokenizer_config.json'
+const SPECIAL = 'special_tokens_map.json'
 const CHAT = 'chat_template.jinja'
 
 async function readJSON(source: Source, what: string, options: ReadOptions) {
@@ -39,12 +41,19 @@ async function ifThere<T>(read: Promise<T>): Promise<T | null> {
   }
 }
 
-/** The configuration of a folder, with the chat template, which newer ones have beside it. */
+/**
+ * The configuration of a folder, with the chat template, which newer ones have beside it, and the
+ * special tokens, which older ones have beside it.
+ */
 async function readConfig(folder: Source, options: ReadOptions) {
-  const [config, chat] = [await inFolder(folder, CONFIG), await inFolder(folder, CHAT)]
-  const json = await ifThere(readJSON(config as string | URL, CONFIG, options))
-  const template = await ifThere(readText(chat as string | URL, options))
-  return { ...json, ...(template !== null && { chat_template: template }) }
+  const place = async (name: string) => (await inFolder(folder, name)) as string | URL
+  const json = await ifThere(readJSON(await place(CONFIG), CONFIG, options))
+  const special = await ifThere(readJSON(await place(SPECIAL), SPECIAL, options))
+  const template = await ifThere(readText(await place(CHAT), options))
+  return {
+    ...withSpecialTokens(json, special),
+    ...(template !== null && { chat_template: template }),
+  }
 }
 
 /** Whether it names its files, and is not itself one of them. */

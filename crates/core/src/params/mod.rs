@@ -7,6 +7,7 @@ pub use init::Init;
 use crate::lora::LowRank;
 use crate::{Device, Leaf, Result, Rng, Tensor};
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use xt_kernels::philox::Stream;
@@ -132,16 +133,21 @@ pub fn with_low_rank(entries: &[Entry]) -> Vec<Entry> {
 /// occur.
 fn own_entries_first(entries: Vec<Entry>, prefix: &str) -> Vec<Entry> {
     let (mut own, mut inner): (Vec<Entry>, Vec<(String, Vec<Entry>)>) = Default::default();
+    // the place of each submodule in `inner`: there may be thousands
+    let mut places: HashMap<String, usize> = HashMap::new();
     for entry in entries {
         let submodule = entry.name[prefix.len()..]
             .split_once('.')
             .map(|(submodule, _)| format!("{prefix}{submodule}."));
         match submodule {
             None => own.push(entry),
-            Some(submodule) => match inner.iter_mut().find(|(name, _)| *name == submodule) {
-                Some((_, list)) => list.push(entry),
-                None => inner.push((submodule, vec![entry])),
-            },
+            Some(submodule) => {
+                let place = *places.entry(submodule.clone()).or_insert(inner.len());
+                match inner.get_mut(place) {
+                    Some((_, list)) => list.push(entry),
+                    None => inner.push((submodule, vec![entry])),
+                }
+            }
         }
     }
     own.extend(inner.into_iter().flat_map(|(submodule, list)| own_entries_first(list, &submodule)));
