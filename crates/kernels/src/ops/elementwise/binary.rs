@@ -35,7 +35,12 @@ pub enum Binary {
 /// between `x` and `y` would be compiled to `relaxed_max` of WebAssembly relaxed SIMD, which may
 /// lose NaN.
 #[inline(always)]
-fn ordered<T: Copy + std::ops::Add<Output = T>>(second: bool, first: bool, x: T, y: T) -> T {
+pub(super) fn ordered<T: Copy + std::ops::Add<Output = T>>(
+    second: bool,
+    first: bool,
+    x: T,
+    y: T,
+) -> T {
     if second {
         y
     } else if first {

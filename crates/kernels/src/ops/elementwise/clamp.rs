@@ -1,5 +1,6 @@
 //! Limits of values, and their gradient.
 
+use super::binary::ordered;
 #[cfg(feature = "cuda")]
 use super::binary::{binary, mul, Binary};
 use super::is_nan;
@@ -18,6 +19,7 @@ use crate::ops::compare::{compare, Comparison};
 use crate::ops::layout::contiguous;
 use crate::{Array, DType, Device, Result};
 use std::mem::MaybeUninit;
+use std::ops::Add;
 #[cfg(feature = "cuda")]
 use std::sync::Arc;
 
@@ -146,13 +148,9 @@ impl Kernel for ClampBackward {
 
 /// `min(max(x, low), high)`; NaN stays.
 #[inline(always)]
-fn limited<T: PartialOrd + Copy>(x: T, low: T, high: T) -> T {
-    let x = if x < low { low } else { x };
-    if x > high {
-        high
-    } else {
-        x
-    }
+fn limited<T: PartialOrd + Copy + Add<Output = T>>(x: T, low: T, high: T) -> T {
+    let x = ordered(x < low, x >= low, x, low);
+    ordered(x > high, x <= high, x, high)
 }
 
 /// The gradient of [`limited`]: that of the result between the limits, 0 elsewhere. An infinite
