@@ -251,7 +251,22 @@ export const ALONG: Record<keyof Inputs, Along[]> = {
     net: { max_mem_len: 4 },
     inputs: () => ({ mems: [waves([2, 3, DIM], 3), waves([2, 3, DIM], 4)] }),
   })),
-  pos: [{ tokens: 1, inputs: () => ({ pos: tensor([3, 2, 1, 0], { dtype: 'i64' }) }) }],
+  context_pos: [
+    {
+      layers: { ...crossing, rotary_pos_emb: true },
+      inputs: () => ({
+        context: context(),
+        context_pos: tensor([4, 0, 1, 7, 2], { dtype: 'i64' }),
+      }),
+    },
+  ],
+  pos: [
+    { inputs: () => ({ pos: tensor([3, 2, 1, 0], { dtype: 'i64' }) }) },
+    {
+      layers: { rotary_pos_emb: true, rotary_given_pos: true },
+      inputs: () => ({ pos: tensor([0, 2, 4, 6], { dtype: 'i64' }) }),
+    },
+  ],
   prepend_embeds: [{ inputs: () => ({ prepend_embeds: waves([2, 2, DIM], 5) }) }],
   prompt_lens: [{ inputs: () => ({ prompt_lens: tensor([2, 4], { dtype: 'i64' }) }) }],
   prepend_mask: [
@@ -262,7 +277,6 @@ export const ALONG: Record<keyof Inputs, Along[]> = {
   embed_ids: [
     {
       net: { embed_num_tokens: { kind: 3 } },
-      tokens: 1,
       inputs: () => ({ embed_ids: { kind: tensor([2, 0, 1, 0], { dtype: 'i64' }) } }),
     },
   ],

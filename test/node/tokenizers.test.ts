@@ -77,9 +77,11 @@ describe('paths', () => {
     const files: Record<string, string> = {
       '/model/tokenizer.json': JSON.stringify(tokenizer.toTokenizerJSON()),
     }
+    // what it says of a file that it does not have
+    let [status, page] = [404, '']
     const server = createServer(({ url = '' }, response) => {
       const text = files[url]
-      response.writeHead(text === undefined ? 404 : 200).end(text)
+      response.writeHead(text === undefined ? status : 200).end(text ?? page)
     })
     await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
     try {
@@ -88,6 +90,16 @@ describe('paths', () => {
       expect((await loadTokenizer(address)).padTokenId).toBeNull()
       files['/model/tokenizer_config.json'] = JSON.stringify({ pad_token: '<pad>' })
       expect((await loadTokenizer(address)).padTokenId).toBe(1)
+      for (const answer of [403, 200]) {
+        ;[status, page] = [answer, '<!doctype html><p>{{ messages }}</p>']
+        const loaded = await loadTokenizer(address)
+        expect(loaded.padTokenId).toBe(1)
+        await expectError(
+          loaded.applyChatTemplate([{ role: 'user', content: 'Call me' }]),
+          'not_available',
+          /has no chat template/,
+        )
+      }
     } finally {
       await new Promise((done) => server.close(done))
     }

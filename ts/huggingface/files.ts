@@ -1,19 +1,10 @@
 /** The files of a model: those of a folder, of an address, or of a list. */
-import {
-  describeValue,
-  has,
-  ignoreFailure,
-  isBlob,
-  isMap,
-  isRecord,
-  isURL,
-  refuse,
-} from '../checks.js'
+import { describeValue, has, isBlob, isMap, isRecord, isURL, refuse } from '../checks.js'
 import type { ReadOptions } from '../control.js'
 import { XTransformersError } from '../errors.js'
-import { fetched } from '../io/fetch.js'
-import { isForbidden, isMissing, isPage } from '../io/file-errors.js'
+import { isMissing } from '../io/file-errors.js'
 import { inFolder, type Source } from '../io/sources.js'
+import { readBytesIfThere, readIfThere, readOptionalBytes } from '../tokenizers/optional.js'
 import { decoded, parseJSON, readBytes } from '../tokenizers/read.js'
 
 /**
@@ -129,21 +120,6 @@ export async function openFiles(source: HuggingFaceSource): Promise<ModelFiles> 
   throw refuse('what is loaded', 'a folder, an object of files by name, or a list of Files', source)
 }
 
-/** What a server has at an address, so that its answer can be looked at; else the source itself. */
-async function answered(source: Source, options: ReadOptions): Promise<Source> {
-  if (!isURL(source) || !/^(https?|blob|data):$/.test(source.protocol)) return source
-  return await fetched(source, options)
-}
-
-/** Whether it is an answer that is a page: servers of pages give one for what they do not have. */
-function isPageAnswer(source: Source): boolean {
-  const { headers, ok, body } = source as Partial<Response>
-  if (ok !== true || !has(headers, 'get')) return false
-  if (!/^text\/html\b/i.test(headers?.get('content-type') ?? '')) return false
-  ignoreFailure(() => body?.cancel())
-  return true
-}
-
 /**
  * The result of `read` for a file; null where there is no such file, or where a server has answered
  * with a page in its place.
@@ -155,14 +131,7 @@ export async function ifThere<T>(
   read: (source: Source) => Promise<T>,
 ): Promise<T | null> {
   const found = await files.find(file)
-  if (found === null) return null
-  try {
-    const source = await answered(found, options)
-    return isPageAnswer(source) ? null : await read(source)
-  } catch (error) {
-    if (isMissing(error) || isPage(error)) return null
-    throw error
-  }
+  return found === null ? null : await readIfThere(found, options, read)
 }
 
 /** The bytes of a file; null as for {@link ifThere}. */
@@ -171,23 +140,16 @@ export async function bytesIfThere(
   file: string,
   options: ReadOptions,
 ): Promise<Uint8Array | null> {
-  const bytes = await ifThere(files, file, options, (source) => readBytes(source, options))
-  if (bytes === null) return null
-  const start = new TextDecoder().decode(bytes.subarray(0, 100))
-  return /^\s*<(!doctype|html)\b/i.test(start) ? null : bytes
+  const found = await files.find(file)
+  return found === null ? null : await readBytesIfThere(found, options)
 }
 
 /** As {@link bytesIfThere}, of what a model can do without: also null where it is forbidden. */
 async function optionalBytes(
   ...[files, file, options]: Parameters<typeof bytesIfThere>
 ): Promise<Uint8Array | null> {
-  try {
-    return await bytesIfThere(files, file, options)
-  } catch (error) {
-    // so do stores answer that do not tell what they have
-    if (isForbidden(error)) return null
-    throw error
-  }
+  const found = await files.find(file)
+  return found === null ? null : await readOptionalBytes(found, options)
 }
 
 function recordIn(bytes: Uint8Array, file: string): Readonly<Record<string, unknown>> {

@@ -175,7 +175,8 @@ export interface EncoderOptions {
   dynamic_pos_bias_norm?: boolean | undefined
   /**
    * Rotary position embeddings (RoPE): queries, keys and values are rotated by an angle
-   * proportional to the position. Disables absolute position embeddings.
+   * proportional to the position. Disables absolute position embeddings. Layers without self
+   * attention rotate those of cross attention, and calls need `context_pos`.
    *
    * @default false
    * @see https://arxiv.org/abs/2104.09864
@@ -272,8 +273,9 @@ export interface EncoderOptions {
    */
   rotary_given_pos?: boolean | undefined
   /**
-   * Whether a wrapper around these layers leaves out absolute positions. Absent: it does if the
-   * layers encode positions themselves, by `rotary_pos_emb` or `rel_pos_bias`.
+   * Whether a wrapper around these layers leaves out absolute positions; not that of images, whose
+   * patches always have them. Absent: it does if the layers encode positions themselves, by
+   * `rotary_pos_emb` or `rel_pos_bias`.
    *
    * @default null
    */
@@ -1021,7 +1023,8 @@ export interface DecoderOptions {
   dynamic_pos_bias_norm?: boolean | undefined
   /**
    * Rotary position embeddings (RoPE): queries, keys and values are rotated by an angle
-   * proportional to the position. Disables absolute position embeddings.
+   * proportional to the position. Disables absolute position embeddings. Layers without self
+   * attention rotate those of cross attention, and calls need `context_pos`.
    *
    * @default false
    * @see https://arxiv.org/abs/2104.09864
@@ -1118,8 +1121,9 @@ export interface DecoderOptions {
    */
   rotary_given_pos?: boolean | undefined
   /**
-   * Whether a wrapper around these layers leaves out absolute positions. Absent: it does if the
-   * layers encode positions themselves, by `rotary_pos_emb` or `rel_pos_bias`.
+   * Whether a wrapper around these layers leaves out absolute positions; not that of images, whose
+   * patches always have them. Absent: it does if the layers encode positions themselves, by
+   * `rotary_pos_emb` or `rel_pos_bias`.
    *
    * @default null
    */
@@ -1854,7 +1858,8 @@ export interface CrossAttenderOptions {
   dynamic_pos_bias_norm?: boolean | undefined
   /**
    * Rotary position embeddings (RoPE): queries, keys and values are rotated by an angle
-   * proportional to the position. Disables absolute position embeddings.
+   * proportional to the position. Disables absolute position embeddings. Layers without self
+   * attention rotate those of cross attention, and calls need `context_pos`.
    *
    * @default false
    * @see https://arxiv.org/abs/2104.09864
@@ -1951,8 +1956,9 @@ export interface CrossAttenderOptions {
    */
   rotary_given_pos?: boolean | undefined
   /**
-   * Whether a wrapper around these layers leaves out absolute positions. Absent: it does if the
-   * layers encode positions themselves, by `rotary_pos_emb` or `rel_pos_bias`.
+   * Whether a wrapper around these layers leaves out absolute positions; not that of images, whose
+   * patches always have them. Absent: it does if the layers encode positions themselves, by
+   * `rotary_pos_emb` or `rel_pos_bias`.
    *
    * @default null
    */
@@ -2704,7 +2710,8 @@ export interface TransformerBlockOptions {
   dynamic_pos_bias_norm?: boolean | undefined
   /**
    * Rotary position embeddings (RoPE): queries, keys and values are rotated by an angle
-   * proportional to the position. Disables absolute position embeddings.
+   * proportional to the position. Disables absolute position embeddings. Layers without self
+   * attention rotate those of cross attention, and calls need `context_pos`.
    *
    * @default false
    * @see https://arxiv.org/abs/2104.09864
@@ -2801,8 +2808,9 @@ export interface TransformerBlockOptions {
    */
   rotary_given_pos?: boolean | undefined
   /**
-   * Whether a wrapper around these layers leaves out absolute positions. Absent: it does if the
-   * layers encode positions themselves, by `rotary_pos_emb` or `rel_pos_bias`.
+   * Whether a wrapper around these layers leaves out absolute positions; not that of images, whose
+   * patches always have them. Absent: it does if the layers encode positions themselves, by
+   * `rotary_pos_emb` or `rel_pos_bias`.
    *
    * @default null
    */
@@ -4329,7 +4337,8 @@ export interface XTransformerOptions {
   enc_dynamic_pos_bias_norm?: boolean | undefined
   /**
    * Rotary position embeddings (RoPE): queries, keys and values are rotated by an angle
-   * proportional to the position. Disables absolute position embeddings.
+   * proportional to the position. Disables absolute position embeddings. Layers without self
+   * attention rotate those of cross attention, and calls need `context_pos`.
    *
    * @default false
    * @see https://arxiv.org/abs/2104.09864
@@ -4427,8 +4436,9 @@ export interface XTransformerOptions {
    */
   enc_rotary_given_pos?: boolean | undefined
   /**
-   * Whether a wrapper around these layers leaves out absolute positions. Absent: it does if the
-   * layers encode positions themselves, by `enc_rotary_pos_emb` or `enc_rel_pos_bias`.
+   * Whether a wrapper around these layers leaves out absolute positions; not that of images, whose
+   * patches always have them. Absent: it does if the layers encode positions themselves, by
+   * `enc_rotary_pos_emb` or `enc_rel_pos_bias`.
    *
    * @default null
    */
@@ -5227,7 +5237,8 @@ export interface XTransformerOptions {
   dec_dynamic_pos_bias_norm?: boolean | undefined
   /**
    * Rotary position embeddings (RoPE): queries, keys and values are rotated by an angle
-   * proportional to the position. Disables absolute position embeddings.
+   * proportional to the position. Disables absolute position embeddings. Layers without self
+   * attention rotate those of cross attention, and calls need `context_pos`.
    *
    * @default false
    * @see https://arxiv.org/abs/2104.09864
@@ -5325,8 +5336,9 @@ export interface XTransformerOptions {
    */
   dec_rotary_given_pos?: boolean | undefined
   /**
-   * Whether a wrapper around these layers leaves out absolute positions. Absent: it does if the
-   * layers encode positions themselves, by `dec_rotary_pos_emb` or `dec_rel_pos_bias`.
+   * Whether a wrapper around these layers leaves out absolute positions; not that of images, whose
+   * patches always have them. Absent: it does if the layers encode positions themselves, by
+   * `dec_rotary_pos_emb` or `dec_rel_pos_bias`.
    *
    * @default null
    */
@@ -6235,13 +6247,6 @@ export interface LayersCall {
    */
   pos?: Ids | null | undefined
   /**
-   * Position ids of the context as integers, (context length) or (batch, context length). With them
-   * rotary positions are those of cross attention too.
-   *
-   * @default null
-   */
-  context_pos?: Ids | null | undefined
-  /**
    * Whether self attentions hide later positions, in place of what the class says.
    *
    * @default null
@@ -6272,6 +6277,14 @@ export interface LayersCall {
    * @default null
    */
   context_mask?: Mask | null | undefined
+  /**
+   * Position ids of the context as integers, (context length) or (batch, context length). With them
+   * rotary positions are those of cross attention too, by the angles of the self attention in the
+   * same block. A call with a `cache` needs the same ones again.
+   *
+   * @default null
+   */
+  context_pos?: Ids | null | undefined
   /**
    * True where a query (row) may attend to a key (column) in self attention. Its shape is (queries,
    * keys), (heads, queries, keys) or (batch, heads, queries, keys).
@@ -6403,13 +6416,6 @@ export interface TransformerCall {
    */
   seq_start_pos?: Ids | null | undefined
   /**
-   * Position ids of the context as integers, (context length) or (batch, context length). With them
-   * rotary positions are those of cross attention too.
-   *
-   * @default null
-   */
-  context_pos?: Ids | null | undefined
-  /**
    * Whether self attentions hide later positions, in place of what the class says.
    *
    * @default null
@@ -6434,6 +6440,14 @@ export interface TransformerCall {
    * @default null
    */
   context_mask?: Mask | null | undefined
+  /**
+   * Position ids of the context as integers, (context length) or (batch, context length). With them
+   * rotary positions are those of cross attention too, by the angles of the self attention in the
+   * same block. A call with a `cache` needs the same ones again.
+   *
+   * @default null
+   */
+  context_pos?: Ids | null | undefined
   /**
    * True where a query (row) may attend to a key (column) in self attention. Its shape is (queries,
    * keys), (heads, queries, keys) or (batch, heads, queries, keys).
@@ -6468,8 +6482,9 @@ export interface TransformerCall {
   segment_ids?: Ids | null | undefined
   /**
    * Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also (batch,
-   * heads, length). A tensor of another type is added to the token embeddings as position
-   * embeddings.
+   * heads, length). Generated tokens follow the last one, each by 1; in a sequence longer than
+   * `max_seq_len` all move down as far as learned positions need it. A tensor of another type is
+   * added to the token embeddings as position embeddings.
    *
    * @default null
    */
@@ -6497,7 +6512,7 @@ export interface TransformerCall {
   sum_embeds?: Tensor | null | undefined
   /**
    * Ids for the embeddings of the option `embed_num_tokens`, by each of its names a tensor,
-   * (length) or (batch, length).
+   * (length) or (batch, length). Generated tokens have that of the last one of the prompt.
    *
    * @default null
    */
@@ -6543,6 +6558,14 @@ export interface ContinuousTransformerCall {
    * @default null
    */
   context_mask?: Mask | null | undefined
+  /**
+   * Position ids of the context as integers, (context length) or (batch, context length). With them
+   * rotary positions are those of cross attention too, by the angles of the self attention in the
+   * same block. A call with a `cache` needs the same ones again.
+   *
+   * @default null
+   */
+  context_pos?: Ids | null | undefined
   /**
    * True where a query (row) may attend to a key (column) in self attention. Its shape is (queries,
    * keys), (heads, queries, keys) or (batch, heads, queries, keys).
@@ -6642,7 +6665,8 @@ export interface XTransformerCall {
 
 /**
  * Arguments of the loss of an `AutoregressiveWrapper`. A `mask` has one column fewer than the
- * tokens. `prepend_embeds` have no targets.
+ * tokens, since the last one is a target alone; integer `pos` and `embed_ids` may have as many as
+ * the tokens. `prepend_embeds` have no targets.
  */
 export interface AutoregressiveCall {
   /**
@@ -6679,6 +6703,14 @@ export interface AutoregressiveCall {
    */
   context_mask?: Mask | null | undefined
   /**
+   * Position ids of the context as integers, (context length) or (batch, context length). With them
+   * rotary positions are those of cross attention too, by the angles of the self attention in the
+   * same block. A call with a `cache` needs the same ones again.
+   *
+   * @default null
+   */
+  context_pos?: Ids | null | undefined
+  /**
    * True where a query (row) may attend to a key (column) in self attention. Its shape is (queries,
    * keys), (heads, queries, keys) or (batch, heads, queries, keys).
    *
@@ -6712,8 +6744,9 @@ export interface AutoregressiveCall {
   segment_ids?: Ids | null | undefined
   /**
    * Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also (batch,
-   * heads, length). A tensor of another type is added to the token embeddings as position
-   * embeddings.
+   * heads, length). Generated tokens follow the last one, each by 1; in a sequence longer than
+   * `max_seq_len` all move down as far as learned positions need it. A tensor of another type is
+   * added to the token embeddings as position embeddings.
    *
    * @default null
    */
@@ -6741,7 +6774,7 @@ export interface AutoregressiveCall {
   sum_embeds?: Tensor | null | undefined
   /**
    * Ids for the embeddings of the option `embed_num_tokens`, by each of its names a tensor,
-   * (length) or (batch, length).
+   * (length) or (batch, length). Generated tokens have that of the last one of the prompt.
    *
    * @default null
    */
@@ -6760,7 +6793,8 @@ export interface CountedTokens {
 }
 
 /**
- * Arguments of `score` of an `AutoregressiveWrapper`. A `mask` has one column per token.
+ * Arguments of `score` of an `AutoregressiveWrapper`. A `mask` has one column per token; integer
+ * `pos` and `embed_ids` may have one fewer, since the last token is a target alone.
  * `prepend_embeds` have no score.
  */
 export interface ScoreOptions {
@@ -6791,6 +6825,14 @@ export interface ScoreOptions {
    */
   context_mask?: Mask | null | undefined
   /**
+   * Position ids of the context as integers, (context length) or (batch, context length). With them
+   * rotary positions are those of cross attention too, by the angles of the self attention in the
+   * same block. A call with a `cache` needs the same ones again.
+   *
+   * @default null
+   */
+  context_pos?: Ids | null | undefined
+  /**
    * True where a query (row) may attend to a key (column) in self attention. Its shape is (queries,
    * keys), (heads, queries, keys) or (batch, heads, queries, keys).
    *
@@ -6814,8 +6856,9 @@ export interface ScoreOptions {
   mems?: readonly Tensor[] | null | undefined
   /**
    * Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also (batch,
-   * heads, length). A tensor of another type is added to the token embeddings as position
-   * embeddings.
+   * heads, length). Generated tokens follow the last one, each by 1; in a sequence longer than
+   * `max_seq_len` all move down as far as learned positions need it. A tensor of another type is
+   * added to the token embeddings as position embeddings.
    *
    * @default null
    */
@@ -6843,7 +6886,7 @@ export interface ScoreOptions {
   sum_embeds?: Tensor | null | undefined
   /**
    * Ids for the embeddings of the option `embed_num_tokens`, by each of its names a tensor,
-   * (length) or (batch, length).
+   * (length) or (batch, length). Generated tokens have that of the last one of the prompt.
    *
    * @default null
    */
@@ -6906,6 +6949,14 @@ export interface ContinuousAutoregressiveCall {
    * @default null
    */
   context_mask?: Mask | null | undefined
+  /**
+   * Position ids of the context as integers, (context length) or (batch, context length). With them
+   * rotary positions are those of cross attention too, by the angles of the self attention in the
+   * same block. A call with a `cache` needs the same ones again.
+   *
+   * @default null
+   */
+  context_pos?: Ids | null | undefined
   /**
    * True where a query (row) may attend to a key (column) in self attention. Its shape is (queries,
    * keys), (heads, queries, keys) or (batch, heads, queries, keys).
@@ -6994,6 +7045,14 @@ export interface NonAutoregressiveCall {
    */
   context_mask?: Mask | null | undefined
   /**
+   * Position ids of the context as integers, (context length) or (batch, context length). With them
+   * rotary positions are those of cross attention too, by the angles of the self attention in the
+   * same block. A call with a `cache` needs the same ones again.
+   *
+   * @default null
+   */
+  context_pos?: Ids | null | undefined
+  /**
    * True where a query (row) may attend to a key (column) in self attention. Its shape is (queries,
    * keys), (heads, queries, keys) or (batch, heads, queries, keys).
    *
@@ -7017,8 +7076,9 @@ export interface NonAutoregressiveCall {
   mems?: readonly Tensor[] | null | undefined
   /**
    * Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also (batch,
-   * heads, length). A tensor of another type is added to the token embeddings as position
-   * embeddings.
+   * heads, length). Generated tokens follow the last one, each by 1; in a sequence longer than
+   * `max_seq_len` all move down as far as learned positions need it. A tensor of another type is
+   * added to the token embeddings as position embeddings.
    *
    * @default null
    */
@@ -7046,7 +7106,7 @@ export interface NonAutoregressiveCall {
   sum_embeds?: Tensor | null | undefined
   /**
    * Ids for the embeddings of the option `embed_num_tokens`, by each of its names a tensor,
-   * (length) or (batch, length).
+   * (length) or (batch, length). Generated tokens have that of the last one of the prompt.
    *
    * @default null
    */
@@ -7360,6 +7420,14 @@ export interface GenerateOptions {
    */
   context_mask?: Mask | null | undefined
   /**
+   * Position ids of the context as integers, (context length) or (batch, context length). With them
+   * rotary positions are those of cross attention too, by the angles of the self attention in the
+   * same block. A call with a `cache` needs the same ones again.
+   *
+   * @default null
+   */
+  context_pos?: Ids | null | undefined
+  /**
    * True where a query (row) may attend to a key (column) in self attention. Its shape is (queries,
    * keys), (heads, queries, keys) or (batch, heads, queries, keys).
    *
@@ -7383,8 +7451,9 @@ export interface GenerateOptions {
   mems?: readonly Tensor[] | null | undefined
   /**
    * Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also (batch,
-   * heads, length). A tensor of another type is added to the token embeddings as position
-   * embeddings.
+   * heads, length). Generated tokens follow the last one, each by 1; in a sequence longer than
+   * `max_seq_len` all move down as far as learned positions need it. A tensor of another type is
+   * added to the token embeddings as position embeddings.
    *
    * @default null
    */
@@ -7412,7 +7481,7 @@ export interface GenerateOptions {
   sum_embeds?: Tensor | null | undefined
   /**
    * Ids for the embeddings of the option `embed_num_tokens`, by each of its names a tensor,
-   * (length) or (batch, length).
+   * (length) or (batch, length). Generated tokens have that of the last one of the prompt.
    *
    * @default null
    */
@@ -7566,6 +7635,14 @@ export interface StreamOptions {
    */
   context_mask?: Mask | null | undefined
   /**
+   * Position ids of the context as integers, (context length) or (batch, context length). With them
+   * rotary positions are those of cross attention too, by the angles of the self attention in the
+   * same block. A call with a `cache` needs the same ones again.
+   *
+   * @default null
+   */
+  context_pos?: Ids | null | undefined
+  /**
    * True where a query (row) may attend to a key (column) in self attention. Its shape is (queries,
    * keys), (heads, queries, keys) or (batch, heads, queries, keys).
    *
@@ -7589,8 +7666,9 @@ export interface StreamOptions {
   mems?: readonly Tensor[] | null | undefined
   /**
    * Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also (batch,
-   * heads, length). A tensor of another type is added to the token embeddings as position
-   * embeddings.
+   * heads, length). Generated tokens follow the last one, each by 1; in a sequence longer than
+   * `max_seq_len` all move down as far as learned positions need it. A tensor of another type is
+   * added to the token embeddings as position embeddings.
    *
    * @default null
    */
@@ -7618,7 +7696,7 @@ export interface StreamOptions {
   sum_embeds?: Tensor | null | undefined
   /**
    * Ids for the embeddings of the option `embed_num_tokens`, by each of its names a tensor,
-   * (length) or (batch, length).
+   * (length) or (batch, length). Generated tokens have that of the last one of the prompt.
    *
    * @default null
    */
@@ -7779,8 +7857,9 @@ export interface XTransformerGenerate {
   src_prepend_embeds?: Tensor | null | undefined
   /**
    * Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also (batch,
-   * heads, length). A tensor of another type is added to the token embeddings as position
-   * embeddings.
+   * heads, length). Generated tokens follow the last one, each by 1; in a sequence longer than
+   * `max_seq_len` all move down as far as learned positions need it. A tensor of another type is
+   * added to the token embeddings as position embeddings.
    *
    * @default null
    */
@@ -7808,7 +7887,7 @@ export interface XTransformerGenerate {
   sum_embeds?: Tensor | null | undefined
   /**
    * Ids for the embeddings of the option `embed_num_tokens`, by each of its names a tensor,
-   * (length) or (batch, length).
+   * (length) or (batch, length). Generated tokens have that of the last one of the prompt.
    *
    * @default null
    */
@@ -7955,8 +8034,9 @@ export interface XTransformerStream {
   src_prepend_embeds?: Tensor | null | undefined
   /**
    * Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also (batch,
-   * heads, length). A tensor of another type is added to the token embeddings as position
-   * embeddings.
+   * heads, length). Generated tokens follow the last one, each by 1; in a sequence longer than
+   * `max_seq_len` all move down as far as learned positions need it. A tensor of another type is
+   * added to the token embeddings as position embeddings.
    *
    * @default null
    */
@@ -7984,7 +8064,7 @@ export interface XTransformerStream {
   sum_embeds?: Tensor | null | undefined
   /**
    * Ids for the embeddings of the option `embed_num_tokens`, by each of its names a tensor,
-   * (length) or (batch, length).
+   * (length) or (batch, length). Generated tokens have that of the last one of the prompt.
    *
    * @default null
    */
@@ -8024,6 +8104,14 @@ export interface ContinuousGenerate {
    * @default null
    */
   context_mask?: Mask | null | undefined
+  /**
+   * Position ids of the context as integers, (context length) or (batch, context length). With them
+   * rotary positions are those of cross attention too, by the angles of the self attention in the
+   * same block. A call with a `cache` needs the same ones again.
+   *
+   * @default null
+   */
+  context_pos?: Ids | null | undefined
   /**
    * True where a query (row) may attend to a key (column) in self attention. Its shape is (queries,
    * keys), (heads, queries, keys) or (batch, heads, queries, keys).
@@ -8108,6 +8196,14 @@ export interface NonAutoregressiveGenerate {
    */
   context_mask?: Mask | null | undefined
   /**
+   * Position ids of the context as integers, (context length) or (batch, context length). With them
+   * rotary positions are those of cross attention too, by the angles of the self attention in the
+   * same block. A call with a `cache` needs the same ones again.
+   *
+   * @default null
+   */
+  context_pos?: Ids | null | undefined
+  /**
    * True where a query (row) may attend to a key (column) in self attention. Its shape is (queries,
    * keys), (heads, queries, keys) or (batch, heads, queries, keys).
    *
@@ -8131,8 +8227,9 @@ export interface NonAutoregressiveGenerate {
   mems?: readonly Tensor[] | null | undefined
   /**
    * Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also (batch,
-   * heads, length). A tensor of another type is added to the token embeddings as position
-   * embeddings.
+   * heads, length). Generated tokens follow the last one, each by 1; in a sequence longer than
+   * `max_seq_len` all move down as far as learned positions need it. A tensor of another type is
+   * added to the token embeddings as position embeddings.
    *
    * @default null
    */
@@ -8160,7 +8257,7 @@ export interface NonAutoregressiveGenerate {
   sum_embeds?: Tensor | null | undefined
   /**
    * Ids for the embeddings of the option `embed_num_tokens`, by each of its names a tensor,
-   * (length) or (batch, length).
+   * (length) or (batch, length). Generated tokens have that of the last one of the prompt.
    *
    * @default null
    */

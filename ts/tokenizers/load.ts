@@ -1,13 +1,13 @@
 import { checkOptions, describeValue, isRecord, refuse } from '../checks.js'
 import type { ReadOptions } from '../control.js'
 import { XTransformersError } from '../errors.js'
-import { isMissing } from '../io/file-errors.js'
 import { inFolder, type Source } from '../io/sources.js'
 import { BPETokenizer } from './bpe/tokenizer.js'
 import { ByteTokenizer } from './bytes.js'
 import { CharacterTokenizer } from './characters.js'
+import { readOptionalBytes } from './optional.js'
 import { type PretrainedFiles, PretrainedTokenizer } from './pretrained.js'
-import { parseJSON, readBytes, readText } from './read.js'
+import { decoded, parseJSON, readBytes } from './read.js'
 import { withSpecialTokens } from './special-files.js'
 import type { Tokenizer } from './tokenizer.js'
 
@@ -24,35 +24,35 @@ const CONFIG = 'tokenizer_config.json'
 const SPECIAL = 'special_tokens_map.json'
 const CHAT = 'chat_template.jinja'
 
-async function readJSON(source: Source, what: string, options: ReadOptions) {
-  const json = parseJSON(await readBytes(source, options), what)
+function recordIn(bytes: Uint8Array, what: string) {
+  const json = parseJSON(bytes, what)
   if (isRecord(json)) return json
   const message = `${what} must be an object, got ${describeValue(json)}`
   throw new XTransformersError('invalid_checkpoint', message)
 }
 
-/** What `read` gives; null where there is no such file. */
-async function ifThere<T>(read: Promise<T>): Promise<T | null> {
-  try {
-    return await read
-  } catch (error) {
-    if (isMissing(error)) return null
-    throw error
-  }
-}
+const readJSON = async (source: Source, what: string, options: ReadOptions) =>
+  recordIn(await readBytes(source, options), what)
 
 /**
  * The configuration of a folder, with the chat template, which newer ones have beside it, and the
  * special tokens, which older ones have beside it.
  */
 async function readConfig(folder: Source, options: ReadOptions) {
-  const place = async (name: string) => (await inFolder(folder, name)) as string | URL
-  const json = await ifThere(readJSON(await place(CONFIG), CONFIG, options))
-  const special = await ifThere(readJSON(await place(SPECIAL), SPECIAL, options))
-  const template = await ifThere(readText(await place(CHAT), options))
+  const bytesOf = async (name: string) => {
+    const place = await inFolder(folder, name)
+    return place === null ? null : await readOptionalBytes(place, options)
+  }
+  const recordOf = async (name: string) => {
+    const bytes = await bytesOf(name)
+    return bytes && recordIn(bytes, name)
+  }
+  const json = await recordOf(CONFIG)
+  const special = await recordOf(SPECIAL)
+  const template = await bytesOf(CHAT)
   return {
     ...withSpecialTokens(json, special),
-    ...(template !== null && { chat_template: template }),
+    ...(template !== null && { chat_template: decoded(template, CHAT) }),
   }
 }
 

@@ -24,21 +24,23 @@ pub fn wrong_ids<T>(what: &str, wanted: &str, x: &Tensor) -> Result<T> {
 }
 
 /// Returns an error that names the first id that is neither in the vocabulary nor equal to
-/// `ignored`, or `None` if all ids are valid. `ids` is i64 of any shape. Also returns `None` if the
-/// ids cannot be read.
+/// `ignored`, or `None` if all ids are valid, or cannot be read. `ids` is i64 of any shape.
 pub fn out_of_vocabulary(ids: &Tensor, num_tokens: usize, ignored: Option<i64>) -> Option<Error> {
-    let values = ids
-        .array()
-        .ok()?
-        .to_device(&Device::Cpu)
-        .ok()?
-        .flatten_all()
-        .ok()?
-        .to_vec1::<i64>()
-        .ok()?;
-    let at =
-        values.iter().position(|id| Some(*id) != ignored && !in_vocabulary(*id, num_tokens))?;
-    Some(unknown_id(values[at], &multi_index(at, ids.dims()), num_tokens))
+    let (id, at) = first_outside(ids, num_tokens, ignored)?;
+    Some(unknown_id(id, &at, num_tokens))
+}
+
+/// The first of the `ids`, i64 of any shape, that is neither in `0..count` nor equal to `ignored`,
+/// and its index. `None` if there is none, or if they cannot be read.
+pub fn first_outside(
+    ids: &Tensor,
+    count: usize,
+    ignored: Option<i64>,
+) -> Option<(i64, Vec<usize>)> {
+    let array = ids.array().ok()?.to_device(&Device::Cpu).ok()?;
+    let values = array.flatten_all().ok()?.to_vec1::<i64>().ok()?;
+    let at = values.iter().position(|id| Some(*id) != ignored && !in_vocabulary(*id, count))?;
+    Some((values[at], multi_index(at, ids.dims())))
 }
 
 /// Whether an id is in the vocabulary, that is, in `0..num_tokens`.

@@ -12,6 +12,10 @@ options! {
         mask: Option<MaskRef> = None,
         /// True for real positions of the context, false for padding, (batch, context length).
         context_mask: Option<MaskRef> = None,
+        /// Position ids of the context as integers, (context length) or (batch, context length).
+        /// With them rotary positions are those of cross attention too, by the angles of the self
+        /// attention in the same block. A call with a `cache` needs the same ones again.
+        context_pos: Option<IdsRef> = None,
         /// True where a query (row) may attend to a key (column) in self attention. Its shape is
         /// (queries, keys), (heads, queries, keys) or (batch, heads, queries, keys).
         attn_mask: Option<MaskRef> = None,
@@ -43,8 +47,9 @@ options! {
     /// Inputs of a model over tokens, in addition to those of its layers.
     pub struct TokenInputs {
         /// Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also
-        /// (batch, heads, length). A tensor of another type is added to the token embeddings as
-        /// position embeddings.
+        /// (batch, heads, length). Generated tokens follow the last one, each by 1; in a
+        /// sequence longer than `max_seq_len` all move down as far as learned positions need it. A
+        /// tensor of another type is added to the token embeddings as position embeddings.
         pos: Option<IdsRef> = None,
         /// Embeddings to prepend to the sequence, (batch, count, width), such as image embeddings
         /// in PaLI. A `mask` has columns for them too, in front, or for the tokens alone.
@@ -56,7 +61,7 @@ options! {
         /// Embeddings to add to the token embeddings.
         sum_embeds: Option<TensorRef> = None,
         /// Ids for the embeddings of the option `embed_num_tokens`, by each of its names a tensor,
-        /// (length) or (batch, length).
+        /// (length) or (batch, length). Generated tokens have that of the last one of the prompt.
         embed_ids: Option<ByName<IdsRef>> = None,
     }
     groups {}
@@ -106,9 +111,6 @@ options! {
         /// Position ids as integers, (length) or (batch, length), for `rotary_given_pos` and
         /// `alibi_given_pos`; with this one also (batch, heads, length).
         pos: Option<IdsRef> = None,
-        /// Position ids of the context as integers, (context length) or (batch, context length).
-        /// With them rotary positions are those of cross attention too.
-        context_pos: Option<IdsRef> = None,
         /// Whether self attentions hide later positions, in place of what the class says.
         causal: Option<bool> = None,
         /// Also returns the inputs of the layers and the attention maps.
@@ -141,9 +143,6 @@ options! {
         /// Where each row starts, (batch): what is before is padding. Positions count from there.
         /// Instead of `pos`.
         seq_start_pos: Option<IdsRef> = None,
-        /// Position ids of the context as integers, (context length) or (batch, context length).
-        /// With them rotary positions are those of cross attention too.
-        context_pos: Option<IdsRef> = None,
         /// Whether self attentions hide later positions, in place of what the class says.
         causal: Option<bool> = None,
     }
@@ -237,7 +236,8 @@ options! {
 
 options! {
     /// Arguments of the loss of an `AutoregressiveWrapper`. A `mask` has one column fewer than the
-    /// tokens. `prepend_embeds` have no targets.
+    /// tokens, since the last one is a target alone; integer `pos` and `embed_ids` may have as many
+    /// as the tokens. `prepend_embeds` have no targets.
     pub struct AutoregressiveCall {
         /// The number of real tokens of each row, (batch), which are the first ones: the others
         /// have no loss. They must be token ids all the same.
@@ -269,7 +269,8 @@ options! {
 }
 
 options! {
-    /// Arguments of `score` of an `AutoregressiveWrapper`. A `mask` has one column per token.
+    /// Arguments of `score` of an `AutoregressiveWrapper`. A `mask` has one column per token;
+    /// integer `pos` and `embed_ids` may have one fewer, since the last token is a target alone.
     /// `prepend_embeds` have no score.
     pub struct ScoreOptions {}
     groups { "" counted: CountedTokens, "" inputs: LayerInputs, "" tokens: TokenInputs, }

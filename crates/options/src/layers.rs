@@ -76,7 +76,8 @@ options! {
         /// LayerNorm in the MLP of `dynamic_pos_bias`.
         dynamic_pos_bias_norm: bool = false,
         /// Rotary position embeddings (RoPE): queries, keys and values are rotated by an angle
-        /// proportional to the position. Disables absolute position embeddings.
+        /// proportional to the position. Disables absolute position embeddings. Layers without self
+        /// attention rotate those of cross attention, and calls need `context_pos`.
         /// <https://arxiv.org/abs/2104.09864>
         rotary_pos_emb: bool = false,
         /// Number of features per head that are rotated: at least 32, at most all of them. Absent:
@@ -119,8 +120,9 @@ options! {
         /// Rotary positions are those of the `pos` of a call, where it is given, rather than the
         /// places in the sequence.
         rotary_given_pos: bool = false,
-        /// Whether a wrapper around these layers leaves out absolute positions. Absent: it does if
-        /// the layers encode positions themselves, by `rotary_pos_emb` or `rel_pos_bias`.
+        /// Whether a wrapper around these layers leaves out absolute positions; not that of images,
+        /// whose patches always have them. Absent: it does if the layers encode positions
+        /// themselves, by `rotary_pos_emb` or `rel_pos_bias`.
         disable_abs_pos_emb: Option<bool> = None,
         /// Explicit list of the sub-layers: `'a'` self attention, `'c'` cross attention, `'f'`
         /// feed-forward. Takes precedence over `par_ratio` and `sandwich_coef`.

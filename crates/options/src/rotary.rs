@@ -31,6 +31,13 @@ impl StackOptions {
         }
     }
 
+    /// Whether a scaling depends on the length of the sequence.
+    pub(crate) fn scales_by_length(&self) -> bool {
+        let by_length =
+            |s: &RotaryScaling| matches!(s.rope_type, RopeType::Dynamic | RopeType::Longrope);
+        self.rotary_scaling.values().iter().flatten().any(by_length)
+    }
+
     /// Reports conflicts between the options of rotary positions.
     pub(crate) fn check_rotary(&self, prefix: &str, problems: &mut Problems) {
         let mut require = |holds: bool, name: &str, message: &str| {
@@ -105,17 +112,8 @@ impl StackOptions {
             "rotary_scaling",
             "'longrope' needs an `original_max_position_embeddings` above 1",
         );
-        let lists = || scalings().flat_map(|s| [&s.short_factor, &s.long_factor]).flatten();
-        let half = dims().map(|dim| dim.div_ceil(2)).max().unwrap_or_default();
         require(
-            lists().all(|list| list.len() == half),
-            "rotary_scaling",
-            &format!("`short_factor` and `long_factor` need {half} numbers each, one for each pair of features"),
-        );
-        let by_length =
-            |s: &RotaryScaling| matches!(s.rope_type, RopeType::Dynamic | RopeType::Longrope);
-        require(
-            !self.rotary_given_pos || !(self.rotary_xpos || scalings().any(by_length)),
+            !self.rotary_given_pos || !(self.rotary_xpos || self.scales_by_length()),
             "rotary_given_pos",
             "does not go with `rotary_xpos` and scalings that depend on the length of the sequence",
         );
@@ -127,10 +125,11 @@ impl StackOptions {
         );
     }
 
-    /// Reports arrays that do not have a value for each of `attentions` self attentions.
+    /// Reports arrays that do not have a value for each of `attentions` attentions, `what` these
+    /// are, and lists of factors that do not fit the heads.
     pub(crate) fn check_rotary_lengths(
         &self,
-        attentions: usize,
+        (attentions, what): (usize, &str),
         prefix: &str,
         problems: &mut Problems,
     ) {
@@ -143,7 +142,23 @@ impl StackOptions {
             let Some(length) = length.filter(|length| *length != attentions) else { continue };
             problems.add(
                 format!("{prefix}{name}"),
-                format!("has {length} entries, but there are {attentions} self attentions"),
+                format!("has {length} entries, but there are {attentions} {what}"),
+            );
+        }
+        let wrong = |index: usize| {
+            let angles = self.rotary_angles(index)?;
+            let (scaling, half) = (angles.scaling?, angles.dim.div_ceil(2));
+            let lists = [&scaling.short_factor, &scaling.long_factor];
+            let fit = lists.into_iter().flatten().all(|list| list.len() == half);
+            (!fit).then_some(half)
+        };
+        if let Some(half) = (0..attentions).find_map(wrong) {
+            problems.add(
+                format!("{prefix}rotary_scaling"),
+                format!(
+                    "`short_factor` and `long_factor` need {half} numbers each, one for each pair \
+                     of features"
+                ),
             );
         }
     }

@@ -67,6 +67,9 @@ impl RotaryScaling {
         for (name, number) in numbers {
             require(positive(number), name, "must be greater than 0");
         }
+        for (name, number) in [("mscale", self.mscale), ("mscale_all_dim", self.mscale_all_dim)] {
+            require(number.is_none_or(|x| x >= 0.0), name, "must be at least 0");
+        }
         let (kind, needed) = (self.rope_type, "is required for this `rope_type`");
         let plain = matches!(kind, RopeType::Linear | RopeType::Proportional);
         let length = self.original_max_position_embeddings;

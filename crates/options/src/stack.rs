@@ -10,6 +10,8 @@ use LayerKind::{CrossAttention, FeedForward, SelfAttention};
 /// memory.
 const MAX_DEPTH: usize = 100_000;
 
+const NEEDS_SELF_ATTENTION: &str = "needs a self attention; it does not act on cross attention";
+
 impl StackOptions {
     /// Whether rotary positions are on, with or without decay.
     pub fn is_rotary(&self) -> bool {
@@ -217,9 +219,13 @@ impl StackOptions {
             ("shift_tokens", self.shift_tokens.len()),
             ("layer_dropout", self.layer_dropout.len()),
         ];
-        let attentions = kinds.iter().filter(|kind| **kind == SelfAttention).count();
+        let count = |kind| kinds.iter().filter(|other| **other == kind).count();
+        let attentions = match count(SelfAttention) {
+            0 => (count(CrossAttention), "cross attentions"),
+            attentions => (attentions, "self attentions"),
+        };
         self.check_rotary_lengths(attentions, prefix, problems);
-        self.check_blocks(&kinds, prefix, problems);
+        self.check_blocks(attentions, count(FeedForward), prefix, problems);
         self.check_order(&kinds, prefix, problems);
         self.check_value_residual(prefix, problems);
         for (name, length) in lengths {
@@ -248,25 +254,45 @@ impl StackOptions {
         }
         if kinds.contains(&SelfAttention) {
             self.check_positions(context.dim, prefix, problems);
-        } else if self.is_rotary() {
+        } else if self.is_rotary() && (self.rotary_xpos || !context.cross_attend) {
             let name = if self.rotary_xpos { "rotary_xpos" } else { "rotary_pos_emb" };
-            problems.add(path(name), "needs a self attention; it does not act on cross attention");
+            problems.add(path(name), NEEDS_SELF_ATTENTION);
+        } else if self.is_rotary() && self.scales_by_length() {
+            problems.add(
+                path("rotary_scaling"),
+                "needs a self attention if it depends on the length of the sequence",
+            );
         }
         if kinds.contains(&FeedForward) {
             self.check_feedforward(context.dim, prefix, problems);
         }
     }
 
-    /// Reports arrays of values of blocks that do not have a value for each.
-    fn check_blocks(&self, kinds: &[LayerKind], prefix: &str, problems: &mut Problems) {
-        let count = |kind| kinds.iter().filter(|other| **other == kind).count();
-        let attentions = match count(SelfAttention) {
-            0 => (count(CrossAttention), "cross attentions"),
-            attentions => (attentions, "self attentions"),
-        };
+    /// Reports rotary positions that cannot act, where calls have no `context_pos`.
+    pub(crate) fn check_rotary_acts(
+        &self,
+        context: StackContext,
+        prefix: &str,
+        problems: &mut Problems,
+    ) {
+        let acts = self.layer_kinds(context).map_or(true, |kinds| kinds.contains(&SelfAttention));
+        if self.rotary_pos_emb && !acts {
+            problems.add(format!("{prefix}rotary_pos_emb"), NEEDS_SELF_ATTENTION);
+        }
+    }
+
+    /// Reports arrays of values of blocks that do not have a value for each of the `attentions`,
+    /// with what these are, or of the `feedforwards`.
+    fn check_blocks(
+        &self,
+        attentions: (usize, &str),
+        feedforwards: usize,
+        prefix: &str,
+        problems: &mut Problems,
+    ) {
         let blocks = [
             ("attn_", self.attn.array(), self.attn.count(), attentions),
-            ("ff_", self.ff.array(), self.ff.count(), (count(FeedForward), "feed-forwards")),
+            ("ff_", self.ff.array(), self.ff.count(), (feedforwards, "feed-forwards")),
         ];
         for (group, name, length, (wanted, what)) in blocks {
             let Some(length) = length.filter(|length| *length != wanted) else { continue };

@@ -143,6 +143,9 @@ impl TransformerWrapperOptions {
         let of_the_head = [
             ("tie_embedding", self.head.tie_embedding),
             ("logits_dim", self.logits_dim.is_some()),
+            ("logits_scale", self.head.logits_scale != 1.0),
+            ("logit_softclamp_value", self.head.logit_softclamp_value.is_some()),
+            ("squeeze_out_last_dim", self.pool.squeeze_out_last_dim),
             ("num_output_heads", self.pool.num_output_heads.get() > 1),
         ];
         for (name, given) in of_the_head {
@@ -267,6 +270,7 @@ impl XTransformerOptions {
         for (half, stack, sequence, context, causal) in halves {
             let prefix = format!("{prefix}{half}");
             stack.check_context(context, &prefix, problems);
+            stack.check_rotary_acts(context, &prefix, problems);
             stack.check_direction(context, causal, &prefix, problems);
             sequence.check_width(context.dim, stack.has_pos_emb(), &prefix, problems);
             problems.require(

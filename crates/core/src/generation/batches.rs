@@ -45,9 +45,10 @@ impl Batches {
                 (0..padding.len()).filter(|i| !grouped || padding[*i] == cut).collect();
             let own = prompts.iter().map(|i| padding[*i] - cut).collect();
             let with = match grouped {
-                true => {
-                    no_grad(|| drop_columns(&select_rows(&with, padding.len(), &prompts)?, cut))?
-                }
+                true => no_grad(|| {
+                    let own = select_rows(&with, padding.len(), &prompts)?;
+                    drop_columns(&own, cut, prompt_len)
+                })?,
                 false => with.clone(),
             };
             let rows = prompts

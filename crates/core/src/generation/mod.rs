@@ -2,6 +2,7 @@
 
 mod batches;
 mod beams;
+mod columns;
 mod filters;
 mod gumbel;
 mod logits_table;
@@ -10,6 +11,7 @@ mod prompts;
 mod sampler;
 mod step_runner;
 
+pub use columns::{check_columns, rotate_columns, span_columns};
 pub use filters::{top_a, top_k, top_p};
 pub use gumbel::{gumbel_argmax, gumbel_noise, likelihood};
 pub use prompts::{has_per_column_tensors, select_rows};

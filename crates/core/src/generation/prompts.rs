@@ -1,6 +1,7 @@
 //! Prompts aligned at the right, of different lengths if there is a mask, and the tensors that
 //! accompany them.
 
+use super::columns::{check_columns, rotate_columns, span_columns};
 use crate::ids::{in_vocabulary, out_of_vocabulary, require_bool, unknown_id, wrong_ids};
 use crate::models::TokenTensors;
 use crate::{Array, DType, Device, Error, Result, Tensor};
@@ -50,6 +51,7 @@ impl Prompts {
         if unbatched {
             with.layers.add_batch_axis()?;
         }
+        check_columns(with, rows.len(), &[n])?;
         let Some(mask) = with.layers.mask.clone() else {
             if let Some(error) = out_of_vocabulary(start, vocabulary, None) {
                 return Err(error);
@@ -62,6 +64,8 @@ impl Prompts {
         let spans = spans(&real, prefix)?;
         if spans.iter().any(|span| span.rotation > 0) {
             refuse_per_column_tensors(with)?;
+            let by: Vec<usize> = spans.iter().map(|span| span.rotation).collect();
+            rotate_columns(with, &by)?;
         }
         for (i, ((row, real), span)) in rows.iter_mut().zip(&real).zip(&spans).enumerate() {
             replace_padding_ids(row, &real[prefix..], span, vocabulary);
@@ -146,18 +150,18 @@ fn replace_padding_ids(row: &mut [i64], real: &[u8], span: &RealColumns, vocabul
         .for_each(|(id, _)| *id = first);
 }
 
-/// The name of a tensor that belongs to columns of the prompt, if there is one.
+/// The name of a tensor that belongs to columns of the prompt and has nothing for new ones, if
+/// there is one. Masks and [`columns`] go on with the sequence.
 fn per_column_tensor(with: &TokenTensors) -> Option<&'static str> {
     let given = [
-        ("pos", with.pos.is_some()),
+        ("pos", with.pos.as_ref().is_some_and(|pos| pos.dtype() != DType::I64)),
         ("sum_embeds", with.sum_embeds.is_some()),
-        ("embed_ids", !with.embed_ids.is_empty()),
         ("attn_mask", with.layers.attn_mask.is_some()),
     ];
     given.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
 }
 
-/// Whether a tensor belongs to columns of the prompt, apart from masks over keys.
+/// Whether a tensor belongs to columns of the prompt and has nothing for new ones.
 pub fn has_per_column_tensors(with: &TokenTensors) -> bool {
     per_column_tensor(with).is_some()
 }
@@ -221,14 +225,16 @@ pub fn select_rows(with: &TokenTensors, batch: usize, rows: &[usize]) -> Result<
     let mut with = with.clone();
     let layers = &mut with.layers;
     // each with the rank that the tensor has with a batch axis
+    let pos = with.pos.as_ref().map_or(0, Tensor::rank);
     let integers = with.pos.as_ref().is_some_and(|pos| pos.dtype() == DType::I64);
     let tensors = [
-        (&mut with.pos, if integers { 2 } else { 3 }),
+        (&mut with.pos, if integers { pos.max(2) } else { 3 }),
         (&mut with.prepend_embeds, 3),
         (&mut with.sum_embeds, 3),
         (&mut layers.context, 3),
         (&mut layers.mask, 2),
         (&mut layers.context_mask, 2),
+        (&mut layers.context_pos, 2),
         (&mut layers.attn_mask, 4),
         (&mut layers.self_attn_context_mask, 2),
     ];
@@ -261,9 +267,10 @@ fn select(x: &Tensor, rows: &[usize]) -> Result<Tensor> {
     Ok(if x.is_boolean() { Tensor::boolean(chosen) } else { Tensor::constant(chosen) })
 }
 
-/// The masks without the first `cut` columns of the prompt.
-pub fn drop_columns(with: &TokenTensors, cut: usize) -> Result<TokenTensors> {
+/// The masks, positions and ids of kinds without the first `cut` of the `n` columns of the prompt.
+pub fn drop_columns(with: &TokenTensors, cut: usize, n: usize) -> Result<TokenTensors> {
     let mut with = with.clone();
+    span_columns(&mut with, cut, n)?;
     let prefix = with.prepend_embeds.as_ref().map_or(0, |e| e.dim(1));
     let shorter = |mask: &Tensor| -> Result<Tensor> {
         let rest = ops::narrow(mask, 1, prefix + cut, mask.dim(1) - prefix - cut)?;

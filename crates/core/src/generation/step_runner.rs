@@ -1,5 +1,6 @@
 //! The model calls of a generation: each computes the logits of the next token.
 
+use super::columns::{fit_positions, span_columns};
 use super::prompts::{has_per_column_tensors, positions, repeat_rows};
 use crate::ids::require_bool;
 use crate::layers::LayersCache;
@@ -121,7 +122,12 @@ impl StepRunner {
             Tensor::constant(Array::from_vec(ids, (rows.len() / self.repeats, new), &self.device)?);
         let layers = cache.as_mut().map(|cache| &mut cache.layers);
         let logits = no_grad(|| {
-            self.model.net().next_logits(&x, &self.tensors(n, seen)?, layers, &ctx.evaluating())
+            self.model.net().next_logits(
+                &x,
+                &self.tensors(n, seen, new)?,
+                layers,
+                &ctx.evaluating(),
+            )
         })?;
         let logits = self.expand_rows(logits, cache.as_mut())?;
         self.cache = cache.map(|cache| StepCache { columns: n, ..cache });
@@ -207,10 +213,18 @@ impl StepRunner {
         Ok(())
     }
 
-    /// The accompanying tensors for the last `seen` of `n` columns, with masks extended to the new
-    /// columns.
-    fn tensors(&self, n: usize, seen: usize) -> Result<TokenTensors> {
+    /// The accompanying tensors for the last `seen` of `n` columns, of which `new` ones are
+    /// evaluated, with masks, positions and ids of kinds extended to the new columns. Ids of kinds
+    /// are those of the evaluated columns, all others cover what a cache has too.
+    fn tensors(&self, n: usize, seen: usize, new: usize) -> Result<TokenTensors> {
         let mut with = self.with.clone();
+        span_columns(&mut with, n - seen, n)?;
+        if let Some(end) = self.model.net().end_of_positions().filter(|_| seen < n) {
+            fit_positions(&mut with, end)?;
+        }
+        for (_, ids) in &mut with.embed_ids {
+            *ids = ops::narrow(ids, ids.rank() - 1, seen - new, new)?;
+        }
         let prefix = with.prepend_embeds.as_ref().map_or(0, |e| e.dim(1));
         let extended =
             |mask: Option<Tensor>| mask.map(|m| self.extend_mask(&m, prefix, n, seen)).transpose();

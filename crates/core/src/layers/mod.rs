@@ -22,4 +22,4 @@ pub use feedforward::FeedForward;
 pub use linear::{scaled, Linear, Logits};
 pub use norm::{LastNorm, LayerNorm, Norm};
 pub use stack::{AttentionLayers, Intermediates, LayerReturns, LayerTensors, LayersOutput};
-pub use token_dropout::drop_tokens;
+pub use token_dropout::{drop_tokens, Context};

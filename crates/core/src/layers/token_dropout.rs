@@ -5,21 +5,26 @@
 use crate::{Array, Ctx, Device, Error, Result, Tensor};
 use xt_autograd::ops;
 
-/// Keeps a random share `1 - p` of the positions of the context, `(batch, n, dim)`, and of its
-/// mask, bool, `(batch, n)`. Positions that the mask excludes are dropped first. Returns the
-/// shortened context and mask.
+/// The context of cross attentions, as much of it as is left.
+#[derive(Clone, Default)]
+pub struct Context {
+    /// `(batch, n, dim)`.
+    pub x: Option<Tensor>,
+    /// bool, `(batch, n)`: the real positions.
+    pub mask: Option<Tensor>,
+    /// i64 `(n)` or `(batch, n)`: its rotary positions.
+    pub pos: Option<Tensor>,
+}
+
+/// Keeps a random share `1 - p` of the positions of the context. Those that the mask excludes are
+/// dropped first.
 ///
 /// # Errors
 ///
 /// [`Error::Shape`] if the mask does not fit the context.
-pub fn drop_tokens(
-    context: Option<Tensor>,
-    mask: Option<Tensor>,
-    p: f64,
-    ctx: &Ctx,
-) -> Result<(Option<Tensor>, Option<Tensor>)> {
-    let Some(context) = context else {
-        return Ok((None, mask));
+pub fn drop_tokens(from: Context, p: f64, ctx: &Ctx) -> Result<Context> {
+    let Context { x: Some(context), mask, pos } = from else {
+        return Ok(from);
     };
     let (batch, n, dim) = (context.dim(0), context.dim(1), context.dim(2));
     let real: Option<Vec<u8>> = match &mask {
@@ -62,5 +67,39 @@ pub fn drop_tokens(
         )),
         None => None,
     };
-    Ok((Some(part), mask))
+    let pos = pos.map(|pos| -> Result<Tensor> {
+        let rows = ops::reshape(&ops::broadcast_to(&pos, &[batch, n])?, &[batch * n])?;
+        let flat = ids.array()?.flatten_all()?;
+        let chosen = rows.array()?.index_select(&flat, 0)?.reshape((batch, keep))?;
+        Ok(Tensor::constant(chosen))
+    });
+    Ok(Context { x: Some(part), mask, pos: pos.transpose()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Rng;
+
+    #[test]
+    fn positions_stay_with_their_rows_of_the_context() {
+        let (batch, n) = (2, 10);
+        let numbers: Vec<f32> = (0..batch * n).map(|i| i as f32).collect();
+        let x = Array::from_vec(numbers, (batch, n, 1), &Device::Cpu).unwrap();
+        let pos: Vec<i64> = (0..n as i64).map(|i| 3 * i).collect();
+        let pos = Array::from_vec(pos, n, &Device::Cpu).unwrap();
+        let context =
+            Context { x: Some(Tensor::constant(x)), mask: None, pos: Some(Tensor::constant(pos)) };
+        let rng = Rng::new(1, 2);
+        let ctx = Ctx::new(&rng, &|| false);
+        let left = drop_tokens(context, 0.5, &ctx).unwrap();
+        let x: Vec<f32> =
+            left.x.unwrap().array().unwrap().flatten_all().unwrap().to_vec1().unwrap();
+        let pos = left.pos.unwrap();
+        assert_eq!(pos.dims(), [2, 5]);
+        let pos: Vec<i64> = pos.array().unwrap().flatten_all().unwrap().to_vec1().unwrap();
+        for (x, pos) in x.iter().zip(pos) {
+            assert_eq!((*x as i64 % 10) * 3, pos);
+        }
+    }
 }

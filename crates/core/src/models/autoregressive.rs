@@ -1,6 +1,7 @@
 //! Next-token prediction: the loss over a sequence.
 
 use super::{TokenTensors, TransformerWrapper};
+use crate::generation::{check_columns, span_columns};
 use crate::ids::{out_of_vocabulary, wrong_ids};
 use crate::mask::allow_prefix;
 use crate::segments::Segments;
@@ -94,6 +95,8 @@ impl AutoregressiveWrapper {
         }
         let (input, target) = (ops::narrow(x, 1, 0, n - 1)?, ops::narrow(x, 1, 1, n - 1)?);
         let (mut with, segments) = (with.clone(), with.layers.segments.as_deref());
+        check_columns(&with, x.dim(0), &[n, n - 1])?;
+        span_columns(&mut with, 0, n - 1)?;
         let mut target = self.packed(&mut with, [x.dim(0), n], target)?;
         if let Some(real) = &of.real {
             target = self.only(&ops::narrow(real, 1, 1, n - 1)?, &target)?;

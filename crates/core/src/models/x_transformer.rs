@@ -4,7 +4,7 @@
 
 use super::transformer::{HeadConfig, TokenTensors, TransformerConfig, TransformerWrapper};
 use super::{AutoregressiveWrapper, Score, Targets};
-use crate::layers::{deepnorm, drop_tokens, AttentionLayers, LayerTensors};
+use crate::layers::{deepnorm, drop_tokens, AttentionLayers, Context, LayerTensors};
 use crate::{Array, Ctx, DType, Mode, Params, Result, Tensor};
 use std::sync::Arc;
 use xt_autograd::{no_grad, ops};
@@ -143,11 +143,11 @@ impl XTransformer {
     ) -> Result<TokenTensors> {
         let own = ctx.for_model(&self.mode);
         let (encoded, mask) = self.encode(src, with, ctx)?;
-        let (context, context_mask) = if own.training && self.cross_attn_tokens_dropout > 0.0 {
-            drop_tokens(Some(encoded), mask, self.cross_attn_tokens_dropout, &own)?
-        } else {
-            (Some(encoded), mask)
-        };
+        let mut context = Context { x: Some(encoded), mask, pos: None };
+        if own.training && self.cross_attn_tokens_dropout > 0.0 {
+            context = drop_tokens(context, self.cross_attn_tokens_dropout, &own)?;
+        }
+        let Context { x: context, mask: context_mask, .. } = context;
         let layers = LayerTensors { context, context_mask, ..LayerTensors::default() };
         Ok(TokenTensors { layers, ..TokenTensors::default() })
     }

@@ -119,20 +119,19 @@ fn assert_turns(options: Json, turns: Turns) {
 #[test]
 fn rotary_given_pos_takes_the_positions_of_the_call() {
     let places: Vec<i64> = (0..N as i64).map(|place| 3 * place + 1 + place % 2).collect();
-    let (given, off) = (json!({ "rotary_given_pos": true }), json!({}));
-    let x = normal(&[1, N, DIM], 1);
+    let (x, named) = (normal(&[1, N, DIM], 1), json!({ "pos": { "$tensor": 1 } }));
     let rows: Rows = values(&x).chunks(DIM).map(<[f64]>::to_vec).collect();
-    for (options, positions) in [(given, Some(places.clone())), (off, None)] {
-        let model = decoder(&keys_only(options));
-        let turns = Turns { positions, ..Turns::plain(series(1e4, 8, 4)) };
-        let want = explicit(&model, &rows, &turns).concat();
-        for dims in [vec![N], vec![1, N]] {
-            let named = json!({ "pos": { "$tensor": 1 } });
-            let pos = ids(&places, &dims);
-            let got = forward_with(&model, &[x.clone(), pos], named).unwrap();
-            close(&values(&tensor(got)), &want, 3e-5);
-        }
+    let model = decoder(&keys_only(json!({ "rotary_given_pos": true })));
+    let turns = Turns { positions: Some(places.clone()), ..Turns::plain(series(1e4, 8, 4)) };
+    let want = explicit(&model, &rows, &turns).concat();
+    for dims in [vec![N], vec![1, N]] {
+        let pos = ids(&places, &dims);
+        let got = forward_with(&model, &[x.clone(), pos], named.clone()).unwrap();
+        close(&values(&tensor(got)), &want, 3e-5);
     }
+    let without = decoder(&keys_only(json!({})));
+    let refused = forward_with(&without, &[x, ids(&places, &[N])], named).err().unwrap();
+    assert!(refused.to_string().contains("pos needs the option `rotary_given_pos`"), "{refused}");
 }
 
 /// The usual angles of this many pairs over `dim` features.
@@ -189,26 +188,6 @@ fn rotary_given_pos_goes_on_behind_memory_tokens() {
         let given = forward_with(&model, &[x.clone(), ids(&pos, &[1, 5])], named).unwrap();
         assert_eq!(values(&tensor(given)) == values(&plain), same);
     }
-}
-
-#[test]
-fn context_pos_rotates_the_queries_and_keys_of_cross_attention() {
-    let options = json!({ "rotary_pos_emb": true, "cross_attend": true, "only_cross": false });
-    let model = build(&layers("Decoder", options));
-    let (x, context) = (normal(&[2, 4, DIM], 1), normal(&[2, 3, DIM], 2));
-    let run = |positions: Option<(&[i64], &[usize])>| {
-        let mut all = vec![x.clone(), context.clone()];
-        let mut named = json!({ "context": { "$tensor": 1 } });
-        if let Some((pos, dims)) = positions {
-            all.push(ids(pos, dims));
-            named["context_pos"] = json!({ "$tensor": 2 });
-        }
-        values(&tensor(forward_with(&model, &all, named).unwrap()))
-    };
-    let (plain, near) = (run(None), run(Some((&[0, 1, 2], &[3]))));
-    assert!(plain != near);
-    close(&run(Some((&[0, 1, 2, 0, 1, 2], &[2, 3]))), &near, 1e-6);
-    assert!(run(Some((&[5, 1, 2], &[3]))) != near);
 }
 
 fn scaled(scaling: Json) -> Json {
@@ -387,7 +366,7 @@ fn rotate_num_heads_rotates_the_keys_of_the_rotated_queries() {
 }
 
 #[test]
-fn widths_and_positions_that_do_not_fit_are_refused() {
+fn widths_that_do_not_fit_are_refused() {
     let refused = |options: Json, part: &str| {
         let all = with(json!({ "rotary_pos_emb": true }), options);
         let message = Model::from_spec(&layers("Decoder", all), 1).err().unwrap().to_string();
@@ -397,17 +376,4 @@ fn widths_and_positions_that_do_not_fit_are_refused() {
     refused(json!({ "attn_dim_head": 1_000_000_000_000_u64 }), "must leave 2");
     let odd = json!({ "attn_dim_head": 64, "rotary_emb_dim": 33, "attn_value_dim_head": 33 });
     refused(odd, "attn_value_dim_head");
-    let options = json!({ "rotary_pos_emb": true, "cross_attn_tokens_dropout": 0.5 });
-    let model = build(&layers("Decoder", with(options, json!({ "cross_attend": true }))));
-    let (x, pos) = (normal(&[1, 4, DIM], 1), ids(&[0, 1, 2, 3], &[4]));
-    let named = json!({ "context": { "$tensor": 0 }, "context_pos": { "$tensor": 1 } });
-    let both = |named: Json| forward_with(&model, &[x.clone(), pos.clone()], named);
-    let message = both(named.clone()).err().unwrap().to_string();
-    assert!(message.contains("cross_attn_tokens_dropout"), "{message}");
-    model.train(false);
-    both(named).unwrap();
-    let plain = build(&layers("Decoder", json!({ "rotary_pos_emb": true })));
-    let named = json!({ "context_pos": { "$tensor": 1 } });
-    let message = forward_with(&plain, &[x, pos], named).err().unwrap().to_string();
-    assert!(message.contains("context_pos needs a context"), "{message}");
 }

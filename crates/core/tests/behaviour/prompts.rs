@@ -140,9 +140,13 @@ fn fully_masked_rows_and_inputs_per_column_with_right_padding_are_errors() {
     let error = message(&[tokens.clone(), ids(&[1, 1, 1, 1], &[2, 2])], named());
     assert!(error.contains("mask must be bool"), "{error}");
     let right = mask(&[1, 1, 1, 0], &[2, 2]);
-    let pos = ids(&[0, 1], &[2]);
-    let error = message(&[tokens, right, pos], with(named(), json!({ "pos": { "$tensor": 2 } })));
-    assert!(error.contains("pos does not go with prompts that are padded on the right"), "{error}");
+    let more = crate::common::normal(&[2, 2, 16], 1);
+    let sums = with(named(), json!({ "sum_embeds": { "$tensor": 2 } }));
+    let error = message(&[tokens, right, more], sums);
+    assert!(
+        error.contains("sum_embeds does not go with prompts that are padded on the right"),
+        "{error}"
+    );
 }
 
 #[test]

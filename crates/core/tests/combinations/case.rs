@@ -84,6 +84,14 @@ impl Case {
         self.layers()["class"] == "CrossAttender" || self.is_on("cross_attend")
     }
 
+    /// Whether the call gives the context positions: where it says so, or has to.
+    pub fn turns_context(&self) -> bool {
+        let by_length =
+            self.option("rotary_scaling").is_some_and(|scaling| scaling["rope_type"] == "dynamic");
+        let can = self.is_on("rotary_pos_emb") && !self.is_on("rotary_xpos") && !by_length;
+        can && (self.has("context_pos") || self.self_attentions() == 0)
+    }
+
     /// The kinds of the sub-layers in the order of their runs.
     pub fn kinds(&self) -> Vec<LayerKind> {
         let spec = self.layers();

@@ -65,6 +65,9 @@ impl Inputs {
         let whole = n + front;
         if case.cross_attends() {
             self.add("context", self.floats(&[BATCH, CONTEXT, DIM], 11));
+            if case.turns_context() {
+                self.add("context_pos", ids(&[4, 1, 0, 7, 2], &[CONTEXT]));
+            }
             // otherwise the mask of the queries would be used for the context
             let masks = ["context_mask", "mask", "prepend_mask"];
             if masks.iter().any(|name| case.has(name)) {

@@ -19,7 +19,8 @@ pub fn small(more: Options) -> Json {
     )
 }
 
-pub const LAYER_CALLS: [&str; 7] = [
+pub const LAYER_CALLS: [&str; 8] = [
+    "context_pos",
     "mask",
     "context_mask",
     "self_attn_context_mask",

@@ -112,14 +112,47 @@ fn some_options_depend_on_the_direction() {
 }
 
 #[test]
-fn a_cross_attender_has_no_positions_to_turn() {
+fn a_cross_attender_has_no_decay_over_distances() {
     accepted::<CrossAttenderOptions>(layers(json!({ "alibi_pos_bias": true })));
-    refused::<CrossAttenderOptions>(layers(json!({ "rotary_pos_emb": true })), "rotary_pos_emb");
+    // those of calls with `context_pos`
+    accepted::<CrossAttenderOptions>(layers(json!({ "rotary_pos_emb": true })));
+    let scaling = json!({
+        "rope_type": "dynamic", "factor": 2, "original_max_position_embeddings": 4,
+    });
+    let scaled = json!({ "rotary_pos_emb": true, "rotary_scaling": scaling });
+    refused::<CrossAttenderOptions>(layers(scaled), "rotary_scaling");
     accepted::<CrossAttenderOptions>(layers(
         json!({ "rotary_pos_emb": true, "custom_layers": ["a", "c", "f"] }),
     ));
     assert!(paths::<CrossAttenderOptions>(layers(json!({ "rotary_xpos": true })))
         .contains(&"rotary_xpos".into()));
+}
+
+#[test]
+fn factors_of_longrope_fit_each_head_and_those_of_yarn_are_not_negative() {
+    let long = |short: usize, long: usize| {
+        json!({
+            "rope_type": "longrope", "original_max_position_embeddings": 4,
+            "short_factor": vec![1; short], "long_factor": vec![2; long],
+        })
+    };
+    let scaled = |widths: Value, scalings: Value| {
+        layers(json!({
+            "rotary_pos_emb": true, "attn_dim_head": widths, "rotary_scaling": scalings,
+        }))
+    };
+    accepted::<LayersOptions>(scaled(json!([32, 48]), json!([long(16, 16), long(16, 16)])));
+    let wider = json!({ "rotary_partial_factor": 1 });
+    let each = scaled(json!([32, 48]), json!([long(16, 16), long(24, 24)]));
+    accepted::<LayersOptions>(with(each, wider.clone()));
+    let one = scaled(json!([32, 48]), json!([long(24, 24), long(24, 24)]));
+    refused::<LayersOptions>(with(one, wider), "rotary_scaling");
+    let yarn = json!({
+        "rope_type": "yarn", "factor": 4, "original_max_position_embeddings": 4,
+        "mscale": 1, "mscale_all_dim": -7.213,
+    });
+    let all = problems::<LayersOptions>(scaled(json!(32), yarn));
+    assert!(all[0].message.contains("mscale_all_dim"), "{all:?}");
 }
 
 #[test]

@@ -6,10 +6,10 @@ use crate::attention::{Attended, AttentionInputs, AttentionMaps};
 use crate::ids::{dtype_name, require_type};
 use crate::layers::cache::{last_columns, LayerCache, LayersCache};
 use crate::layers::sublayer::SubLayer;
-use crate::layers::token_dropout::drop_tokens;
+use crate::layers::token_dropout::{drop_tokens, Context};
 use crate::position::{PositionBias, Rotations};
 use crate::segments::{Bounds, Segments};
-use crate::{Ctx, Error, Result, Tensor};
+use crate::{Ctx, DType, Error, Result, Tensor};
 use std::sync::Arc;
 use xt_options::LayerKind;
 
@@ -32,11 +32,11 @@ struct Pass<'a> {
 }
 
 /// What one sub-layer hands to the next besides its output.
-struct Carry {
-    /// The context that token dropout has left, `(batch, j, dim)`.
-    context: Option<Tensor>,
-    /// bool, `(batch, j)`.
-    context_mask: Option<Tensor>,
+struct Carry<'a> {
+    /// The context that token dropout has left.
+    context: Context,
+    /// The rotary tables of the cross attentions to it, where it has positions.
+    turned: Option<Rotations<'a>>,
     /// The scores of the previous self attention, for residual attention.
     self_scores: Option<Tensor>,
     /// The scores of the previous cross attention.
@@ -91,15 +91,11 @@ impl AttentionLayers {
     ) -> Result<LayersOutput> {
         self.check(x, with)?;
         let ctx = &ctx.for_model(&self.mode);
-        if with.context_pos.is_some() && ctx.training && self.cross_attn_tokens_dropout > 0.0 {
-            return Error::shape(
-                "context_pos does not go with `cross_attn_tokens_dropout` in training: call `eval()`",
-            );
-        }
         let pass = self.pass(x, with, cache.as_deref_mut())?;
+        let pos = with.context_pos.clone();
         let mut carry = Carry {
-            context: with.context.clone(),
-            context_mask: with.context_mask.clone(),
+            turned: self.beside_context(&pass.rotations, pos.as_ref(), x.dtype())?,
+            context: Context { x: with.context.clone(), mask: with.context_mask.clone(), pos },
             self_scores: None,
             cross_scores: None,
             self_values: None,
@@ -121,7 +117,7 @@ impl AttentionLayers {
                 intermediates.hiddens.push(x.clone());
             }
             if layer.kind == LayerKind::CrossAttention {
-                self.drop_context(&mut carry, ctx)?;
+                self.drop_context(&mut carry, &pass.rotations, ctx)?;
             }
             let mem = if is_self { mems.next() } else { None };
             let inputs = self.attention_inputs(layer, mem, with, &pass, &carry, returns.maps);
@@ -179,15 +175,19 @@ impl AttentionLayers {
     }
 
     /// Drops a share of the context, in training.
-    fn drop_context(&self, carry: &mut Carry, ctx: &Ctx) -> Result<()> {
-        if ctx.training && self.cross_attn_tokens_dropout > 0.0 {
-            (carry.context, carry.context_mask) = drop_tokens(
-                carry.context.take(),
-                carry.context_mask.take(),
-                self.cross_attn_tokens_dropout,
-                ctx,
-            )?;
+    fn drop_context<'a>(
+        &self,
+        carry: &mut Carry<'a>,
+        own: &Rotations<'a>,
+        ctx: &Ctx,
+    ) -> Result<()> {
+        if !ctx.training || self.cross_attn_tokens_dropout == 0.0 {
+            return Ok(());
         }
+        let context = std::mem::take(&mut carry.context);
+        let dtype = context.x.as_ref().map_or(DType::F32, Tensor::dtype);
+        carry.context = drop_tokens(context, self.cross_attn_tokens_dropout, ctx)?;
+        carry.turned = self.beside_context(own, carry.context.pos.as_ref(), dtype)?;
         Ok(())
     }
 
@@ -220,10 +220,10 @@ impl AttentionLayers {
                 causal: with.causal,
             },
             LayerKind::CrossAttention => AttentionInputs {
-                context: carry.context.as_ref(),
+                context: carry.context.x.as_ref(),
                 mask: pass.rows.as_ref(),
-                context_mask: carry.context_mask.as_ref().or(pass.keys.as_ref()),
-                rotation: pass.rotations.cross(),
+                context_mask: carry.context.mask.as_ref().or(pass.keys.as_ref()),
+                rotation: carry.turned.as_ref().and_then(|all| all.of_cross(layer.number)),
                 previous: carry.cross_scores.as_ref(),
                 first_values: carry.cross_values.as_ref(),
                 keep_values: self.value_residual && carry.cross_values.is_none(),
@@ -309,9 +309,7 @@ impl AttentionLayers {
         if let Some(segments) = &with.segments {
             self.check_segments(segments, x, with)?;
         }
-        if with.context_pos.is_some() && with.context.is_none() {
-            return Error::shape("context_pos needs a context, whose positions it is");
-        }
+        self.check_context_pos(with)?;
         let two_sided = |layer: &SubLayer| layer.shift_needs().sees_later.is_some();
         if with.causal == Some(true) && self.layers.iter().any(|layer| two_sided(layer)) {
             return Error::shape(

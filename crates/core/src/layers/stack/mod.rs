@@ -94,7 +94,11 @@ impl AttentionLayers {
         };
         let before = p.count();
         let layers = sub_layers(&kinds, context, (causal, residual), options, p);
-        let attentions = kinds.iter().filter(|kind| **kind == LayerKind::SelfAttention).count();
+        let count = |kind| kinds.iter().filter(|other| **other == kind).count();
+        let attentions = match count(LayerKind::SelfAttention) {
+            0 => count(LayerKind::CrossAttention),
+            attentions => attentions,
+        };
         let rotary = RotaryLayers::new(options, attentions, p);
         let bias = ScoreBias::new(context.dim, causal, options, p).map(Arc::new);
         if options.deepnorm {

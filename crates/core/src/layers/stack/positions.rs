@@ -1,10 +1,11 @@
 //! The rotary positions and the position bias of one forward pass.
 
-use super::{AttentionLayers, LayerTensors};
+use super::{AttentionLayers, LayerKind, LayerTensors, SubLayer};
 use crate::ids::wrong_ids;
 use crate::position::{PositionBias, Rotations, ScoreBias};
 use crate::{DType, Error, Result, Tensor};
 use std::ops::Range;
+use std::sync::Arc;
 use xt_autograd::ops;
 
 impl AttentionLayers {
@@ -18,7 +19,7 @@ impl AttentionLayers {
     ) -> Result<Rotations<'_>> {
         let dtype = x.dtype();
         let given = with.pos.as_ref().filter(|_| self.rotary_given_pos);
-        let own = match (given, &with.segments) {
+        match (given, &with.segments) {
             (Some(pos), _) => {
                 if !with.mems.is_empty() {
                     return Error::shape("pos does not go with mems, whose positions it lacks");
@@ -30,17 +31,44 @@ impl AttentionLayers {
                 self.rotary.each(|rotary| rotary.of_segments(segments, dtype))
             }
             (None, None) => self.rotary.each(|rotary| rotary.tables(places.clone(), dtype)),
-        }?;
-        match (&with.context_pos, &with.context) {
-            (Some(pos), Some(context)) => {
-                self.rotary.with_context(own, &last_positions(pos, context)?, dtype)
-            }
-            _ => Ok(own),
         }
+    }
+
+    /// The rotary tables of cross attention to a context at the positions `pos`, i64 `(j)` or
+    /// `(batch, j)`; `own` are those of the sequence. None without `pos`.
+    pub(super) fn beside_context<'a>(
+        &self,
+        own: &Rotations<'a>,
+        pos: Option<&Tensor>,
+        dtype: DType,
+    ) -> Result<Option<Rotations<'a>>> {
+        pos.map(|pos| self.rotary.beside(own, pos, dtype)).transpose()
     }
 }
 
 impl AttentionLayers {
+    /// Checks that the positions of a context can act, and are there where nothing else would.
+    pub(super) fn check_context_pos(&self, with: &LayerTensors) -> Result<()> {
+        let Some(pos) = &with.context_pos else {
+            let is_self = |layer: &Arc<SubLayer>| layer.kind == LayerKind::SelfAttention;
+            if !self.rotary.is_empty() && !self.layers.iter().any(is_self) {
+                return Error::shape(
+                    "layers with rotary positions and without self attention need context_pos, the \
+                     positions of the context",
+                );
+            }
+            return Ok(());
+        };
+        let Some(context) = &with.context else {
+            return Error::shape("context_pos needs a context, whose positions it is");
+        };
+        let (batch, j) = (context.dim(0), context.dim(1));
+        if pos.dtype() != DType::I64 || (pos.dims() != [j] && pos.dims() != [batch, j]) {
+            return wrong_ids("context_pos", &format!("({j}) or ({batch}, {j})"), pos);
+        }
+        self.rotary.check_context()
+    }
+
     /// The position bias for `x`, `(batch, n, dim)`, behind `past` positions in a cache: by the
     /// distances in the sequence, unless the call gives positions.
     pub(super) fn score_bias(

@@ -73,7 +73,11 @@ fn call_layers(layers: &AttentionLayers, args: &Args, ctx: &Ctx) -> Result<Value
     let mut with = layer_tensors(&call.inputs, args)?;
     with.segments = segments(&call.packed, args)?;
     with.pos = args.optional(call.pos)?;
-    with.context_pos = args.optional(call.context_pos)?;
+    if with.pos.is_some() && !layers.takes_pos() {
+        return Error::shape(
+            "pos needs the option `rotary_given_pos` or `alibi_given_pos` of these layers",
+        );
+    }
     with.causal = call.causal;
     let out = layers.forward(&args.tensor(0, "x")?, &with, record, ctx)?;
     Ok(if call.return_hiddens {

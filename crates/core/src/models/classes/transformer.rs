@@ -86,7 +86,6 @@ fn call_transformer(model: &TransformerWrapper, args: &Args, ctx: &Ctx) -> Resul
         }
         start_rows(&mut with, &starts, &x)?;
     }
-    with.layers.context_pos = args.optional(call.context_pos)?;
     with.layers.causal = call.causal;
     with.layers.segments = segments(&call.packed, args)?;
     let (output, cache) = match (&call.cache, call.return_cache) {

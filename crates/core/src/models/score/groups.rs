@@ -1,6 +1,6 @@
 //! Rows of equal length, which go through the model together.
 
-use crate::generation::select_rows;
+use crate::generation::{select_rows, span_columns};
 use crate::models::TokenTensors;
 use crate::{Array, DType, Device, Result, Tensor};
 use xt_autograd::ops;
@@ -118,6 +118,7 @@ pub fn group_tensors(
         select_rows(with, batch, &group.rows)?
     };
     let columns = group.length - 1;
+    span_columns(&mut with, 0, columns)?;
     let first = |tensor: &mut Option<Tensor>,
                  axis: fn(&Tensor) -> usize,
                  length: usize|
@@ -135,17 +136,11 @@ pub fn group_tensors(
         first(&mut layers.attn_mask, |mask| mask.rank().saturating_sub(1), prefix + columns)?;
         first(&mut layers.attn_mask, |mask| mask.rank().saturating_sub(2), prefix + columns)?;
         first(&mut with.sum_embeds, |_| 1, columns)?;
-        for (_, ids) in &mut with.embed_ids {
-            let mut cut = Some(ids.clone());
-            first(&mut cut, |ids| ids.rank().saturating_sub(1), columns)?;
-            *ids = cut.unwrap_or_else(|| ids.clone());
+        // position embeddings, (.., n, dim)
+        let axis = |pos: &Tensor| pos.rank().saturating_sub(2);
+        if with.pos.as_ref().is_some_and(|pos| pos.dtype() != DType::I64) {
+            first(&mut with.pos, axis, columns)?;
         }
-        // i64 positions are (.., n), embeddings are (.., n, dim)
-        let axis: fn(&Tensor) -> usize = match with.pos.as_ref().map(Tensor::dtype) {
-            Some(DType::I64) => |pos| pos.rank().saturating_sub(1),
-            _ => |pos| pos.rank().saturating_sub(2),
-        };
-        first(&mut with.pos, axis, columns)?;
     }
     Ok(with)
 }

@@ -1,6 +1,6 @@
 //! Rows rotated so that each begins with its first real token.
 
-use crate::generation::has_per_column_tensors;
+use crate::generation::{check_columns, has_per_column_tensors, rotate_columns, span_columns};
 use crate::ids::require_bool;
 use crate::models::TokenTensors;
 use crate::{Array, Device, Error, Result, Tensor};
@@ -52,7 +52,8 @@ pub fn rotate_rows<T>(all: &mut [T], leading: &[usize], back: bool) {
     }
 }
 
-/// The tensors that accompany the tokens, with masks rotated like the rows.
+/// The tensors that accompany the tokens, with masks, positions and ids of kinds rotated like the
+/// rows. Positions and ids of kinds get a column for the last token too.
 ///
 /// # Errors
 ///
@@ -68,8 +69,15 @@ pub fn rotated_tensors(
     let rotated = leading.iter().any(|by| *by > 0);
     if rotated && has_per_column_tensors(&with) {
         return Error::shape(
-            "pos, sum_embeds, embed_ids and attn_mask do not go with tokens that are padded on the left: pad them on the right",
+            "position embeddings, sum_embeds and attn_mask do not go with tokens that are padded on the \
+             left: pad them on the right",
         );
+    }
+    check_columns(&with, leading.len(), &[n, n - 1])?;
+    span_columns(&mut with, 0, n)?;
+    let back: Vec<usize> = leading.iter().map(|by| n - by).collect();
+    if rotated {
+        rotate_columns(&mut with, &back)?;
     }
     let rotate_mask = |mask: &Tensor| -> Result<Tensor> {
         let mut bits = mask_values(mask, leading.len(), prefix + n)?;

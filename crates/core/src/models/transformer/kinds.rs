@@ -2,7 +2,7 @@
 //!
 //! Source: the segments of BERT, <https://arxiv.org/abs/1810.04805>.
 
-use crate::ids::{out_of_vocabulary, wrong_ids};
+use crate::ids::{first_outside, wrong_ids};
 use crate::layers::Embedding;
 use crate::{DType, Error, Init, Params, Result, Tensor};
 use std::num::NonZeroUsize;
@@ -15,6 +15,18 @@ struct Kind {
     name: String,
     count: usize,
     table: Embedding,
+}
+
+impl Kind {
+    /// The error that names the first id without an embedding; none if all have one.
+    fn out_of_range(&self, ids: &Tensor) -> Option<Error> {
+        let (id, at) = first_outside(ids, self.count, None)?;
+        let (name, count, last) = (&self.name, self.count, self.count - 1);
+        Some(Error::Shape(format!(
+            "embed_ids.{name} has the id {id} at {at:?}, but `embed_num_tokens.{name}` is {count}: \
+             ids go from 0 to {last}"
+        )))
+    }
 }
 
 impl KindEmbeddings {
@@ -48,10 +60,7 @@ impl KindEmbeddings {
                 return wrong_ids(&what, &format!("({n}) or ({batch}, {n})"), ids);
             }
             let found = kind.table.forward(ids);
-            let found = found.map_err(|error| {
-                let unknown = out_of_vocabulary(ids, kind.count, None);
-                unknown.map_or(error, |unknown| named(name, unknown))
-            })?;
+            let found = found.map_err(|error| kind.out_of_range(ids).unwrap_or(error))?;
             x = ops::add(&x, &found)?;
         }
         Ok(x)
@@ -72,13 +81,5 @@ impl KindEmbeddings {
             )),
             None => Ok(()),
         }
-    }
-}
-
-/// `error` with the name of the ids.
-fn named(name: &str, error: Error) -> Error {
-    match error {
-        Error::Shape(text) => Error::Shape(format!("embed_ids.{name}: {text}")),
-        other => other,
     }
 }

@@ -138,6 +138,11 @@ impl TransformerWrapper {
         &self.layers
     }
 
+    /// The number of learned absolute positions; none without such.
+    pub fn end_of_positions(&self) -> Option<usize> {
+        matches!(self.pos_emb, PositionEmbedding::Absolute(_)).then_some(self.max_seq_len)
+    }
+
     /// The largest length of a sequence with absolute positions, and the window of generation.
     pub fn max_seq_len(&self) -> usize {
         self.max_seq_len

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use xt_options::layers::StackOptions;
 use xt_options::rotary_scaling::RotaryAngles;
 
-/// The rotary positions of a stack: those of each self attention.
+/// The rotary positions of a stack: those of each self attention, or, where there is none, of each
+/// cross attention.
 #[derive(Default)]
 pub struct RotaryLayers {
     /// The different kinds.
     kinds: Vec<Rotary>,
-    /// The kind of each self attention; absent: no rotary positions.
+    /// The kind of each of these attentions; absent: no rotary positions.
     of_attention: Vec<Option<usize>>,
 }
 
@@ -21,7 +22,6 @@ pub struct RotaryLayers {
 pub struct Rotations<'a> {
     all: Vec<Arc<Rotation>>,
     of_attention: &'a [Option<usize>],
-    cross: Option<Arc<Rotation>>,
 }
 
 impl Rotations<'_> {
@@ -30,14 +30,16 @@ impl Rotations<'_> {
         self.all.get((*self.of_attention.get(index)?)?)
     }
 
-    /// The tables of the cross attentions; none if these have no rotary positions.
-    pub fn cross(&self) -> Option<&Arc<Rotation>> {
-        self.cross.as_ref()
+    /// The tables of the cross attention number `index`, whose angles are those of the self
+    /// attention in the same block; none if it has no rotary positions.
+    pub fn of_cross(&self, index: usize) -> Option<&Arc<Rotation>> {
+        let own = self.of_attention.get(index).or(self.of_attention.last())?;
+        self.all.get((*own)?)
     }
 }
 
 impl RotaryLayers {
-    /// Registers the frequencies for this number of self attentions: those of the first kind as
+    /// Registers the frequencies for this number of attentions: those of the first kind as
     /// `rotary_pos_emb`, those of others with a number behind.
     pub fn new(options: &StackOptions, attentions: usize, p: &mut Params) -> Self {
         let mut known: Vec<RotaryAngles> = Vec::new();
@@ -72,26 +74,48 @@ impl RotaryLayers {
     pub fn each(&self, make: impl Fn(&Rotary) -> Result<Rotation>) -> Result<Rotations<'_>> {
         let all = self.kinds.iter().map(|kind| Ok(make(kind)?.into()));
         let all = all.collect::<Result<_>>()?;
-        Ok(Rotations { all, of_attention: &self.of_attention, cross: None })
+        Ok(Rotations { all, of_attention: &self.of_attention })
     }
 
-    /// `own` with tables for cross attention too: queries at their own positions, keys at `pos`,
-    /// i64 `(j)` or `(batch, j)`, with the angles of the first self attention that has some.
+    /// Whether no attention has rotary positions.
+    pub fn is_empty(&self) -> bool {
+        self.kinds.is_empty()
+    }
+
+    /// Checks that a context can have positions of its own.
     ///
     /// # Errors
     ///
-    /// [`Error::Shape`] if there are no rotary positions, or a position is negative.
-    pub fn with_context<'a>(
+    /// [`Error::Shape`] if there are no rotary positions, or their angles depend on the length of
+    /// the sequence, which the context does not share.
+    pub fn check_context(&self) -> Result<()> {
+        if self.kinds.is_empty() {
+            return Error::shape("context_pos needs the option `rotary_pos_emb` of the layers");
+        }
+        if self.kinds.iter().any(Rotary::depends_on_length) {
+            return Error::shape(
+                "context_pos does not go with `rotary_xpos` and scalings that depend on the length \
+                 of the sequence",
+            );
+        }
+        Ok(())
+    }
+
+    /// The tables for cross attention: queries at the positions of `own`, keys at `pos`, i64 `(j)`
+    /// or `(batch, j)`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] if a position is negative.
+    pub fn beside<'a>(
         &self,
-        own: Rotations<'a>,
+        own: &Rotations<'a>,
         pos: &Tensor,
         dtype: DType,
     ) -> Result<Rotations<'a>> {
-        let (Some(kind), Some(first)) = (self.kinds.first(), own.all.first()) else {
-            return Error::shape("context_pos needs the option `rotary_pos_emb` of the layers");
-        };
-        let cross = first.beside(kind.of_positions(pos, dtype)?);
-        Ok(Rotations { cross: Some(Arc::new(cross)), ..own })
+        let both = self.kinds.iter().zip(&own.all);
+        let all = both.map(|(kind, own)| Ok(own.beside(kind.of_positions(pos, dtype)?).into()));
+        Ok(Rotations { all: all.collect::<Result<_>>()?, ..*own })
     }
 }
 

@@ -127,6 +127,11 @@ impl Rotary {
         self.by_length.as_ref().is_none_or(|scaling| scaling.variant(a) == scaling.variant(b))
     }
 
+    /// Whether a position has other angles or factors in a longer sequence.
+    pub fn depends_on_length(&self) -> bool {
+        self.by_length.is_some() || self.xpos.is_some()
+    }
+
     /// Whether they decay over the distance (xpos).
     pub fn decays(&self) -> bool {
         self.xpos.is_some()
