@@ -435,8 +435,11 @@ describe('option names of other libraries', () => {
 
   it('invalid values such as a length of 0 are reported with the allowed ones', () => {
     const attn_layers = new Encoder(LAYERS)
-    expect(() => new TransformerWrapper({ num_tokens: 11, max_seq_len: 0, attn_layers })).toThrow(
-      /max_seq_len: got 0; allowed: a whole number >= 1.*use_abs_pos_emb: false/,
+    expect(() => new TransformerWrapper({ num_tokens: 0, max_seq_len: 4, attn_layers })).toThrow(
+      /num_tokens: got 0; allowed: a whole number >= 1/,
+    )
+    expect(() => new TransformerWrapper({ num_tokens: 11, max_seq_len: -1, attn_layers })).toThrow(
+      /max_seq_len: got -1; allowed: a whole number >= 0/,
     )
     for (const options of [
       { dim: 0 },

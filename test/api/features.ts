@@ -260,6 +260,22 @@ export const ALONG: Record<keyof Inputs, Along[]> = {
       }),
     },
   ],
+  mem_masks: [
+    {
+      layers: { rotary_pos_emb: true, attn_num_mem_kv: 1 },
+      net: { max_mem_len: 4 },
+      inputs: () => ({
+        mems: [waves([2, 3, DIM], 3), waves([2, 3, DIM], 4)],
+        mem_masks: [bits('011 101'), bits('111 000')],
+      }),
+    },
+  ],
+  restrict_to_max_seq_len: [
+    {
+      layers: { rotary_pos_emb: true, rotary_values: false },
+      inputs: () => ({ restrict_to_max_seq_len: false }),
+    },
+  ],
   pos: [
     { inputs: () => ({ pos: tensor([3, 2, 1, 0], { dtype: 'i64' }) }) },
     {

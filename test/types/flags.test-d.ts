@@ -42,11 +42,16 @@ is<[Tensor, LayerIntermediates]>()(
   await net.forward(x, { return_intermediates: true, return_embeddings: true }),
 )
 is<[Tensor, LayerIntermediates]>()(net.forwardSync(x, { return_intermediates: true }))
+is<[Tensor, LayerIntermediates]>()(
+  await net.forward(x, { return_embeddings_and_intermediates: true }),
+)
 is<Tensor>()(net.forwardSync(x))
 // a flag known only at runtime: the union of all results
 const either: unknown = await net.forward(x, { return_mems: flag })
 
 is<Tensor>()(await model.forward(x))
+is<[loss: Tensor, logits: Tensor]>()(await model.forward(x, { return_outputs: true }))
+is<[loss: Tensor, logits: Tensor]>()(model.forwardSync(x, { return_outputs: true, lens: [1] }))
 is<Tensor>()(
   await model.generate(x, 3, {
     temperature: 0.5,

@@ -19,7 +19,7 @@ import type {
   ScoreOptions,
   StreamOptions,
 } from './options.gen.js'
-import type { None } from './outputs.js'
+import type { None, Only } from './outputs.js'
 import { ids, prompts } from './signatures.js'
 import { Stepwise } from './stepwise.js'
 import type { ContinuousTransformerWrapper, TransformerWrapper } from './transformer.js'
@@ -36,6 +36,9 @@ function withNet(className: string, net: unknown, options: object | undefined): 
   const message = `net is not an option of ${className}: it is the first argument, the options are the second`
   throw new XTransformersError('invalid_options', message)
 }
+
+type Outputs = 'return_outputs'
+type WithOutputs = AutoregressiveCall & Only<Outputs, Outputs>
 
 const SIGNATURES = {
   forward: ids('x'),
@@ -68,13 +71,29 @@ export class AutoregressiveWrapper extends Generative<AutoregressiveWrapperOptio
 
   /**
    * The mean loss, one element, of predicting each token of (batch, length) from those before it.
+   * `return_outputs`: the logits besides.
    */
-  override forward(x: Ids, options?: AutoregressiveCall & CallControl): Promise<Tensor> {
+  override forward(
+    x: Ids,
+    options?: AutoregressiveCall & None<Outputs> & CallControl,
+  ): Promise<Tensor>
+  override forward(
+    x: Ids,
+    options: WithOutputs & CallControl,
+  ): Promise<[loss: Tensor, logits: Tensor]>
+  override forward(
+    x: Ids,
+    options?: AutoregressiveCall & CallControl,
+  ): Promise<Tensor | [loss: Tensor, logits: Tensor]>
+  override forward(x: Ids, options?: AutoregressiveCall & CallControl): Promise<never> {
     return this.call('forward', [x], options)
   }
 
   /** As `forward`, at once. */
-  forwardSync(x: Ids, options?: AutoregressiveCall): Tensor {
+  forwardSync(x: Ids, options?: AutoregressiveCall & None<Outputs>): Tensor
+  forwardSync(x: Ids, options: WithOutputs): [loss: Tensor, logits: Tensor]
+  forwardSync(x: Ids, options?: AutoregressiveCall): Tensor | [loss: Tensor, logits: Tensor]
+  forwardSync(x: Ids, options?: AutoregressiveCall): never {
     return this.callSync('forward', [x], options)
   }
 

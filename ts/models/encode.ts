@@ -18,7 +18,7 @@ import type { TensorHandle } from '../tensor/handle.js'
 import type { NoGradScope } from '../tensor/no-grad-scope.js'
 import type { Gates } from '../tensor/schedule.js'
 import { fromArgument, Tensor, wrap } from '../tensor/tensor.js'
-import { NAMED_TENSORS, TENSOR_OPTIONS } from './tensor-options.gen.js'
+import { SEVERAL_TENSORS, TENSOR_OPTIONS } from './tensor-options.gen.js'
 
 /** Arguments as JSON, and what stands in it as `{"$tensor": i}` and `{"$module": i}`. */
 export interface Encoded {
@@ -147,10 +147,11 @@ export function encodeCall(
         ]),
       )
     const named = Object.entries(options).map(([name, value]) => {
-      const inner = NAMED_TENSORS[name]
-      return inner !== undefined && isRecord(value)
-        ? [name, all(value, name, inner)]
-        : [name, converted(value, name, TENSOR_OPTIONS[name])]
+      const inner = SEVERAL_TENSORS[name]
+      if (inner === undefined) return [name, converted(value, name, TENSOR_OPTIONS[name])]
+      if (Array.isArray(value))
+        return [name, value.map((item, i) => converted(item, `${name}[${i}]`, inner))]
+      return [name, isRecord(value) ? all(value, name, inner) : value]
     })
     return { ...encode([...first, Object.fromEntries(named)], 'arguments'), free }
   } catch (error) {

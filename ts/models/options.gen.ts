@@ -3749,7 +3749,8 @@ export interface TransformerWrapperOptions {
   num_tokens: number
   /**
    * Maximum sequence length with absolute position embeddings. Also the context window of
-   * generation, which uses only this many of the last tokens.
+   * generation, which uses only this many of the last tokens. 0: no absolute position embeddings,
+   * and no such window.
    */
   max_seq_len: number
   /**
@@ -3940,7 +3941,8 @@ export interface ContinuousTransformerWrapperOptions {
   attn_layers: Encoder | Decoder
   /**
    * Maximum sequence length with absolute position embeddings. Also the context window of
-   * generation, which uses only this many of the last tokens.
+   * generation, which uses only this many of the last tokens. 0: no absolute position embeddings,
+   * and no such window.
    */
   max_seq_len: number
   /**
@@ -4087,7 +4089,8 @@ export interface XTransformerOptions {
   enc_num_tokens: number
   /**
    * Maximum sequence length with absolute position embeddings. Also the context window of
-   * generation, which uses only this many of the last tokens.
+   * generation, which uses only this many of the last tokens. 0: no absolute position embeddings,
+   * and no such window.
    */
   enc_max_seq_len: number
   /**
@@ -4099,7 +4102,8 @@ export interface XTransformerOptions {
   dec_num_tokens: number
   /**
    * Maximum sequence length with absolute position embeddings. Also the context window of
-   * generation, which uses only this many of the last tokens.
+   * generation, which uses only this many of the last tokens. 0: no absolute position embeddings,
+   * and no such window.
    */
   dec_max_seq_len: number
   /**
@@ -6308,6 +6312,12 @@ export interface LayersCall {
    */
   mems?: readonly Tensor[] | null | undefined
   /**
+   * True for real ones of `mems`, false for padding, one mask for each, (batch, memories).
+   *
+   * @default null
+   */
+  mem_masks?: readonly Mask[] | null | undefined
+  /**
    * The document of each position, (batch, length): equal integers, one beside the other, are one
    * document. Self attention and token shift stay within a document, and positions count from its
    * start, so that the result is that of a call for each document. Number documents from 1: 0 is
@@ -6353,6 +6363,12 @@ export interface AttentionCall {
    * @default null
    */
   mem?: Tensor | null | undefined
+  /**
+   * True for real memories, false for padding, (batch, count).
+   *
+   * @default null
+   */
+  mem_mask?: Mask | null | undefined
 }
 
 /** Arguments of `forward` of a `TransformerWrapper`. */
@@ -6376,12 +6392,26 @@ export interface TransformerCall {
    */
   return_intermediates?: boolean | undefined
   /**
+   * Returns the embeddings instead of the logits, and the inputs of the layers and the attention
+   * maps.
+   *
+   * @default false
+   */
+  return_embeddings_and_intermediates?: boolean | undefined
+  /**
    * Also returns the memories for the next segment.
    *
    * @default false
    * @see https://arxiv.org/abs/1901.02860
    */
   return_mems?: boolean | undefined
+  /**
+   * Whether the returned memories are cut off from the graph. Otherwise the loss of a later segment
+   * has gradients in this one too, whose graph stays in memory until then.
+   *
+   * @default true
+   */
+  detach_mems?: boolean | undefined
   /**
    * Also returns the attention maps after the softmax.
    *
@@ -6470,6 +6500,12 @@ export interface TransformerCall {
    * @see https://arxiv.org/abs/1901.02860
    */
   mems?: readonly Tensor[] | null | undefined
+  /**
+   * True for real ones of `mems`, false for padding, one mask for each, (batch, memories).
+   *
+   * @default null
+   */
+  mem_masks?: readonly Mask[] | null | undefined
   /**
    * The document of each position, (batch, length): equal integers, one beside the other, are one
    * document. Self attention and token shift stay within a document, and positions count from its
@@ -6589,6 +6625,12 @@ export interface ContinuousTransformerCall {
    */
   mems?: readonly Tensor[] | null | undefined
   /**
+   * True for real ones of `mems`, false for padding, one mask for each, (batch, memories).
+   *
+   * @default null
+   */
+  mem_masks?: readonly Mask[] | null | undefined
+  /**
    * The document of each position, (batch, length): equal integers, one beside the other, are one
    * document. Self attention and token shift stay within a document, and positions count from its
    * start, so that the result is that of a call for each document. Number documents from 1: 0 is
@@ -6677,6 +6719,13 @@ export interface AutoregressiveCall {
    */
   lens?: Ids | null | undefined
   /**
+   * Also returns the logits, (batch, length - 1, `num_tokens`), those of each token but the last.
+   * They take memory that the loss alone does without.
+   *
+   * @default false
+   */
+  return_outputs?: boolean | undefined
+  /**
    * Label smoothing: the share of the probability that targets spread over all tokens, from 0 to 1.
    *
    * @default 0
@@ -6732,6 +6781,12 @@ export interface AutoregressiveCall {
    * @see https://arxiv.org/abs/1901.02860
    */
   mems?: readonly Tensor[] | null | undefined
+  /**
+   * True for real ones of `mems`, false for padding, one mask for each, (batch, memories).
+   *
+   * @default null
+   */
+  mem_masks?: readonly Mask[] | null | undefined
   /**
    * The document of each position, (batch, length): equal integers, one beside the other, are one
    * document. Self attention and token shift stay within a document, and positions count from its
@@ -6854,6 +6909,12 @@ export interface ScoreOptions {
    * @see https://arxiv.org/abs/1901.02860
    */
   mems?: readonly Tensor[] | null | undefined
+  /**
+   * True for real ones of `mems`, false for padding, one mask for each, (batch, memories).
+   *
+   * @default null
+   */
+  mem_masks?: readonly Mask[] | null | undefined
   /**
    * Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also (batch,
    * heads, length). Generated tokens follow the last one, each by 1; in a sequence longer than
@@ -6980,6 +7041,12 @@ export interface ContinuousAutoregressiveCall {
    */
   mems?: readonly Tensor[] | null | undefined
   /**
+   * True for real ones of `mems`, false for padding, one mask for each, (batch, memories).
+   *
+   * @default null
+   */
+  mem_masks?: readonly Mask[] | null | undefined
+  /**
    * The document of each position, (batch, length): equal integers, one beside the other, are one
    * document. Self attention and token shift stay within a document, and positions count from its
    * start, so that the result is that of a call for each document. Number documents from 1: 0 is
@@ -7074,6 +7141,12 @@ export interface NonAutoregressiveCall {
    * @see https://arxiv.org/abs/1901.02860
    */
   mems?: readonly Tensor[] | null | undefined
+  /**
+   * True for real ones of `mems`, false for padding, one mask for each, (batch, memories).
+   *
+   * @default null
+   */
+  mem_masks?: readonly Mask[] | null | undefined
   /**
    * Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also (batch,
    * heads, length). Generated tokens follow the last one, each by 1; in a sequence longer than
@@ -7394,6 +7467,14 @@ export interface GenerateOptions {
    */
   cache_kv?: boolean | undefined
   /**
+   * The model sees the last `max_seq_len` tokens. If false, it sees all, however many: for models
+   * without learned absolute positions, such as those with rotary positions, which then keep their
+   * cache too.
+   *
+   * @default true
+   */
+  restrict_to_max_seq_len?: boolean | undefined
+  /**
    * Number of real tokens at the start of each prompt, (batch); what follows is padding. Instead of
    * a `mask`. Prompts as an array, each with a length of its own, need none.
    *
@@ -7449,6 +7530,12 @@ export interface GenerateOptions {
    * @see https://arxiv.org/abs/1901.02860
    */
   mems?: readonly Tensor[] | null | undefined
+  /**
+   * True for real ones of `mems`, false for padding, one mask for each, (batch, memories).
+   *
+   * @default null
+   */
+  mem_masks?: readonly Mask[] | null | undefined
   /**
    * Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also (batch,
    * heads, length). Generated tokens follow the last one, each by 1; in a sequence longer than
@@ -7609,6 +7696,14 @@ export interface StreamOptions {
    */
   cache_kv?: boolean | undefined
   /**
+   * The model sees the last `max_seq_len` tokens. If false, it sees all, however many: for models
+   * without learned absolute positions, such as those with rotary positions, which then keep their
+   * cache too.
+   *
+   * @default true
+   */
+  restrict_to_max_seq_len?: boolean | undefined
+  /**
    * Number of real tokens at the start of each prompt, (batch); what follows is padding. Instead of
    * a `mask`. Prompts as an array, each with a length of its own, need none.
    *
@@ -7664,6 +7759,12 @@ export interface StreamOptions {
    * @see https://arxiv.org/abs/1901.02860
    */
   mems?: readonly Tensor[] | null | undefined
+  /**
+   * True for real ones of `mems`, false for padding, one mask for each, (batch, memories).
+   *
+   * @default null
+   */
+  mem_masks?: readonly Mask[] | null | undefined
   /**
    * Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also (batch,
    * heads, length). Generated tokens follow the last one, each by 1; in a sequence longer than
@@ -7834,6 +7935,14 @@ export interface XTransformerGenerate {
    * @see https://arxiv.org/abs/1911.02150
    */
   cache_kv?: boolean | undefined
+  /**
+   * The model sees the last `max_seq_len` tokens. If false, it sees all, however many: for models
+   * without learned absolute positions, such as those with rotary positions, which then keep their
+   * cache too.
+   *
+   * @default true
+   */
+  restrict_to_max_seq_len?: boolean | undefined
   /**
    * True for real tokens of the source, false for padding, (batch, source length).
    *
@@ -8012,6 +8121,14 @@ export interface XTransformerStream {
    */
   cache_kv?: boolean | undefined
   /**
+   * The model sees the last `max_seq_len` tokens. If false, it sees all, however many: for models
+   * without learned absolute positions, such as those with rotary positions, which then keep their
+   * cache too.
+   *
+   * @default true
+   */
+  restrict_to_max_seq_len?: boolean | undefined
+  /**
    * True for real tokens of the source, false for padding, (batch, source length).
    *
    * @default null
@@ -8135,6 +8252,12 @@ export interface ContinuousGenerate {
    */
   mems?: readonly Tensor[] | null | undefined
   /**
+   * True for real ones of `mems`, false for padding, one mask for each, (batch, memories).
+   *
+   * @default null
+   */
+  mem_masks?: readonly Mask[] | null | undefined
+  /**
    * Position ids as integers, (length) or (batch, length).
    *
    * @default null
@@ -8225,6 +8348,12 @@ export interface NonAutoregressiveGenerate {
    * @see https://arxiv.org/abs/1901.02860
    */
   mems?: readonly Tensor[] | null | undefined
+  /**
+   * True for real ones of `mems`, false for padding, one mask for each, (batch, memories).
+   *
+   * @default null
+   */
+  mem_masks?: readonly Mask[] | null | undefined
   /**
    * Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also (batch,
    * heads, length). Generated tokens follow the last one, each by 1; in a sequence longer than

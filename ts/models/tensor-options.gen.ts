@@ -7,6 +7,7 @@ export const TENSOR_OPTIONS: Readonly<Record<string, 'ids' | 'mask' | undefined>
   context_pos: 'ids',
   lens: 'ids',
   mask: 'mask',
+  mem_mask: 'mask',
   pos: 'ids',
   prepend_mask: 'mask',
   prompt_lens: 'ids',
@@ -15,7 +16,8 @@ export const TENSOR_OPTIONS: Readonly<Record<string, 'ids' | 'mask' | undefined>
   seq_start_pos: 'ids',
 }
 
-/** Options that are objects of ids or masks: arrays may stand in the place of each. */
-export const NAMED_TENSORS: Readonly<Record<string, 'ids' | 'mask' | undefined>> = {
+/** Options that are objects or lists of ids or masks: arrays may stand in the place of each. */
+export const SEVERAL_TENSORS: Readonly<Record<string, 'ids' | 'mask' | undefined>> = {
   embed_ids: 'ids',
+  mem_masks: 'mask',
 }

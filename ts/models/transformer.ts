@@ -18,12 +18,16 @@ import { ids, vectors } from './signatures.js'
 type Flags =
   | 'return_logits_and_embeddings'
   | 'return_intermediates'
+  | 'return_embeddings_and_intermediates'
   | 'return_mems'
   | 'return_attn'
   | 'return_cache'
 type With<Flag extends Flags> = TransformerCall & Only<Flag, Flags>
 type Pair<Logits> = [logits: Logits, embeddings: Tensor]
-type Result<Logits> = Logits | Pair<Logits> | [Logits | Pair<Logits>, Tensor[] | LayerIntermediates]
+type Result<Logits> =
+  | Logits
+  | Pair<Logits>
+  | [Logits | Pair<Logits> | Tensor, Tensor[] | LayerIntermediates]
 
 /**
  * Token embedding, attention layers and a head that gives logits. With several heads
@@ -59,7 +63,8 @@ export class TransformerWrapper<
    * `return_embeddings`: the embeddings, (batch, length, dim), in their place.
    * `return_logits_and_embeddings`: both. `return_mems`: the memories for the next segment besides.
    * `return_attn`: the attention maps besides. `return_intermediates`: what happened within the
-   * layers besides. `return_cache`: keys and values besides, which a later call takes as `cache`.
+   * layers besides; `return_embeddings_and_intermediates`: that, with the embeddings.
+   * `return_cache`: keys and values besides, which a later call takes as `cache`.
    */
   override forward(x: Ids, options?: TransformerCall & None<Flags> & CallControl): Promise<Logits>
   override forward(
@@ -70,6 +75,10 @@ export class TransformerWrapper<
     x: Ids,
     options: With<'return_intermediates'> & CallControl,
   ): Promise<[Logits, LayerIntermediates]>
+  override forward(
+    x: Ids,
+    options: With<'return_embeddings_and_intermediates'> & CallControl,
+  ): Promise<[embeddings: Tensor, LayerIntermediates]>
   override forward(x: Ids, options: With<'return_mems'> & CallControl): Promise<[Logits, Tensor[]]>
   override forward(x: Ids, options: With<'return_attn'> & CallControl): Promise<[Logits, Tensor[]]>
   override forward(x: Ids, options: With<'return_cache'> & CallControl): Promise<[Logits, Tensor[]]>
@@ -82,6 +91,10 @@ export class TransformerWrapper<
   forwardSync(x: Ids, options?: TransformerCall & None<Flags>): Logits
   forwardSync(x: Ids, options: With<'return_logits_and_embeddings'>): Pair<Logits>
   forwardSync(x: Ids, options: With<'return_intermediates'>): [Logits, LayerIntermediates]
+  forwardSync(
+    x: Ids,
+    options: With<'return_embeddings_and_intermediates'>,
+  ): [embeddings: Tensor, LayerIntermediates]
   forwardSync(x: Ids, options: With<'return_mems'>): [Logits, Tensor[]]
   forwardSync(x: Ids, options: With<'return_attn'>): [Logits, Tensor[]]
   forwardSync(x: Ids, options: With<'return_cache'>): [Logits, Tensor[]]

@@ -68,6 +68,7 @@ export type RemoteMethod<F> = F extends {
   (...args: infer A5): infer R5
   (...args: infer A6): infer R6
   (...args: infer A7): infer R7
+  (...args: infer A8): infer R8
 }
   ? Signature<A1, R1> &
       Signature<A2, R2> &
@@ -75,7 +76,8 @@ export type RemoteMethod<F> = F extends {
       Signature<A4, R4> &
       Signature<A5, R5> &
       Signature<A6, R6> &
-      Signature<A7, R7>
+      Signature<A7, R7> &
+      Signature<A8, R8>
   : never
 
 /** A class of the main library as one of the worker. */

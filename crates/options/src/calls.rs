@@ -25,8 +25,22 @@ options! {
         /// Memories of the previous segment, one tensor for each self attention, as returned with
         /// `return_mems`. <https://arxiv.org/abs/1901.02860>
         mems: Option<Vec<TensorRef>> = None,
+        /// True for real ones of `mems`, false for padding, one mask for each, (batch, memories).
+        mem_masks: Option<Vec<MaskRef>> = None,
     }
     groups {}
+    checks conflicts
+}
+
+impl LayerInputs {
+    fn conflicts(&self, prefix: &str, problems: &mut Problems) {
+        let counts = [self.mems.as_ref().map(Vec::len), self.mem_masks.as_ref().map(Vec::len)];
+        problems.require(
+            counts[1].is_none() || counts[0] == counts[1],
+            &format!("{prefix}mem_masks"),
+            format!("must be as many as `{prefix}mems`, of which they are masks"),
+        );
+    }
 }
 
 options! {
@@ -100,6 +114,8 @@ options! {
         attn_mask: Option<MaskRef> = None,
         /// Memories to prepend to the input of keys and values, (batch, count, width).
         mem: Option<TensorRef> = None,
+        /// True for real memories, false for padding, (batch, count).
+        mem_mask: Option<MaskRef> = None,
     }
     groups {}
 }
@@ -128,8 +144,14 @@ options! {
         return_logits_and_embeddings: bool = false,
         /// Also returns the inputs of the layers and the attention maps.
         return_intermediates: bool = false,
+        /// Returns the embeddings instead of the logits, and the inputs of the layers and the
+        /// attention maps.
+        return_embeddings_and_intermediates: bool = false,
         /// Also returns the memories for the next segment. <https://arxiv.org/abs/1901.02860>
         return_mems: bool = false,
+        /// Whether the returned memories are cut off from the graph. Otherwise the loss of a later
+        /// segment has gradients in this one too, whose graph stays in memory until then.
+        detach_mems: bool = true,
         /// Also returns the attention maps after the softmax.
         return_attn: bool = false,
         /// What a call with `return_cache` has given: keys and values of the positions before. The
@@ -166,6 +188,7 @@ impl TransformerCall {
         let kept = [("cache", self.cache.is_some()), ("return_cache", self.return_cache)];
         let whole = [
             ("return_intermediates", self.return_intermediates),
+            ("return_embeddings_and_intermediates", self.return_embeddings_and_intermediates),
             ("return_mems", self.return_mems),
             ("return_attn", self.return_attn),
             ("segment_ids", self.packed.segment_ids.is_some()),
@@ -242,6 +265,9 @@ options! {
         /// The number of real tokens of each row, (batch), which are the first ones: the others
         /// have no loss. They must be token ids all the same.
         lens: Option<IdsRef> = None,
+        /// Also returns the logits, (batch, length - 1, `num_tokens`), those of each token but the
+        /// last. They take memory that the loss alone does without.
+        return_outputs: bool = false,
     }
     groups {
         "" loss: LossInputs, "" inputs: LayerInputs, "" packed: PackedInputs, "" tokens: TokenInputs,

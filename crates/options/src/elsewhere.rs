@@ -1,8 +1,6 @@
 //! Option names and values of newer versions of x-transformers and of other libraries, for better
 //! error messages.
 
-use serde_json::Value;
-
 /// Options of x-transformers 2.x that 1.9.2 does not have, without prefixes such as `attn_`.
 const NEWER: &[&str] = &[
     // attention
@@ -120,18 +118,13 @@ const NEWER: &[&str] = &[
     "cache_age",
     "condition",
     "contrastive_decode_kwargs",
-    "detach_mems",
     "filter_kwargs",
     "in_attn_cond",
     "input_not_include_cache",
-    "mem_masks",
     "prefix_attn_len",
     "repeat_blocks",
-    "restrict_to_max_seq_len",
     "return_attn_z_loss",
-    "return_embeddings_and_intermediates",
     "return_logit_entropies",
-    "return_outputs",
     "seq_pos_offset",
 ];
 
@@ -237,14 +230,6 @@ fn ending<'a>(wanted: &str, names: &[&'a str]) -> Option<&'a str> {
             .min_by_key(|n| n.len())
     };
     exact.or_else(longer)
-}
-
-/// The allowed values, for a value that has a meaning elsewhere only.
-pub fn allowed(path: &str, value: &Value) -> Option<&'static str> {
-    let zero = value.as_f64() == Some(0.0);
-    (zero && path.ends_with("max_seq_len")).then_some(
-        "a whole number >= 1, the longest sequence. Without absolute positions, which 0 means in x-transformers 2.x, set `use_abs_pos_emb: false` too",
-    )
 }
 
 #[cfg(test)]

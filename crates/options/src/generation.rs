@@ -256,6 +256,17 @@ options! {
 }
 
 options! {
+    /// The window of a generation.
+    pub struct WindowOptions {
+        /// The model sees the last `max_seq_len` tokens. If false, it sees all, however many: for
+        /// models without learned absolute positions, such as those with rotary positions, which
+        /// then keep their cache too.
+        restrict_to_max_seq_len: bool = true,
+    }
+    groups {}
+}
+
+options! {
     /// The lengths of prompts.
     pub struct PromptOptions {
         /// Number of real tokens at the start of each prompt, (batch); what follows is padding.
@@ -273,6 +284,7 @@ options! {
         "" sampling: SamplingOptions,
         "" beams: BeamOptions,
         "" cache: CacheOptions,
+        "" window: WindowOptions,
         "" prompts: PromptOptions,
         "" inputs: LayerInputs,
         "" tokens: TokenInputs,
@@ -287,6 +299,7 @@ options! {
     groups {
         "" sampling: SamplingOptions,
         "" cache: CacheOptions,
+        "" window: WindowOptions,
         "" prompts: PromptOptions,
         "" inputs: LayerInputs,
         "" tokens: TokenInputs,
@@ -300,6 +313,7 @@ options! {
         "" sampling: SamplingOptions,
         "" beams: BeamOptions,
         "" cache: CacheOptions,
+        "" window: WindowOptions,
         "" source: SourceInputs,
         "" tokens: TokenInputs,
     }
@@ -312,6 +326,7 @@ options! {
     groups {
         "" sampling: SamplingOptions,
         "" cache: CacheOptions,
+        "" window: WindowOptions,
         "" source: SourceInputs,
         "" tokens: TokenInputs,
     }

@@ -106,11 +106,10 @@ fn unread(
     if let Some(message) = within {
         return Problem { path: path.to_string(), message, ..Problem::default() };
     }
-    let elsewhere = value.and_then(|value| elsewhere::allowed(path, value));
     Problem {
         path: path.to_string(),
         message: value.map_or_else(|| "is required".into(), |value| format!("got {}", show(value))),
-        allowed: Some(elsewhere.map_or_else(|| kind.describe(), str::to_string)),
+        allowed: Some(kind.describe()),
         ..Problem::default()
     }
 }

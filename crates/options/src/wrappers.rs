@@ -30,8 +30,9 @@ options! {
     /// The embedding of a sequence.
     pub struct SequenceOptions {
         /// Maximum sequence length with absolute position embeddings. Also the context window of
-        /// generation, which uses only this many of the last tokens.
-        max_seq_len: NonZeroUsize,
+        /// generation, which uses only this many of the last tokens. 0: no absolute position
+        /// embeddings, and no such window.
+        max_seq_len: usize,
         /// Dropout probability for the embeddings in training.
         emb_dropout: Probability = Probability(0.0),
         /// Adds absolute position embeddings. Disabled automatically if the layers have
@@ -46,6 +47,22 @@ options! {
         scaled_sinu_pos_emb: bool = false,
     }
     groups {}
+}
+
+impl SequenceOptions {
+    /// Whether there are absolute positions, if the layers have none.
+    pub fn has_positions(&self) -> bool {
+        self.use_abs_pos_emb && self.max_seq_len > 0
+    }
+
+    /// How many of the last positions a generation sees.
+    pub fn window(&self) -> usize {
+        if self.max_seq_len == 0 {
+            usize::MAX
+        } else {
+            self.max_seq_len
+        }
+    }
 }
 
 options! {
@@ -78,7 +95,7 @@ impl SequenceOptions {
         prefix: &str,
         problems: &mut Problems,
     ) {
-        let sinusoidal = self.scaled_sinu_pos_emb && self.use_abs_pos_emb && !layers_have_positions;
+        let sinusoidal = self.scaled_sinu_pos_emb && self.has_positions() && !layers_have_positions;
         problems.require(
             !sinusoidal || width.is_multiple_of(2),
             &format!("{prefix}scaled_sinu_pos_emb"),

@@ -36,14 +36,14 @@ pub fn file() -> String {
 /// exports whole.
 pub fn tensor_options() -> String {
     let single = "Options that are ids or masks: arrays may stand in their place.";
-    let by_name =
-        "Options that are objects of ids or masks: arrays may stand in the place of each.";
+    let several =
+        "Options that are objects or lists of ids or masks: arrays may stand in the place of each.";
     let single = table("TENSOR_OPTIONS", single, elements);
-    let by_name = table("NAMED_TENSORS", by_name, |kind| match kind {
-        ValueKind::ByName(inner) => elements(inner),
+    let several = table("SEVERAL_TENSORS", several, |kind| match kind {
+        ValueKind::ByName(inner) | ValueKind::List(inner) => elements(inner),
         _ => None,
     });
-    format!("{HEAD}\n{single}\n{by_name}")
+    format!("{HEAD}\n{single}\n{several}")
 }
 
 /// A constant with the names of the options for whose kind `elements` says what arrays hold.

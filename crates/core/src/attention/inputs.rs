@@ -12,6 +12,9 @@ pub struct AttentionInputs<'a> {
     pub context: Option<&'a Tensor>,
     /// Memories `(batch, count, dim)` that are prepended to the input of keys and values.
     pub mem: Option<&'a Tensor>,
+    /// bool, `(batch, count)`: memories that are false are not attended to. Those in a cache have
+    /// no `mem` any more.
+    pub mem_mask: Option<&'a Tensor>,
     /// bool, `(batch, i)`: output rows that are false are set to 0.
     pub mask: Option<&'a Tensor>,
     /// bool, `(batch, j)`: keys that are false are not attended to. Absent: `mask` is used.

@@ -1,12 +1,12 @@
 //! Combines the masks of one attention into one.
 //!
-//! The masks cover the keys of the sequence. Keys that precede these (memories, learned keys) are
-//! always allowed.
+//! The masks cover the keys of the sequence. Keys that precede these are always allowed: learned
+//! keys, and memories that have no mask of their own.
 
 use crate::ids::require_bool;
 use crate::mask::allow_prefix;
 use crate::segments::Bounds;
-use crate::{Array, Error, Result, Tensor};
+use crate::{Array, DType, Error, Result, Tensor};
 use xt_autograd::ops::{self, Mask};
 use xt_kernels::ops::elementwise;
 
@@ -14,6 +14,8 @@ use xt_kernels::ops::elementwise;
 pub struct Masks<'a> {
     /// bool, `(batch, keys)`.
     pub keys: Option<&'a Tensor>,
+    /// bool, `(batch, count)`: the memories, which precede the keys of the sequence.
+    pub memories: Option<&'a Tensor>,
     /// bool, `(i, keys)`, `(heads, i, keys)` or `(batch, heads, i, keys)`.
     pub pairs: Option<&'a Tensor>,
     /// Whether this is cross attention.
@@ -44,7 +46,8 @@ impl Masks<'_> {
             Some(bounds) => (None, Some(bounds.behind_prefix(self.prefix)?)),
             None => (None, None),
         };
-        let parts = [self.key_mask(dims)?, self.pair_mask(dims)?, documents];
+        let memories = self.memory_mask(dims)?;
+        let parts = [self.key_mask(dims)?, memories, self.pair_mask(dims)?, documents];
         let mut allowed: Option<Array> = None;
         for part in parts.into_iter().flatten() {
             allowed = Some(match allowed {
@@ -71,6 +74,26 @@ impl Masks<'_> {
         require_mask(mask, name, &[batch, len])?;
         let mask = allow_prefix(mask, 1, self.prefix)?.array()?;
         Ok(Some(mask.reshape((batch, 1, 1, j))?))
+    }
+
+    /// The mask of the memories as u8, `(batch, 1, 1, j)`.
+    fn memory_mask(&self, [batch, _, _, j]: [usize; 4]) -> Result<Option<Array>> {
+        let Some(mask) = self.memories else {
+            return Ok(None);
+        };
+        require_bool(mask, "a mask of memories")?;
+        let count = mask.dims().last().copied().unwrap_or(0);
+        if mask.dims() != [batch, count] || count > self.prefix {
+            return Error::shape(format!(
+                "a mask of memories must have shape (batch, memories), got {:?}",
+                mask.dims()
+            ));
+        }
+        let parts = [self.prefix - count, j - self.prefix]
+            .map(|count| Array::ones((batch, count), DType::U8, &mask.device()));
+        let [before, behind] = parts;
+        let all = Array::cat(&[before?, mask.array()?, behind?], 1)?;
+        Ok(Some(all.reshape((batch, 1, 1, j))?))
     }
 
     /// The mask of pairs of queries and keys as u8, broadcastable to `(batch, heads, i, j)`.

@@ -330,6 +330,7 @@ impl Attention {
     fn masks<'a>(&self, mask_len: usize, j: usize, with: &AttentionInputs<'a>) -> Masks<'a> {
         Masks {
             keys: with.context_mask.or(with.mask),
+            memories: with.mem_mask,
             pairs: with.attn_mask,
             cross: with.context.is_some(),
             from_queries: with.context_mask.is_none(),

@@ -2,7 +2,7 @@
 //! results depend on padding in front of the prompt.
 
 use super::prompts::{drop_columns, has_per_column_tensors, select_rows};
-use super::step_runner::{Caching, StepRunner};
+use super::step_runner::{Caching, Columns, StepRunner};
 use crate::models::{AutoregressiveWrapper, SourceTensors, TokenTensors, XTransformer};
 use crate::{Array, Ctx, Device, Result, Tensor};
 use std::sync::Arc;
@@ -22,12 +22,12 @@ struct Batch {
 }
 
 impl Batches {
-    /// Prompts of `prompt_len` columns, which grow to `total_len` columns, with `padding` columns
-    /// in front of each, and `rows_per_prompt` rows per prompt.
+    /// Prompts that grow as `columns` says, with `padding` columns in front of each, and
+    /// `rows_per_prompt` rows per prompt.
     pub fn new(
         model: Arc<AutoregressiveWrapper>,
         with: TokenTensors,
-        (prompt_len, total_len): (usize, usize),
+        columns: Columns,
         padding: &[usize],
         rows_per_prompt: usize,
         device: &Device,
@@ -47,7 +47,7 @@ impl Batches {
             let with = match grouped {
                 true => no_grad(|| {
                     let own = select_rows(&with, padding.len(), &prompts)?;
-                    drop_columns(&own, cut, prompt_len)
+                    drop_columns(&own, cut, columns.prompt)
                 })?,
                 false => with.clone(),
             };
@@ -55,11 +55,12 @@ impl Batches {
                 .iter()
                 .flat_map(|i| i * rows_per_prompt..(i + 1) * rows_per_prompt)
                 .collect();
-            let sizes = (prompt_len - cut, total_len - cut);
+            let Columns { prompt, total, window } = columns;
+            let columns = Columns { prompt: prompt - cut, total: total - cut, window };
             let runner = StepRunner::new(
                 model.clone(),
                 with,
-                sizes,
+                columns,
                 own,
                 rows_per_prompt,
                 device.clone(),

@@ -24,6 +24,7 @@ use beams::Beams;
 use penalties::Repetition;
 use prompts::Prompts;
 use std::sync::Arc;
+use step_runner::Columns;
 use xt_options::generation::{BeamOptions, SamplingOptions};
 
 /// Call number of the random stream of a generation with its own seed; counted calls never reach
@@ -69,21 +70,39 @@ pub fn check_length(start: &Tensor, seq_len: usize, sampling: &SamplingOptions) 
     Ok(())
 }
 
+/// How long a generation becomes, and how much of it the model sees.
+#[derive(Clone, Copy)]
+pub struct Extent {
+    /// The number of tokens to generate.
+    pub seq_len: usize,
+    /// Whether the model sees the last tokens alone that its window holds.
+    pub restricted: bool,
+}
+
 impl Generation {
-    /// Starts a generation of `seq_len` tokens after `start`, i64, (n) or (batch, n). A mask in
-    /// `with` tells which tokens of `start` are real; each row continues after its last real token.
+    /// Starts a generation of `extent.seq_len` tokens after `start`, i64, (n) or (batch, n). A mask
+    /// in `with` tells which tokens of `start` are real; each row continues after its last real
+    /// token.
     ///
     /// # Errors
     /// `start`, or a tensor in `with`, does not fit the model, or memory does not suffice.
     pub fn new(
         model: Arc<AutoregressiveWrapper>,
         start: &Tensor,
-        seq_len: usize,
+        extent: Extent,
         sampling: SamplingOptions,
         beams: &BeamOptions,
         mut with: TokenTensors,
         caching: Caching,
     ) -> Result<Self> {
+        let (seq_len, net) = (extent.seq_len, model.net());
+        if let Some(count) = net.end_of_positions().filter(|_| !extent.restricted) {
+            return Error::shape(format!(
+                "restrict_to_max_seq_len: false does not go with learned absolute positions, of \
+                 which there are {count}: set `use_abs_pos_emb: false`, with positions of the layers"
+            ));
+        }
+        let window = if extent.restricted { net.window() } else { usize::MAX };
         let prompts = Prompts::read(start, model.net().num_tokens(), &mut with)?;
         let (end_tokens, in_prompt) = (sampling.ends(), sampling.ends_of_prompts());
         let wanted = sampling.num_return_sequences.get();
@@ -96,11 +115,11 @@ impl Generation {
         });
         let (prompt, pad_value, device) =
             (start.dim(start.rank() - 1), model.pad_value(), start.device());
-        let columns = prompt.saturating_add(seq_len);
+        let columns = Columns { prompt, total: prompt.saturating_add(seq_len), window };
         let batches = Batches::new(
             model,
             with,
-            (prompt, columns),
+            columns,
             &prompts.padding,
             rows_per_prompt,
             &device,

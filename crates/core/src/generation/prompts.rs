@@ -246,6 +246,9 @@ pub fn select_rows(with: &TokenTensors, batch: usize, rows: &[usize]) -> Result<
     for (_, ids) in with.embed_ids.iter_mut().filter(|(_, t)| t.rank() == 2 && t.dim(0) == batch) {
         *ids = select(ids, rows)?;
     }
+    for mask in layers.mem_masks.iter_mut().filter(|m| m.rank() == 2 && m.dim(0) == batch) {
+        *mask = select(mask, rows)?;
+    }
     for memory in layers.mems.iter_mut().filter(|m| m.rank() == 3 && m.dim(0) == batch) {
         *memory = select(memory, rows)?;
     }

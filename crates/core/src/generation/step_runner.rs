@@ -26,6 +26,17 @@ impl Caching {
     }
 }
 
+/// Numbers of columns of the rows of a generation.
+#[derive(Clone, Copy)]
+pub struct Columns {
+    /// Those of the prompts.
+    pub prompt: usize,
+    /// Those at the end.
+    pub total: usize,
+    /// How many of the last ones the model sees.
+    pub window: usize,
+}
+
 /// The cached columns.
 struct StepCache {
     /// Keys and values of each layer.
@@ -45,10 +56,7 @@ pub struct StepRunner {
     with: TokenTensors,
     /// The source that the encoder is yet to read; its output then accompanies every step.
     source: Option<Source>,
-    /// Columns of the prompts.
-    prompt_len: usize,
-    /// Columns at the end of the generation.
-    total_len: usize,
+    columns: Columns,
     /// Whether to cache.
     caching: Caching,
     /// The cache, after a step that filled it.
@@ -70,13 +78,12 @@ struct Source {
 }
 
 impl StepRunner {
-    /// For prompts of `prompt_len` columns, which grow to `total_len` columns, with `padding`
-    /// columns at the start of each, and `rows_per_prompt` rows per prompt. `with` has one row per
-    /// prompt.
+    /// For prompts that grow as `columns` says, with `padding` columns at the start of each, and
+    /// `rows_per_prompt` rows per prompt. `with` has one row per prompt.
     pub fn new(
         model: Arc<AutoregressiveWrapper>,
         with: TokenTensors,
-        (prompt_len, total_len): (usize, usize),
+        columns: Columns,
         padding: Vec<usize>,
         rows_per_prompt: usize,
         device: Device,
@@ -87,8 +94,7 @@ impl StepRunner {
             model,
             with,
             source,
-            prompt_len,
-            total_len,
+            columns,
             caching,
             cache,
             padding,
@@ -108,7 +114,7 @@ impl StepRunner {
         ctx.check()?;
         self.encode_source(ctx)?;
         let n = rows.first().map_or(0, Vec::len);
-        let seen = n.min(self.model.net().max_seq_len());
+        let seen = n.min(self.columns.window);
         // taken out of `self`: after an error, its layers could have different numbers of columns
         let mut cache = self.take_cache(n, seen);
         let new = cache.as_ref().map_or(seen, |cache| n - cache.columns);
@@ -181,7 +187,7 @@ impl StepRunner {
                 && net.layers().goes_on(&cache.layers, n - cache.columns)
         };
         cache.filter(goes_on).or_else(|| {
-            let expected = self.total_len.min(net.max_seq_len()).saturating_sub(n);
+            let expected = self.columns.total.min(self.columns.window).saturating_sub(n);
             Some(StepCache { layers: net.cache(expected), columns: 0, version })
         })
     }
@@ -239,7 +245,7 @@ impl StepRunner {
     /// Extends `mask`, (rows, front + prompt), to new tokens, which are real, and drops columns
     /// that have left the window; the `prefix` columns stay. Result: (rows, prefix + seen).
     fn extend_mask(&self, mask: &Tensor, prefix: usize, n: usize, seen: usize) -> Result<Tensor> {
-        let dims = [self.padding.len(), prefix + self.prompt_len];
+        let dims = [self.padding.len(), prefix + self.columns.prompt];
         require_bool(mask, "mask")?;
         if mask.dims() != dims {
             return Error::shape(format!(
@@ -248,11 +254,11 @@ impl StepRunner {
             ));
         }
         let more = Tensor::boolean(Array::ones(
-            (dims[0], n - self.prompt_len),
+            (dims[0], n - self.columns.prompt),
             DType::U8,
             &mask.device(),
         )?);
-        let tokens = ops::cat(&[&ops::narrow(mask, 1, prefix, self.prompt_len)?, &more], 1)?;
+        let tokens = ops::cat(&[&ops::narrow(mask, 1, prefix, self.columns.prompt)?, &more], 1)?;
         Ok(ops::cat(
             &[&ops::narrow(mask, 1, 0, prefix)?, &ops::narrow(&tokens, 1, n - seen, seen)?],
             1,

@@ -3,6 +3,7 @@
 use super::{TokenTensors, TransformerWrapper};
 use crate::generation::{check_columns, span_columns};
 use crate::ids::{out_of_vocabulary, wrong_ids};
+use crate::layers::last_columns;
 use crate::mask::allow_prefix;
 use crate::segments::Segments;
 use crate::{Ctx, DType, Device, Error, Mode, Result, Tensor};
@@ -75,6 +76,39 @@ impl AutoregressiveWrapper {
         of: &Targets,
         ctx: &Ctx,
     ) -> Result<Tensor> {
+        self.predicted(x, with, of, ctx, |input, with, target, of| {
+            self.net.cross_entropy(input, with, target, of, ctx)
+        })
+    }
+
+    /// Like [`AutoregressiveWrapper::forward`], and the logits, `(batch, n - 1, num_tokens)`.
+    ///
+    /// # Errors
+    ///
+    /// As [`AutoregressiveWrapper::forward`].
+    pub fn forward_with_logits(
+        &self,
+        x: &Tensor,
+        with: &TokenTensors,
+        of: &Targets,
+        ctx: &Ctx,
+    ) -> Result<(Tensor, Tensor)> {
+        self.predicted(x, with, of, ctx, |input, with, target, of| {
+            let logits = last_columns(&self.net.logits(input, with, ctx)?, input.dim(1))?;
+            Ok((ops::cross_entropy(&logits, target, of)?, logits))
+        })
+    }
+
+    /// The result of `loss` for the inputs, the tensors that accompany them and the targets of `x`,
+    /// i64 `(batch, n)`.
+    fn predicted<T>(
+        &self,
+        x: &Tensor,
+        with: &TokenTensors,
+        of: &Targets,
+        ctx: &Ctx,
+        loss: impl FnOnce(&Tensor, &TokenTensors, &Tensor, CrossEntropy) -> Result<T>,
+    ) -> Result<T> {
         if x.rank() != 2 || x.dim(1) < 2 || x.dtype() != DType::I64 {
             return wrong_ids("token ids", "(batch, length), length at least 2", x);
         }
@@ -107,8 +141,8 @@ impl AutoregressiveWrapper {
         }
         let of =
             CrossEntropy { ignore_index: self.ignore_index, label_smoothing: of.label_smoothing };
-        let loss = self.net.cross_entropy(&input, &with, &target, of, ctx);
-        loss.map_err(|error| self.unusable_id(x).unwrap_or(error))
+        let out = loss(&input, &with, &target, of);
+        out.map_err(|error| self.unusable_id(x).unwrap_or(error))
     }
 
     /// Takes the last column from the documents of packed rows, `(batch, n)`, if there are any, and

@@ -78,8 +78,8 @@ fn checked_allow_prefix(mask: &Tensor, axis: usize, count: usize) -> Result<Tens
     allow_prefix(mask, axis, count)
 }
 
-/// Assigns memories to layers that are `by` positions lower; the memories of the lowest `by` layers
-/// go to the highest ones.
+/// Assigns memories, or their masks, to layers that are `by` positions lower; those of the lowest
+/// `by` layers go to the highest ones.
 ///
 /// Source: ERNIE-Doc, <https://arxiv.org/abs/2012.15688>.
 pub fn shift_down(mems: &[Tensor], by: usize) -> Vec<Tensor> {
@@ -91,17 +91,26 @@ pub fn shift_down(mems: &[Tensor], by: usize) -> Vec<Tensor> {
 
 /// The memories for the next segment, `(batch, count, dim)` for each self attention: the old
 /// memories followed by the input of the self attention, cut to the last `max_len` positions (0:
-/// all), detached from the autograd graph.
+/// all). They are copies, with `detach` without the autograd graph.
 ///
 /// Source: Transformer-XL, <https://arxiv.org/abs/1901.02860>.
-pub fn next_memories(old: &[Tensor], hiddens: &[Tensor], max_len: usize) -> Result<Vec<Tensor>> {
+pub fn next_memories(
+    old: &[Tensor],
+    hiddens: &[Tensor],
+    max_len: usize,
+    detach: bool,
+) -> Result<Vec<Tensor>> {
+    let own = |t: &Tensor| if detach { t.detach() } else { Ok(t.clone()) };
     let next = |(i, hidden): (usize, &Tensor)| -> Result<Tensor> {
         let whole = match old.get(i) {
-            Some(old) => ops::cat(&[&old.detach()?, &hidden.detach()?], 1)?,
-            None => hidden.detach()?,
+            Some(old) => ops::cat(&[&own(old)?, &own(hidden)?], 1)?,
+            None => own(hidden)?,
         };
         let keep = if max_len == 0 { whole.dim(1) } else { max_len.min(whole.dim(1)) };
         let cut = ops::narrow(&whole, 1, whole.dim(1) - keep, keep)?;
+        if !detach {
+            return Ok(cut);
+        }
         // a copy, so that the part that was cut off can be freed
         Ok(Tensor::constant(cut.array()?.copy()?))
     };

@@ -30,11 +30,11 @@ impl PositionEmbedding {
         p: &mut Params,
     ) -> Self {
         let mut p = p.submodule("pos_emb");
-        match (options.use_abs_pos_emb && !layers_have_positions, options.scaled_sinu_pos_emb) {
+        match (options.has_positions() && !layers_have_positions, options.scaled_sinu_pos_emb) {
             (false, _) => Self::None,
             (true, true) => Self::Sinusoidal(SinusoidalPositions::new(dim, &mut p)),
             (true, false) => Self::Absolute(AbsolutePositions::new(
-                options.max_seq_len.get(),
+                options.max_seq_len,
                 dim,
                 l2norm,
                 options.abs_pos_emb_scale,

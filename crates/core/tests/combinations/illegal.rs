@@ -73,7 +73,7 @@ fn transformer_conflicts() -> Vec<(Json, &'static str)> {
         (json!({ "tie_embedding": true, "emb_dim": 10 }), "tie_embedding"),
         (json!({ "tie_embedding": true, "logits_dim": 20 }), "logits_dim"),
         (json!({ "emb_dropout": -0.1 }), "emb_dropout"),
-        (json!({ "max_seq_len": 0 }), "max_seq_len"),
+        (json!({ "max_seq_len": -1 }), "max_seq_len"),
         (json!({ "weight_tie_layers": true }), "weight_tie_layers"),
     ]
 }

@@ -104,6 +104,16 @@ impl Inputs {
                     let list: Vec<Json> =
                         (first..first + count).map(|i| json!({ "$tensor": i })).collect();
                     self.flag("mems", json!(list));
+                    if case.has("mem_masks") {
+                        let masks = self.tensors.len();
+                        let bits = |i: usize| [1, (i % 2) as u8, 1, 0, 1, 1];
+                        (0..count).for_each(|i| {
+                            self.tensors.push(mask(&bits(i), &[BATCH, MEMS]));
+                        });
+                        let list: Vec<Json> =
+                            (masks..masks + count).map(|i| json!({ "$tensor": i })).collect();
+                        self.flag("mem_masks", json!(list));
+                    }
                 }
                 "pos" => self.add("pos", ids(&(0..n as i64).rev().collect::<Vec<_>>(), &[n])),
                 "pos_embeds" => self.add("pos", self.floats(&[n, width], 12)),

@@ -19,7 +19,8 @@ pub fn small(more: Options) -> Json {
     )
 }
 
-pub const LAYER_CALLS: [&str; 8] = [
+pub const LAYER_CALLS: [&str; 9] = [
+    "mem_masks",
     "context_pos",
     "mask",
     "context_mask",

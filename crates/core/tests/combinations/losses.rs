@@ -82,7 +82,16 @@ fn token_models() -> impl Strategy<Value = Case> {
     let make = |(class, layers, net, options, call): (&str, Options, Options, Options, Options)| {
         Case::new(around("AutoregressiveWrapper", transformer(class, layers, net), options), call)
     };
-    let call = ["mask", "context_mask", "context_pos", "sum_embeds", "mems", "attn_mask_2", "pos"];
+    let call = [
+        "mask",
+        "context_mask",
+        "context_pos",
+        "sum_embeds",
+        "mems",
+        "mem_masks",
+        "attn_mask_2",
+        "pos",
+    ];
     let call = calls(&call);
     let (layers, net) = (some(choices::layers(), 7), some(choices::transformer(), 3));
     (class(), layers, net, some(choices::autoregressive(), 2), some(call, 2)).prop_map(make)

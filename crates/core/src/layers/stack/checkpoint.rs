@@ -13,6 +13,7 @@ use xt_autograd::checkpoint;
 /// [`AttentionInputs`] that outlive the forward pass, without those that may have a graph.
 struct Kept {
     mask: Option<Tensor>,
+    mem_mask: Option<Tensor>,
     context_mask: Option<Tensor>,
     attn_mask: Option<Tensor>,
     rotation: Option<Arc<Rotation>>,
@@ -40,6 +41,7 @@ impl Kept {
             mem: if self.has_mem { tensors.next() } else { None },
             first_values: if self.has_first_values { tensors.next() } else { None },
             mask: self.mask.as_ref(),
+            mem_mask: self.mem_mask.as_ref(),
             context_mask: self.context_mask.as_ref(),
             attn_mask: self.attn_mask.as_ref(),
             rotation: self.rotation.as_ref(),
@@ -66,6 +68,7 @@ impl AttentionLayers {
     ) -> Result<Tensor> {
         let kept = Kept {
             mask: with.mask.cloned(),
+            mem_mask: with.mem_mask.cloned(),
             context_mask: with.context_mask.cloned(),
             attn_mask: with.attn_mask.cloned(),
             rotation: with.rotation.cloned(),

@@ -3,7 +3,7 @@
 use super::tensors::{Intermediates, LayerReturns, LayerTensors, LayersOutput};
 use super::AttentionLayers;
 use crate::attention::{Attended, AttentionInputs, AttentionMaps};
-use crate::ids::{dtype_name, require_type};
+use crate::ids::{dtype_name, require_bool, require_type};
 use crate::layers::cache::{last_columns, LayerCache, LayersCache};
 use crate::layers::sublayer::SubLayer;
 use crate::layers::token_dropout::{drop_tokens, Context};
@@ -101,7 +101,7 @@ impl AttentionLayers {
             self_values: None,
             cross_values: None,
         };
-        let mut mems = pass.mems.iter();
+        let (mut mems, mut mem_masks) = (pass.mems.iter(), with.mem_masks.iter());
         let (mut x, mut block_input) = (x.clone(), x.clone());
         let mut intermediates = Intermediates::default();
         for (run, layer) in self.runs().enumerate() {
@@ -119,7 +119,7 @@ impl AttentionLayers {
             if layer.kind == LayerKind::CrossAttention {
                 self.drop_context(&mut carry, &pass.rotations, ctx)?;
             }
-            let mem = if is_self { mems.next() } else { None };
+            let mem = if is_self { [mems.next(), mem_masks.next()] } else { [None; 2] };
             let inputs = self.attention_inputs(layer, mem, with, &pass, &carry, returns.maps);
             let layer_cache = cache.as_deref_mut().and_then(|cache| cache.layers.get_mut(run));
             let source = layer.beside.then_some(&block_input);
@@ -191,12 +191,12 @@ impl AttentionLayers {
         Ok(())
     }
 
-    /// The inputs of a sub-layer besides `x`. `mem` are the memories of a self attention, and
-    /// `maps` tells whether the caller wants the attention maps.
+    /// The inputs of a sub-layer besides `x`. `mem` are the memories of a self attention and their
+    /// mask, and `maps` tells whether the caller wants the attention maps.
     fn attention_inputs<'a>(
         &self,
         layer: &SubLayer,
-        mem: Option<&'a Tensor>,
+        [mem, mem_mask]: [Option<&'a Tensor>; 2],
         with: &'a LayerTensors,
         pass: &'a Pass<'a>,
         carry: &'a Carry,
@@ -206,6 +206,7 @@ impl AttentionLayers {
             LayerKind::SelfAttention => AttentionInputs {
                 context: None,
                 mem,
+                mem_mask,
                 mask: pass.rows.as_ref(),
                 context_mask: with.self_attn_context_mask.as_ref().or(pass.keys.as_ref()),
                 attn_mask: with.attn_mask.as_ref(),
@@ -306,6 +307,16 @@ impl AttentionLayers {
             ))
         };
         with.mems.iter().try_for_each(|mem| like(mem, "each of mems", self.dim))?;
+        for (mem, mask) in with.mems.iter().zip(&with.mem_masks) {
+            let dims = [mem.dim(0), mem.dim(1)];
+            require_bool(mask, "each of mem_masks")?;
+            if mask.dims() != dims {
+                return Error::shape(format!(
+                    "each of mem_masks must have shape {dims:?}, as its mems, got {:?}",
+                    mask.dims()
+                ));
+            }
+        }
         if let Some(segments) = &with.segments {
             self.check_segments(segments, x, with)?;
         }

@@ -22,6 +22,8 @@ pub struct LayerTensors {
     pub self_attn_context_mask: Option<Tensor>,
     /// The memories of each self attention, `(batch, count, dim)` each.
     pub mems: Vec<Tensor>,
+    /// bool, `(batch, count)` each: the real memories; absent: all.
+    pub mem_masks: Vec<Tensor>,
     /// i64 positions for `rotary_given_pos` and `alibi_given_pos`, `(n)` or `(batch, n)`, for the
     /// latter also `(batch, heads, n)`; with a cache those of all positions.
     pub pos: Option<Tensor>,

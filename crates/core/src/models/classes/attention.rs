@@ -70,10 +70,15 @@ fn call_attention(model: &BareAttention, args: &Args, ctx: &Ctx) -> Result<Value
         }
     }
     let (mask, context_mask) = (args.optional(call.mask)?, args.optional(call.context_mask)?);
-    let attn_mask = args.optional(call.attn_mask)?;
+    let (attn_mask, mem_mask) = (args.optional(call.attn_mask)?, args.optional(call.mem_mask)?);
+    let memories = mem.as_ref().map(|mem| vec![mem.dim(0), mem.dim(1)]);
+    if mem_mask.as_ref().is_some_and(|mask| Some(mask.dims()) != memories.as_deref()) {
+        return Error::shape("mem_mask must be bool of shape (batch, count), as mem");
+    }
     let inputs = AttentionInputs {
         context: context.as_ref(),
         mem: mem.as_ref(),
+        mem_mask: mem_mask.as_ref(),
         mask: mask.as_ref(),
         context_mask: context_mask.as_ref(),
         attn_mask: attn_mask.as_ref(),

@@ -3,7 +3,7 @@
 use super::construction::{parse, refuse, require_logits_by_token, Construction};
 use super::inputs::{columns, masked_token_tensors, segments, token_tensors};
 use super::prompts::{first_columns, prompts};
-use crate::generation::{check_length, Generation};
+use crate::generation::{check_length, Extent, Generation};
 use crate::models::model::{Built, Class};
 use crate::models::{AutoregressiveWrapper, Model, Targets};
 use crate::{Args, Ctx, Error, Params, Result, Value};
@@ -64,7 +64,7 @@ impl Class for Arc<AutoregressiveWrapper> {
         Generation::new(
             self.clone(),
             &start,
-            seq_len,
+            Extent { seq_len, restricted: options.window.restrict_to_max_seq_len },
             options.sampling,
             &options.beams,
             with,
@@ -88,6 +88,10 @@ fn call_loss(model: &AutoregressiveWrapper, args: &Args, ctx: &Ctx) -> Result<Va
     let lens = args.optional(call.lens)?.filter(|_| x.rank() == 2);
     let real = lens.map(|lens| first_columns("lens", &lens, &x)).transpose()?;
     let of = Targets { label_smoothing: call.loss.label_smoothing.0, real };
+    if call.return_outputs {
+        let (loss, logits) = model.forward_with_logits(&x, &with, &of, ctx)?;
+        return Ok(Value::List(vec![loss.into(), logits.into()]));
+    }
     Ok(model.forward(&x, &with, &of, ctx)?.into())
 }
 

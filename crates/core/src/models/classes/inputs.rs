@@ -19,6 +19,7 @@ pub fn no_inputs() -> LayerInputs {
         attn_mask: None,
         self_attn_context_mask: None,
         mems: None,
+        mem_masks: None,
     }
 }
 
@@ -32,6 +33,12 @@ pub fn layer_tensors(inputs: &LayerInputs, args: &Args) -> Result<LayerTensors> 
         attn_mask: args.optional(inputs.attn_mask)?,
         self_attn_context_mask: args.optional(inputs.self_attn_context_mask)?,
         mems: inputs.mems.iter().flatten().map(|r| args.resolve(*r)).collect::<Result<_>>()?,
+        mem_masks: inputs
+            .mem_masks
+            .iter()
+            .flatten()
+            .map(|mask| args.resolve((*mask).into()))
+            .collect::<Result<_>>()?,
         pos: None,
         causal: None,
         segments: None,

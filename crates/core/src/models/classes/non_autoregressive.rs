@@ -19,6 +19,7 @@ pub fn new(options: &Json, with: &mut Construction, p: &mut Params) -> Built {
     let net = with.transformer(&options.net, "net", p)?;
     let mut problems = Problems::default();
     require_logits_by_token(&net, "net", &mut problems);
+    problems.require(net.max_seq_len() > 0, "net", "must have a `max_seq_len` above 0");
     problems.require(
         options.mask_id < net.num_tokens(),
         "mask_id",

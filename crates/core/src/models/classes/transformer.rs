@@ -67,12 +67,14 @@ impl Class for Arc<TransformerWrapper> {
 /// `TransformerWrapper.forward`: logits or embeddings or both, and what else is requested.
 fn call_transformer(model: &TransformerWrapper, args: &Args, ctx: &Ctx) -> Result<Value> {
     let call: TransformerCall = args.named()?;
-    let embeddings_alone = call.return_embeddings || !model.has_head();
+    let both = call.return_embeddings_and_intermediates;
+    let embeddings_alone = call.return_embeddings || both || !model.has_head();
     let returns = Returns {
         logits: call.return_logits_and_embeddings || !embeddings_alone,
         embeddings: call.return_logits_and_embeddings || embeddings_alone,
-        intermediates: call.return_intermediates || call.return_attn,
+        intermediates: call.return_intermediates || both || call.return_attn,
         mems: call.return_mems,
+        attached_mems: !call.detach_mems,
     };
     let x = args.tensor(0, "x")?;
     let mut with = token_tensors(&call.inputs, &call.tokens, columns(&x), args)?;
@@ -115,7 +117,7 @@ fn call_transformer(model: &TransformerWrapper, args: &Args, ctx: &Ctx) -> Resul
         return Ok(Value::List(vec![first, cache.into()]));
     }
     // if several are requested, the precedence is that of the Python package
-    Ok(match (call.return_intermediates, mems, call.return_attn) {
+    Ok(match (call.return_intermediates || both, mems, call.return_attn) {
         (true, _, _) => Value::List(vec![first, intermediates.into()]),
         (false, Some(mems), _) => Value::List(vec![first, mems.into()]),
         (false, None, true) => Value::List(vec![first, maps_after_softmax(intermediates)]),

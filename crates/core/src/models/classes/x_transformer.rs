@@ -2,7 +2,7 @@
 
 use super::construction::{parse, Construction};
 use super::inputs::{columns, no_inputs, source_tensors, token_tensors};
-use crate::generation::{check_length, Generation};
+use crate::generation::{check_length, Extent, Generation};
 use crate::models::model::{Built, Class};
 use crate::models::{Model, Targets, XTransformer};
 use crate::{Args, Ctx, Params, Result, Value};
@@ -54,7 +54,7 @@ impl Class for Arc<XTransformer> {
         let generation = Generation::new(
             decoder,
             &start,
-            seq_len,
+            Extent { seq_len, restricted: options.window.restrict_to_max_seq_len },
             options.sampling,
             &options.beams,
             with,

@@ -73,13 +73,13 @@ impl<'a> VectorStepRunner<'a> {
             || self_attn_context_mask.is_some()
             || with.pos.is_some();
         let cached = cache_kv && !fixed && net.not_cacheable().is_none();
-        Self { net, with, cache: cached.then(|| net.layers.cache(count.min(net.max_seq_len))) }
+        Self { net, with, cache: cached.then(|| net.layers.cache(count.min(net.window))) }
     }
 
     /// The vector that follows all vectors so far, `(batch, n, dim)` to `(batch, 1, dim)`.
     fn next(&mut self, all: &Tensor, ctx: &Ctx) -> Result<Tensor> {
         let n = all.dim(1);
-        let seen = n.min(self.net.max_seq_len);
+        let seen = n.min(self.net.window);
         if n > seen {
             // from now on the window slides, which changes the result of every position in it
             self.cache = None;

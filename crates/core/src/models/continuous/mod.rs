@@ -32,7 +32,7 @@ pub struct ContinuousTransformerWrapper {
     dim_in: usize,
     emb_dropout: f64,
     /// The number of last vectors that generation passes to the model.
-    max_seq_len: usize,
+    window: usize,
     mode: Mode,
 }
 
@@ -76,7 +76,7 @@ impl ContinuousTransformerWrapper {
             dim_in: options.dim_in.map_or(dim, |n| n.get()),
             layers,
             emb_dropout: options.sequence.emb_dropout.0,
-            max_seq_len: options.sequence.max_seq_len.get(),
+            window: options.sequence.window(),
             mode: Mode::default(),
         }
     }

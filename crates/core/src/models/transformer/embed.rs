@@ -41,6 +41,7 @@ impl TransformerWrapper {
             inputs.pos = behind_front(with.pos.as_ref(), front + prepended)?;
         }
         inputs.mems = shift_down(&inputs.mems, self.shift_mem_down);
+        inputs.mem_masks = shift_down(&inputs.mem_masks, self.shift_mem_down);
         Ok((embedded, inputs))
     }
 

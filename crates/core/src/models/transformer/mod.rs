@@ -54,7 +54,8 @@ pub struct TransformerWrapper {
     emb_dropout: f64,
     /// The share of the gradient that reaches the embeddings.
     emb_frac_gradient: f64,
-    /// The largest length of a sequence with absolute positions, and the window of generation.
+    /// The largest length of a sequence with absolute positions, and the window of generation; 0
+    /// for no such positions and no such window.
     max_seq_len: usize,
     /// The length of the returned memories, 0 for all; absent: memories cannot be returned.
     max_mem_len: Option<usize>,
@@ -121,7 +122,7 @@ impl TransformerWrapper {
             emb_scale: config.emb_scale,
             emb_dropout: config.sequence.emb_dropout.0,
             emb_frac_gradient: config.emb_frac_gradient,
-            max_seq_len: config.sequence.max_seq_len.get(),
+            max_seq_len: config.sequence.max_seq_len,
             max_mem_len: config.max_mem_len,
             shift_mem_down: config.shift_mem_down,
             mode: Mode::default(),
@@ -143,7 +144,16 @@ impl TransformerWrapper {
         matches!(self.pos_emb, PositionEmbedding::Absolute(_)).then_some(self.max_seq_len)
     }
 
-    /// The largest length of a sequence with absolute positions, and the window of generation.
+    /// How many of the last tokens a generation sees.
+    pub fn window(&self) -> usize {
+        if self.max_seq_len == 0 {
+            usize::MAX
+        } else {
+            self.max_seq_len
+        }
+    }
+
+    /// The largest length of a sequence with absolute positions; 0 without these.
     pub fn max_seq_len(&self) -> usize {
         self.max_seq_len
     }
@@ -266,8 +276,8 @@ impl TransformerWrapper {
             x = memory.remove(&x)?;
         }
         x = self.pool.forward(&x, with.layers.mask.as_ref())?;
-        let mems =
-            returns.mems.then(|| self.memories(&inputs.mems, &out.intermediates)).transpose()?;
+        let mems = || self.memories(&inputs.mems, &out.intermediates, !returns.attached_mems);
+        let mems = returns.mems.then(mems).transpose()?;
         Ok(TransformerOutput {
             logits: match returns.logits {
                 true => self.head.all(&x, &self.token_emb)?,
@@ -360,17 +370,22 @@ impl TransformerWrapper {
         self.layers.cache(expected)
     }
 
-    /// The memories for the next segment.
+    /// The memories for the next segment, with `detach` without the autograd graph.
     ///
     /// # Errors
     ///
     /// [`Error::Shape`] without the option `max_mem_len`.
-    fn memories(&self, old: &[Tensor], intermediates: &Intermediates) -> Result<Vec<Tensor>> {
+    fn memories(
+        &self,
+        old: &[Tensor],
+        intermediates: &Intermediates,
+        detach: bool,
+    ) -> Result<Vec<Tensor>> {
         let Some(most) = self.max_mem_len else {
             return Error::shape(
                 "return_mems needs the option `max_mem_len`: the length of the memories, 0 for all",
             );
         };
-        next_memories(old, &intermediates.hiddens, most)
+        next_memories(old, &intermediates.hiddens, most, detach)
     }
 }

@@ -29,6 +29,8 @@ pub struct Returns {
     pub intermediates: bool,
     /// The memories for the next segment.
     pub mems: bool,
+    /// Whether these keep the autograd graph.
+    pub attached_mems: bool,
 }
 
 /// The requested results of a forward pass.
