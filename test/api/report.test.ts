@@ -266,6 +266,13 @@ describe('attentionMaps', () => {
   const decoded = (text: string) =>
     Array.from(atob(text), (char) => (char.charCodeAt(0) / 255) ** 2)
 
+  it('are those of all tokens where a model has no longest row', async () => {
+    const attn_layers = new Decoder({ dim: 8, depth: 1, heads: 2, alibi_pos_bias: true })
+    const net = new TransformerWrapper({ num_tokens: 8, max_seq_len: 0, attn_layers })
+    const maps = await attentionMaps(net, [1, 2, 3], [...'abc'])
+    expect(maps.keys).toEqual([...'abc'])
+  })
+
   it('are those of forward, head by head', async () => {
     const net = smallNet()
     const tokens = [1, 2, 3, 4, 5]

@@ -10,6 +10,7 @@ import {
   cat,
   Decoder,
   Encoder,
+  layerSchedule,
   NonAutoregressiveWrapper,
   ones,
   randn,
@@ -389,7 +390,8 @@ describe('feed-forwards and layers', () => {
   })
 
   it('test_layer_schedule', async () => {
-    const options = { depth: 3, ff_mult: [1, 2, 3], attn_max_attend_past: [1, null, 2] }
+    const ff_mult = layerSchedule(1, 3, 3)
+    const options = { depth: 3, ff_mult, attn_max_attend_past: [1, null, 2] }
     const model = decoder(options)
     const widths = [1, 3, 5].map((i) => {
       const name = `attn_layers.layers.${i}.1.ff.0.0.weight`

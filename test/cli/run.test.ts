@@ -11,6 +11,17 @@ beforeAll(() => {
 })
 afterAll(() => place.remove())
 
+/** A model without a longest row. */
+const ENDLESS = JSON.stringify({
+  model: {
+    class: 'TransformerWrapper',
+    options: {
+      max_seq_len: 0,
+      attn_layers: { class: 'Decoder', options: { dim: 16, depth: 1, heads: 2 } },
+    },
+  },
+})
+
 const at = (name: string) => join(place.folder, name)
 const small = (out: string, more: readonly string[] = []) => smallRun(place.text, at(out), more)
 
@@ -213,6 +224,7 @@ describe('train', () => {
       ['null', 'it must be an object, got null'],
       ['[1]', 'it must be an object, got [1]'],
       ['{"model":{"class":"TransformerWrapper"}}', 'max_seq_len'],
+      [ENDLESS, 'give train.length: the model has a max_seq_len of 0'],
       ['{"model":{"class":5}}', 'model.class: must be a text, got 5'],
     ] as const) {
       writeFileSync(at('odd.json'), text)
@@ -220,6 +232,23 @@ describe('train', () => {
       const odd = await x(['train', at('odd.json'), ...more])
       expect([odd.code, odd.stderr]).toEqual([2, expect.stringContaining(message)])
     }
+  })
+
+  it('trains a model without a longest row, and measures it', async () => {
+    const more = ['max_seq_len=0', '--steps', '2']
+    const { code, stdout, stderr } = await x(small('endless', more))
+    expect(code, stderr).toBe(0)
+    expect(json(stdout).val_loss).toBeGreaterThan(1)
+    const measured = await x(['eval', at('endless'), '--json'])
+    expect([measured.code, json(measured.stdout).length], measured.stderr).toEqual([0, 16])
+    const alone = ['eval', at('endless/model.safetensors'), '--data', place.text, '--json']
+    const whole = await x([...alone, '--length', '40'])
+    expect([whole.code, json(whole.stdout).length], whole.stderr).toEqual([0, 40])
+    const seen = await x(['inspect', at('endless')])
+    expect([seen.code, seen.stdout], seen.stderr).toEqual([
+      0,
+      expect.stringMatching(/1 x 1,?024 tokens/),
+    ])
   })
 
   it('learns from JSON Lines with byte pairs, from bytes, and from token ids', async () => {

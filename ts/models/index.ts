@@ -5,6 +5,7 @@ export {
   NonAutoregressiveWrapper,
 } from './autoregressive.js'
 export type { LogitsFilter, Score } from './generative.js'
+export { layerSchedule, type Taper } from './layer-schedule.js'
 export { Attention, CrossAttender, Decoder, Encoder, TransformerBlock } from './layers.js'
 export {
   Dropout,

@@ -639,27 +639,36 @@ export interface EncoderOptions {
    */
   attn_qk_rmsnorm?: boolean | readonly boolean[] | undefined
   /**
-   * With `attn_qk_rmsnorm`: normalises all heads of a position together, as in OLMo 2.
+   * As `attn_qk_rmsnorm`, of the keys alone.
+   *
+   * @default false
+   */
+  attn_k_rmsnorm?: boolean | readonly boolean[] | undefined
+  /**
+   * With `attn_qk_rmsnorm` or `attn_k_rmsnorm`: normalises all heads of a position together, as in
+   * OLMo 2.
    *
    * @default false
    * @see https://arxiv.org/abs/2501.00656
    */
   attn_qk_rmsnorm_across_heads?: boolean | readonly boolean[] | undefined
   /**
-   * With `attn_qk_rmsnorm`: one learned scale per feature for all heads, as in Qwen 3 and Gemma 3.
+   * With `attn_qk_rmsnorm` or `attn_k_rmsnorm`: one learned scale per feature for all heads, as in
+   * Qwen 3 and Gemma 3.
    *
    * @default false
    * @see https://arxiv.org/abs/2505.09388
    */
   attn_qk_rmsnorm_shared?: boolean | readonly boolean[] | undefined
   /**
-   * With `attn_qk_rmsnorm`: stores the scales as the difference from 1, as in Gemma 3.
+   * With `attn_qk_rmsnorm` or `attn_k_rmsnorm`: stores the scales as the difference from 1, as in
+   * Gemma 3.
    *
    * @default false
    */
   attn_qk_rmsnorm_add_unit_offset?: boolean | readonly boolean[] | undefined
   /**
-   * With `attn_qk_rmsnorm`: added to the mean square, for numerical stability.
+   * With `attn_qk_rmsnorm` or `attn_k_rmsnorm`: added to the mean square, for numerical stability.
    *
    * @default 1e-6
    */
@@ -718,6 +727,13 @@ export interface EncoderOptions {
    * @default 0
    */
   attn_sublayer_dropout?: number | readonly number[] | undefined
+  /**
+   * Whether there is an output projection. Without it the output has the values of all heads side
+   * by side, whose width must be that of the output.
+   *
+   * @default true
+   */
+  attn_project_out?: boolean | readonly boolean[] | undefined
   /**
    * A bias of the output projection.
    *
@@ -816,6 +832,12 @@ export interface EncoderOptions {
    * @default true
    */
   ff_glu_bias?: boolean | readonly boolean[] | undefined
+  /**
+   * With `ff_glu`: multiplies each feature of the hidden layer by a learned factor, 1 at first.
+   *
+   * @default false
+   */
+  ff_glu_mult_bias?: boolean | readonly boolean[] | undefined
   /**
    * LayerNorm after the activation, as in NormFormer.
    *
@@ -1487,27 +1509,36 @@ export interface DecoderOptions {
    */
   attn_qk_rmsnorm?: boolean | readonly boolean[] | undefined
   /**
-   * With `attn_qk_rmsnorm`: normalises all heads of a position together, as in OLMo 2.
+   * As `attn_qk_rmsnorm`, of the keys alone.
+   *
+   * @default false
+   */
+  attn_k_rmsnorm?: boolean | readonly boolean[] | undefined
+  /**
+   * With `attn_qk_rmsnorm` or `attn_k_rmsnorm`: normalises all heads of a position together, as in
+   * OLMo 2.
    *
    * @default false
    * @see https://arxiv.org/abs/2501.00656
    */
   attn_qk_rmsnorm_across_heads?: boolean | readonly boolean[] | undefined
   /**
-   * With `attn_qk_rmsnorm`: one learned scale per feature for all heads, as in Qwen 3 and Gemma 3.
+   * With `attn_qk_rmsnorm` or `attn_k_rmsnorm`: one learned scale per feature for all heads, as in
+   * Qwen 3 and Gemma 3.
    *
    * @default false
    * @see https://arxiv.org/abs/2505.09388
    */
   attn_qk_rmsnorm_shared?: boolean | readonly boolean[] | undefined
   /**
-   * With `attn_qk_rmsnorm`: stores the scales as the difference from 1, as in Gemma 3.
+   * With `attn_qk_rmsnorm` or `attn_k_rmsnorm`: stores the scales as the difference from 1, as in
+   * Gemma 3.
    *
    * @default false
    */
   attn_qk_rmsnorm_add_unit_offset?: boolean | readonly boolean[] | undefined
   /**
-   * With `attn_qk_rmsnorm`: added to the mean square, for numerical stability.
+   * With `attn_qk_rmsnorm` or `attn_k_rmsnorm`: added to the mean square, for numerical stability.
    *
    * @default 1e-6
    */
@@ -1566,6 +1597,13 @@ export interface DecoderOptions {
    * @default 0
    */
   attn_sublayer_dropout?: number | readonly number[] | undefined
+  /**
+   * Whether there is an output projection. Without it the output has the values of all heads side
+   * by side, whose width must be that of the output.
+   *
+   * @default true
+   */
+  attn_project_out?: boolean | readonly boolean[] | undefined
   /**
    * A bias of the output projection.
    *
@@ -1664,6 +1702,12 @@ export interface DecoderOptions {
    * @default true
    */
   ff_glu_bias?: boolean | readonly boolean[] | undefined
+  /**
+   * With `ff_glu`: multiplies each feature of the hidden layer by a learned factor, 1 at first.
+   *
+   * @default false
+   */
+  ff_glu_mult_bias?: boolean | readonly boolean[] | undefined
   /**
    * LayerNorm after the activation, as in NormFormer.
    *
@@ -2322,27 +2366,36 @@ export interface CrossAttenderOptions {
    */
   attn_qk_rmsnorm?: boolean | readonly boolean[] | undefined
   /**
-   * With `attn_qk_rmsnorm`: normalises all heads of a position together, as in OLMo 2.
+   * As `attn_qk_rmsnorm`, of the keys alone.
+   *
+   * @default false
+   */
+  attn_k_rmsnorm?: boolean | readonly boolean[] | undefined
+  /**
+   * With `attn_qk_rmsnorm` or `attn_k_rmsnorm`: normalises all heads of a position together, as in
+   * OLMo 2.
    *
    * @default false
    * @see https://arxiv.org/abs/2501.00656
    */
   attn_qk_rmsnorm_across_heads?: boolean | readonly boolean[] | undefined
   /**
-   * With `attn_qk_rmsnorm`: one learned scale per feature for all heads, as in Qwen 3 and Gemma 3.
+   * With `attn_qk_rmsnorm` or `attn_k_rmsnorm`: one learned scale per feature for all heads, as in
+   * Qwen 3 and Gemma 3.
    *
    * @default false
    * @see https://arxiv.org/abs/2505.09388
    */
   attn_qk_rmsnorm_shared?: boolean | readonly boolean[] | undefined
   /**
-   * With `attn_qk_rmsnorm`: stores the scales as the difference from 1, as in Gemma 3.
+   * With `attn_qk_rmsnorm` or `attn_k_rmsnorm`: stores the scales as the difference from 1, as in
+   * Gemma 3.
    *
    * @default false
    */
   attn_qk_rmsnorm_add_unit_offset?: boolean | readonly boolean[] | undefined
   /**
-   * With `attn_qk_rmsnorm`: added to the mean square, for numerical stability.
+   * With `attn_qk_rmsnorm` or `attn_k_rmsnorm`: added to the mean square, for numerical stability.
    *
    * @default 1e-6
    */
@@ -2401,6 +2454,13 @@ export interface CrossAttenderOptions {
    * @default 0
    */
   attn_sublayer_dropout?: number | readonly number[] | undefined
+  /**
+   * Whether there is an output projection. Without it the output has the values of all heads side
+   * by side, whose width must be that of the output.
+   *
+   * @default true
+   */
+  attn_project_out?: boolean | readonly boolean[] | undefined
   /**
    * A bias of the output projection.
    *
@@ -2499,6 +2559,12 @@ export interface CrossAttenderOptions {
    * @default true
    */
   ff_glu_bias?: boolean | readonly boolean[] | undefined
+  /**
+   * With `ff_glu`: multiplies each feature of the hidden layer by a learned factor, 1 at first.
+   *
+   * @default false
+   */
+  ff_glu_mult_bias?: boolean | readonly boolean[] | undefined
   /**
    * LayerNorm after the activation, as in NormFormer.
    *
@@ -3174,27 +3240,36 @@ export interface TransformerBlockOptions {
    */
   attn_qk_rmsnorm?: boolean | readonly boolean[] | undefined
   /**
-   * With `attn_qk_rmsnorm`: normalises all heads of a position together, as in OLMo 2.
+   * As `attn_qk_rmsnorm`, of the keys alone.
+   *
+   * @default false
+   */
+  attn_k_rmsnorm?: boolean | readonly boolean[] | undefined
+  /**
+   * With `attn_qk_rmsnorm` or `attn_k_rmsnorm`: normalises all heads of a position together, as in
+   * OLMo 2.
    *
    * @default false
    * @see https://arxiv.org/abs/2501.00656
    */
   attn_qk_rmsnorm_across_heads?: boolean | readonly boolean[] | undefined
   /**
-   * With `attn_qk_rmsnorm`: one learned scale per feature for all heads, as in Qwen 3 and Gemma 3.
+   * With `attn_qk_rmsnorm` or `attn_k_rmsnorm`: one learned scale per feature for all heads, as in
+   * Qwen 3 and Gemma 3.
    *
    * @default false
    * @see https://arxiv.org/abs/2505.09388
    */
   attn_qk_rmsnorm_shared?: boolean | readonly boolean[] | undefined
   /**
-   * With `attn_qk_rmsnorm`: stores the scales as the difference from 1, as in Gemma 3.
+   * With `attn_qk_rmsnorm` or `attn_k_rmsnorm`: stores the scales as the difference from 1, as in
+   * Gemma 3.
    *
    * @default false
    */
   attn_qk_rmsnorm_add_unit_offset?: boolean | readonly boolean[] | undefined
   /**
-   * With `attn_qk_rmsnorm`: added to the mean square, for numerical stability.
+   * With `attn_qk_rmsnorm` or `attn_k_rmsnorm`: added to the mean square, for numerical stability.
    *
    * @default 1e-6
    */
@@ -3253,6 +3328,13 @@ export interface TransformerBlockOptions {
    * @default 0
    */
   attn_sublayer_dropout?: number | readonly number[] | undefined
+  /**
+   * Whether there is an output projection. Without it the output has the values of all heads side
+   * by side, whose width must be that of the output.
+   *
+   * @default true
+   */
+  attn_project_out?: boolean | readonly boolean[] | undefined
   /**
    * A bias of the output projection.
    *
@@ -3351,6 +3433,12 @@ export interface TransformerBlockOptions {
    * @default true
    */
   ff_glu_bias?: boolean | readonly boolean[] | undefined
+  /**
+   * With `ff_glu`: multiplies each feature of the hidden layer by a learned factor, 1 at first.
+   *
+   * @default false
+   */
+  ff_glu_mult_bias?: boolean | readonly boolean[] | undefined
   /**
    * LayerNorm after the activation, as in NormFormer.
    *
@@ -3634,27 +3722,34 @@ export interface AttentionOptions {
    */
   qk_rmsnorm?: boolean | undefined
   /**
-   * With `qk_rmsnorm`: normalises all heads of a position together, as in OLMo 2.
+   * As `qk_rmsnorm`, of the keys alone.
+   *
+   * @default false
+   */
+  k_rmsnorm?: boolean | undefined
+  /**
+   * With `qk_rmsnorm` or `k_rmsnorm`: normalises all heads of a position together, as in OLMo 2.
    *
    * @default false
    * @see https://arxiv.org/abs/2501.00656
    */
   qk_rmsnorm_across_heads?: boolean | undefined
   /**
-   * With `qk_rmsnorm`: one learned scale per feature for all heads, as in Qwen 3 and Gemma 3.
+   * With `qk_rmsnorm` or `k_rmsnorm`: one learned scale per feature for all heads, as in Qwen 3 and
+   * Gemma 3.
    *
    * @default false
    * @see https://arxiv.org/abs/2505.09388
    */
   qk_rmsnorm_shared?: boolean | undefined
   /**
-   * With `qk_rmsnorm`: stores the scales as the difference from 1, as in Gemma 3.
+   * With `qk_rmsnorm` or `k_rmsnorm`: stores the scales as the difference from 1, as in Gemma 3.
    *
    * @default false
    */
   qk_rmsnorm_add_unit_offset?: boolean | undefined
   /**
-   * With `qk_rmsnorm`: added to the mean square, for numerical stability.
+   * With `qk_rmsnorm` or `k_rmsnorm`: added to the mean square, for numerical stability.
    *
    * @default 1e-6
    */
@@ -3713,6 +3808,13 @@ export interface AttentionOptions {
    * @default 0
    */
   sublayer_dropout?: number | undefined
+  /**
+   * Whether there is an output projection. Without it the output has the values of all heads side
+   * by side, whose width must be that of the output.
+   *
+   * @default true
+   */
+  project_out?: boolean | undefined
   /**
    * A bias of the output projection.
    *
@@ -4806,28 +4908,37 @@ export interface XTransformerOptions {
    */
   enc_attn_qk_rmsnorm?: boolean | readonly boolean[] | undefined
   /**
-   * With `enc_attn_qk_rmsnorm`: normalises all heads of a position together, as in OLMo 2.
+   * As `enc_attn_qk_rmsnorm`, of the keys alone.
+   *
+   * @default false
+   */
+  enc_attn_k_rmsnorm?: boolean | readonly boolean[] | undefined
+  /**
+   * With `enc_attn_qk_rmsnorm` or `enc_attn_k_rmsnorm`: normalises all heads of a position
+   * together, as in OLMo 2.
    *
    * @default false
    * @see https://arxiv.org/abs/2501.00656
    */
   enc_attn_qk_rmsnorm_across_heads?: boolean | readonly boolean[] | undefined
   /**
-   * With `enc_attn_qk_rmsnorm`: one learned scale per feature for all heads, as in Qwen 3 and Gemma
-   * 3.
+   * With `enc_attn_qk_rmsnorm` or `enc_attn_k_rmsnorm`: one learned scale per feature for all
+   * heads, as in Qwen 3 and Gemma 3.
    *
    * @default false
    * @see https://arxiv.org/abs/2505.09388
    */
   enc_attn_qk_rmsnorm_shared?: boolean | readonly boolean[] | undefined
   /**
-   * With `enc_attn_qk_rmsnorm`: stores the scales as the difference from 1, as in Gemma 3.
+   * With `enc_attn_qk_rmsnorm` or `enc_attn_k_rmsnorm`: stores the scales as the difference from 1,
+   * as in Gemma 3.
    *
    * @default false
    */
   enc_attn_qk_rmsnorm_add_unit_offset?: boolean | readonly boolean[] | undefined
   /**
-   * With `enc_attn_qk_rmsnorm`: added to the mean square, for numerical stability.
+   * With `enc_attn_qk_rmsnorm` or `enc_attn_k_rmsnorm`: added to the mean square, for numerical
+   * stability.
    *
    * @default 1e-6
    */
@@ -4886,6 +4997,13 @@ export interface XTransformerOptions {
    * @default 0
    */
   enc_attn_sublayer_dropout?: number | readonly number[] | undefined
+  /**
+   * Whether there is an output projection. Without it the output has the values of all heads side
+   * by side, whose width must be that of the output.
+   *
+   * @default true
+   */
+  enc_attn_project_out?: boolean | readonly boolean[] | undefined
   /**
    * A bias of the output projection.
    *
@@ -4985,6 +5103,12 @@ export interface XTransformerOptions {
    * @default true
    */
   enc_ff_glu_bias?: boolean | readonly boolean[] | undefined
+  /**
+   * With `enc_ff_glu`: multiplies each feature of the hidden layer by a learned factor, 1 at first.
+   *
+   * @default false
+   */
+  enc_ff_glu_mult_bias?: boolean | readonly boolean[] | undefined
   /**
    * LayerNorm after the activation, as in NormFormer.
    *
@@ -5706,28 +5830,37 @@ export interface XTransformerOptions {
    */
   dec_attn_qk_rmsnorm?: boolean | readonly boolean[] | undefined
   /**
-   * With `dec_attn_qk_rmsnorm`: normalises all heads of a position together, as in OLMo 2.
+   * As `dec_attn_qk_rmsnorm`, of the keys alone.
+   *
+   * @default false
+   */
+  dec_attn_k_rmsnorm?: boolean | readonly boolean[] | undefined
+  /**
+   * With `dec_attn_qk_rmsnorm` or `dec_attn_k_rmsnorm`: normalises all heads of a position
+   * together, as in OLMo 2.
    *
    * @default false
    * @see https://arxiv.org/abs/2501.00656
    */
   dec_attn_qk_rmsnorm_across_heads?: boolean | readonly boolean[] | undefined
   /**
-   * With `dec_attn_qk_rmsnorm`: one learned scale per feature for all heads, as in Qwen 3 and Gemma
-   * 3.
+   * With `dec_attn_qk_rmsnorm` or `dec_attn_k_rmsnorm`: one learned scale per feature for all
+   * heads, as in Qwen 3 and Gemma 3.
    *
    * @default false
    * @see https://arxiv.org/abs/2505.09388
    */
   dec_attn_qk_rmsnorm_shared?: boolean | readonly boolean[] | undefined
   /**
-   * With `dec_attn_qk_rmsnorm`: stores the scales as the difference from 1, as in Gemma 3.
+   * With `dec_attn_qk_rmsnorm` or `dec_attn_k_rmsnorm`: stores the scales as the difference from 1,
+   * as in Gemma 3.
    *
    * @default false
    */
   dec_attn_qk_rmsnorm_add_unit_offset?: boolean | readonly boolean[] | undefined
   /**
-   * With `dec_attn_qk_rmsnorm`: added to the mean square, for numerical stability.
+   * With `dec_attn_qk_rmsnorm` or `dec_attn_k_rmsnorm`: added to the mean square, for numerical
+   * stability.
    *
    * @default 1e-6
    */
@@ -5786,6 +5919,13 @@ export interface XTransformerOptions {
    * @default 0
    */
   dec_attn_sublayer_dropout?: number | readonly number[] | undefined
+  /**
+   * Whether there is an output projection. Without it the output has the values of all heads side
+   * by side, whose width must be that of the output.
+   *
+   * @default true
+   */
+  dec_attn_project_out?: boolean | readonly boolean[] | undefined
   /**
    * A bias of the output projection.
    *
@@ -5885,6 +6025,12 @@ export interface XTransformerOptions {
    * @default true
    */
   dec_ff_glu_bias?: boolean | readonly boolean[] | undefined
+  /**
+   * With `dec_ff_glu`: multiplies each feature of the hidden layer by a learned factor, 1 at first.
+   *
+   * @default false
+   */
+  dec_ff_glu_mult_bias?: boolean | readonly boolean[] | undefined
   /**
    * LayerNorm after the activation, as in NormFormer.
    *
@@ -6204,6 +6350,12 @@ export interface FeedForwardOptions {
    */
   glu_bias?: boolean | undefined
   /**
+   * With `glu`: multiplies each feature of the hidden layer by a learned factor, 1 at first.
+   *
+   * @default false
+   */
+  glu_mult_bias?: boolean | undefined
+  /**
    * LayerNorm after the activation, as in NormFormer.
    *
    * @default false
@@ -6406,8 +6558,9 @@ export interface TransformerCall {
    */
   return_mems?: boolean | undefined
   /**
-   * Whether the returned memories are cut off from the graph. Otherwise the loss of a later segment
-   * has gradients in this one too, whose graph stays in memory until then.
+   * Whether the memories of `return_mems` are cut off from the graph. Otherwise the loss of a later
+   * segment has gradients in this one and those before, whose graphs stay in memory: add up the
+   * losses of all, and call `backward` once.
    *
    * @default true
    */
@@ -6420,7 +6573,8 @@ export interface TransformerCall {
   return_attn?: boolean | undefined
   /**
    * What a call with `return_cache` has given: keys and values of the positions before. The ids are
-   * then those of the new tokens alone; masks cover all positions. Within `noGrad`.
+   * then those of the new tokens alone, as are `embed_ids` and `sum_embeds`; masks and `pos` cover
+   * all positions. Within `noGrad`.
    *
    * @default null
    * @see https://arxiv.org/abs/1911.02150
@@ -6518,9 +6672,10 @@ export interface TransformerCall {
   segment_ids?: Ids | null | undefined
   /**
    * Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also (batch,
-   * heads, length). Generated tokens follow the last one, each by 1; in a sequence longer than
-   * `max_seq_len` all move down as far as learned positions need it. A tensor of another type is
-   * added to the token embeddings as position embeddings.
+   * heads, length). They are those of absolute positions, and of the layers with `rotary_given_pos`
+   * or `alibi_given_pos`. Generated tokens follow the last one, each by 1; where learned positions
+   * end, all move down. A tensor of another type is added to the token embeddings as position
+   * embeddings.
    *
    * @default null
    */
@@ -6799,9 +6954,10 @@ export interface AutoregressiveCall {
   segment_ids?: Ids | null | undefined
   /**
    * Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also (batch,
-   * heads, length). Generated tokens follow the last one, each by 1; in a sequence longer than
-   * `max_seq_len` all move down as far as learned positions need it. A tensor of another type is
-   * added to the token embeddings as position embeddings.
+   * heads, length). They are those of absolute positions, and of the layers with `rotary_given_pos`
+   * or `alibi_given_pos`. Generated tokens follow the last one, each by 1; where learned positions
+   * end, all move down. A tensor of another type is added to the token embeddings as position
+   * embeddings.
    *
    * @default null
    */
@@ -6917,9 +7073,10 @@ export interface ScoreOptions {
   mem_masks?: readonly Mask[] | null | undefined
   /**
    * Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also (batch,
-   * heads, length). Generated tokens follow the last one, each by 1; in a sequence longer than
-   * `max_seq_len` all move down as far as learned positions need it. A tensor of another type is
-   * added to the token embeddings as position embeddings.
+   * heads, length). They are those of absolute positions, and of the layers with `rotary_given_pos`
+   * or `alibi_given_pos`. Generated tokens follow the last one, each by 1; where learned positions
+   * end, all move down. A tensor of another type is added to the token embeddings as position
+   * embeddings.
    *
    * @default null
    */
@@ -7149,9 +7306,10 @@ export interface NonAutoregressiveCall {
   mem_masks?: readonly Mask[] | null | undefined
   /**
    * Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also (batch,
-   * heads, length). Generated tokens follow the last one, each by 1; in a sequence longer than
-   * `max_seq_len` all move down as far as learned positions need it. A tensor of another type is
-   * added to the token embeddings as position embeddings.
+   * heads, length). They are those of absolute positions, and of the layers with `rotary_given_pos`
+   * or `alibi_given_pos`. Generated tokens follow the last one, each by 1; where learned positions
+   * end, all move down. A tensor of another type is added to the token embeddings as position
+   * embeddings.
    *
    * @default null
    */
@@ -7538,9 +7696,10 @@ export interface GenerateOptions {
   mem_masks?: readonly Mask[] | null | undefined
   /**
    * Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also (batch,
-   * heads, length). Generated tokens follow the last one, each by 1; in a sequence longer than
-   * `max_seq_len` all move down as far as learned positions need it. A tensor of another type is
-   * added to the token embeddings as position embeddings.
+   * heads, length). They are those of absolute positions, and of the layers with `rotary_given_pos`
+   * or `alibi_given_pos`. Generated tokens follow the last one, each by 1; where learned positions
+   * end, all move down. A tensor of another type is added to the token embeddings as position
+   * embeddings.
    *
    * @default null
    */
@@ -7767,9 +7926,10 @@ export interface StreamOptions {
   mem_masks?: readonly Mask[] | null | undefined
   /**
    * Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also (batch,
-   * heads, length). Generated tokens follow the last one, each by 1; in a sequence longer than
-   * `max_seq_len` all move down as far as learned positions need it. A tensor of another type is
-   * added to the token embeddings as position embeddings.
+   * heads, length). They are those of absolute positions, and of the layers with `rotary_given_pos`
+   * or `alibi_given_pos`. Generated tokens follow the last one, each by 1; where learned positions
+   * end, all move down. A tensor of another type is added to the token embeddings as position
+   * embeddings.
    *
    * @default null
    */
@@ -7966,9 +8126,10 @@ export interface XTransformerGenerate {
   src_prepend_embeds?: Tensor | null | undefined
   /**
    * Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also (batch,
-   * heads, length). Generated tokens follow the last one, each by 1; in a sequence longer than
-   * `max_seq_len` all move down as far as learned positions need it. A tensor of another type is
-   * added to the token embeddings as position embeddings.
+   * heads, length). They are those of absolute positions, and of the layers with `rotary_given_pos`
+   * or `alibi_given_pos`. Generated tokens follow the last one, each by 1; where learned positions
+   * end, all move down. A tensor of another type is added to the token embeddings as position
+   * embeddings.
    *
    * @default null
    */
@@ -8151,9 +8312,10 @@ export interface XTransformerStream {
   src_prepend_embeds?: Tensor | null | undefined
   /**
    * Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also (batch,
-   * heads, length). Generated tokens follow the last one, each by 1; in a sequence longer than
-   * `max_seq_len` all move down as far as learned positions need it. A tensor of another type is
-   * added to the token embeddings as position embeddings.
+   * heads, length). They are those of absolute positions, and of the layers with `rotary_given_pos`
+   * or `alibi_given_pos`. Generated tokens follow the last one, each by 1; where learned positions
+   * end, all move down. A tensor of another type is added to the token embeddings as position
+   * embeddings.
    *
    * @default null
    */
@@ -8356,9 +8518,10 @@ export interface NonAutoregressiveGenerate {
   mem_masks?: readonly Mask[] | null | undefined
   /**
    * Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also (batch,
-   * heads, length). Generated tokens follow the last one, each by 1; in a sequence longer than
-   * `max_seq_len` all move down as far as learned positions need it. A tensor of another type is
-   * added to the token embeddings as position embeddings.
+   * heads, length). They are those of absolute positions, and of the layers with `rotary_given_pos`
+   * or `alibi_given_pos`. Generated tokens follow the last one, each by 1; where learned positions
+   * end, all move down. A tensor of another type is added to the token embeddings as position
+   * embeddings.
    *
    * @default null
    */

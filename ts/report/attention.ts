@@ -48,7 +48,7 @@ export async function attentionMaps(
     const message = `there must be as many tokens as ids, and one at least; got ${allTokens.length} and ${allIds.length}`
     throw new XTransformersError('invalid_argument', message)
   }
-  let count = Math.min(allIds.length, net.options.max_seq_len, checkMost(max_tokens))
+  let count = Math.min(allIds.length, net.options.max_seq_len || Infinity, checkMost(max_tokens))
   for (;;) {
     const maps = await mapsOf(net, allIds.slice(0, count))
     try {

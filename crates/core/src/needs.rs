@@ -21,6 +21,9 @@ pub struct Needs {
     pub prefix_keys: bool,
     /// The distance between query and key, as biases by position and windows do.
     pub distance: bool,
+    /// Angles by the places in a row, whose difference to that of keys in front changes with the
+    /// padding between.
+    pub rotates: bool,
     /// The place of each token in its row, so that masked padding in front changes what is computed
     /// of the tokens behind it.
     pub position_in_row: bool,
@@ -35,6 +38,7 @@ impl Needs {
         changes_at_lengths: false,
         prefix_keys: false,
         distance: false,
+        rotates: false,
         position_in_row: false,
     };
 
@@ -47,6 +51,7 @@ impl Needs {
             changes_at_lengths: self.changes_at_lengths || other.changes_at_lengths,
             prefix_keys: self.prefix_keys || other.prefix_keys,
             distance: self.distance || other.distance,
+            rotates: self.rotates || other.rotates,
             position_in_row: self.position_in_row || other.position_in_row,
         }
     }
@@ -59,7 +64,8 @@ impl Needs {
     /// Whether masked padding in front of a row changes the output of the tokens behind it. With
     /// `memories`, there are others in front besides the learned keys.
     pub fn affected_by_padding(&self, memories: bool) -> bool {
-        self.position_in_row || (self.distance && (memories || self.prefix_keys))
+        let far = self.distance || self.rotates;
+        self.position_in_row || (far && (memories || self.prefix_keys))
     }
 }
 
@@ -93,5 +99,7 @@ mod tests {
         let memory = Needs { prefix_keys: true, ..Needs::NONE };
         assert!(window.and(memory).affected_by_padding(false) && !memory.affected_by_padding(true));
         assert!(shift.affected_by_padding(false));
+        let rotary = Needs { rotates: true, ..Needs::NONE };
+        assert!(!rotary.affected_by_padding(false) && rotary.affected_by_padding(true));
     }
 }

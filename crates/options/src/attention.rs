@@ -59,15 +59,18 @@ options! {
         /// RMSNorm of queries and keys, with a learned scale per head and feature, as in Qwen 3 and
         /// Gemma 3. <https://arxiv.org/abs/2302.05442>
         qk_rmsnorm: bool = false,
-        /// With `qk_rmsnorm`: normalises all heads of a position together, as in OLMo 2.
-        /// <https://arxiv.org/abs/2501.00656>
+        /// As `qk_rmsnorm`, of the keys alone.
+        k_rmsnorm: bool = false,
+        /// With `qk_rmsnorm` or `k_rmsnorm`: normalises all heads of a position together, as in
+        /// OLMo 2. <https://arxiv.org/abs/2501.00656>
         qk_rmsnorm_across_heads: bool = false,
-        /// With `qk_rmsnorm`: one learned scale per feature for all heads, as in Qwen 3 and Gemma
-        /// 3. <https://arxiv.org/abs/2505.09388>
+        /// With `qk_rmsnorm` or `k_rmsnorm`: one learned scale per feature for all heads, as in
+        /// Qwen 3 and Gemma 3. <https://arxiv.org/abs/2505.09388>
         qk_rmsnorm_shared: bool = false,
-        /// With `qk_rmsnorm`: stores the scales as the difference from 1, as in Gemma 3.
+        /// With `qk_rmsnorm` or `k_rmsnorm`: stores the scales as the difference from 1, as in
+        /// Gemma 3.
         qk_rmsnorm_add_unit_offset: bool = false,
-        /// With `qk_rmsnorm`: added to the mean square, for numerical stability.
+        /// With `qk_rmsnorm` or `k_rmsnorm`: added to the mean square, for numerical stability.
         qk_rmsnorm_eps: NonNegative = NonNegative(1e-6),
         /// Factor of the attention scores, instead of one over the square root of `dim_head`.
         scale: Option<f64> = None,
@@ -89,6 +92,9 @@ options! {
         qkv_clip: Option<f64> = None,
         /// Dropout probability for the output of the attention in training.
         sublayer_dropout: Probability = Probability(0.0),
+        /// Whether there is an output projection. Without it the output has the values of all heads
+        /// side by side, whose width must be that of the output.
+        project_out: bool = true,
         /// A bias of the output projection.
         out_bias: bool = false,
         /// Uses the keys as the values too. `value_dim_head` must then equal `dim_head`.
@@ -132,6 +138,22 @@ impl AttentionBlockOptions {
             &path("kv_heads"),
             format!("does not go with `{prefix}one_kv_head`; choose one of the two"),
         );
+        problems.require(
+            !(self.k_rmsnorm && (self.qk_norm || self.qk_rmsnorm)),
+            &path("k_rmsnorm"),
+            format!("does not go with `{prefix}qk_norm` and `{prefix}qk_rmsnorm`; choose one"),
+        );
+        for (name, on) in [
+            ("on_attn", self.on_attn),
+            ("out_bias", self.out_bias),
+            ("zero_init_output", self.zero_init_output),
+        ] {
+            problems.require(
+                self.project_out || !on,
+                &path(name),
+                format!("is about the output projection; `{prefix}project_out` is false"),
+            );
+        }
         problems.require(
             !(self.qk_norm && self.qk_rmsnorm),
             &path("qk_rmsnorm"),
@@ -179,6 +201,21 @@ impl AttentionBlockOptions {
         }
     }
 
+    /// Reports an output of another width than `output`, where nothing projects it.
+    pub(crate) fn check_output(
+        &self,
+        (heads, output): (NonZeroUsize, usize),
+        prefix: &str,
+        problems: &mut Problems,
+    ) {
+        let width = heads.get().saturating_mul(self.value_dim());
+        problems.require(
+            self.project_out || width == output,
+            &format!("{prefix}project_out"),
+            format!("must be true: all heads together are {width} wide, the output {output}"),
+        );
+    }
+
     fn check_groups(&self, prefix: &str, problems: &mut Problems) {
         let (dim_head, groups) = (self.dim_head.get(), self.qk_norm_groups.get());
         let path = format!("{prefix}qk_norm_groups");
@@ -213,5 +250,7 @@ options! {
 impl AttentionOptions {
     fn conflicts(&self, prefix: &str, problems: &mut Problems) {
         self.block.check_heads(self.heads, prefix, problems);
+        let output = self.dim_out.unwrap_or(self.dim).get();
+        self.block.check_output((self.heads, output), prefix, problems);
     }
 }

@@ -61,9 +61,10 @@ options! {
     /// Inputs of a model over tokens, in addition to those of its layers.
     pub struct TokenInputs {
         /// Position ids as integers, (length) or (batch, length), for `alibi_given_pos` also
-        /// (batch, heads, length). Generated tokens follow the last one, each by 1; in a
-        /// sequence longer than `max_seq_len` all move down as far as learned positions need it. A
-        /// tensor of another type is added to the token embeddings as position embeddings.
+        /// (batch, heads, length). They are those of absolute positions, and of the layers with
+        /// `rotary_given_pos` or `alibi_given_pos`. Generated tokens follow the last one, each by
+        /// 1; where learned positions end, all move down. A tensor of another type is added to the
+        /// token embeddings as position embeddings.
         pos: Option<IdsRef> = None,
         /// Embeddings to prepend to the sequence, (batch, count, width), such as image embeddings
         /// in PaLI. A `mask` has columns for them too, in front, or for the tokens alone.
@@ -149,13 +150,15 @@ options! {
         return_embeddings_and_intermediates: bool = false,
         /// Also returns the memories for the next segment. <https://arxiv.org/abs/1901.02860>
         return_mems: bool = false,
-        /// Whether the returned memories are cut off from the graph. Otherwise the loss of a later
-        /// segment has gradients in this one too, whose graph stays in memory until then.
+        /// Whether the memories of `return_mems` are cut off from the graph. Otherwise the loss of
+        /// a later segment has gradients in this one and those before, whose graphs stay in memory:
+        /// add up the losses of all, and call `backward` once.
         detach_mems: bool = true,
         /// Also returns the attention maps after the softmax.
         return_attn: bool = false,
         /// What a call with `return_cache` has given: keys and values of the positions before. The
-        /// ids are then those of the new tokens alone; masks cover all positions. Within `noGrad`.
+        /// ids are then those of the new tokens alone, as are `embed_ids` and `sum_embeds`; masks
+        /// and `pos` cover all positions. Within `noGrad`.
         /// <https://arxiv.org/abs/1911.02150>
         cache: Option<Vec<TensorRef>> = None,
         /// Also returns keys and values for a later call that goes on. Within `noGrad`.
@@ -185,6 +188,17 @@ impl TransformerCall {
                 format!("does not go with `{prefix}{name}`, which says the positions too"),
             );
         }
+        let both = self.return_embeddings_and_intermediates;
+        problems.require(
+            !(self.return_mems && both),
+            &format!("{prefix}return_mems"),
+            format!("does not go with `{prefix}return_embeddings_and_intermediates`"),
+        );
+        problems.require(
+            self.detach_mems || self.return_mems,
+            &format!("{prefix}detach_mems"),
+            format!("needs `{prefix}return_mems`"),
+        );
         let kept = [("cache", self.cache.is_some()), ("return_cache", self.return_cache)];
         let whole = [
             ("return_intermediates", self.return_intermediates),

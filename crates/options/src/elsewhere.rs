@@ -27,7 +27,6 @@ const NEWER: &[&str] = &[
     "hybrid_mask_kwarg",
     "hybrid_module",
     "inverted_attention",
-    "k_rmsnorm",
     "l2_distance",
     "laser",
     "laser_softclamp_value",
@@ -59,7 +58,6 @@ const NEWER: &[&str] = &[
     "dynamic_tanh_init_alpha",
     "gated_multi_residual",
     "glu_gate_softclamp_value",
-    "glu_mult_bias",
     "glu_softclamp",
     "glu_up_softclamp_value",
     "hyper_conn_sinkhorn_iters",
@@ -166,7 +164,6 @@ pub fn explain(name: &str, names: &[&str]) -> Option<String> {
 /// The option of 1.9.2 with the same purpose.
 fn instead<'a>(plain: &str, names: &[&'a str]) -> Option<&'a str> {
     let here = match plain {
-        "k_rmsnorm" => "qk_norm",
         "pre_talking_heads" | "post_talking_heads" => "talking_heads",
         _ => return None,
     };
@@ -249,11 +246,11 @@ mod tests {
 
     #[test]
     fn names_from_elsewhere_are_explained() {
-        let names = ["dim", "attn_qk_norm", "attn_dim_head", "enc_depth", "mask"];
+        let names = ["dim", "attn_talking_heads", "attn_dim_head", "enc_depth", "mask"];
         assert!(explain("attn_flash", &names).unwrap().contains("always on here"));
-        assert!(explain("dec_attn_k_rmsnorm", &names)
+        assert!(explain("dec_attn_pre_talking_heads", &names)
             .unwrap()
-            .ends_with("not in 1.9.2; `attn_qk_norm` is"));
+            .ends_with("not in 1.9.2; `attn_talking_heads` is"));
         assert!(explain("unet_skips", &names).unwrap().ends_with("not in 1.9.2"));
         assert!(explain("resi_dual", &names).unwrap().contains("later versions 1.x"));
         assert!(explain("max_new_tokens", &["temperature"])

@@ -30,6 +30,8 @@ options! {
         activation: Option<FfActivation> = None,
         /// With `glu`: a bias in the gated projection, which `no_bias` does not remove.
         glu_bias: bool = true,
+        /// With `glu`: multiplies each feature of the hidden layer by a learned factor, 1 at first.
+        glu_mult_bias: bool = false,
         /// LayerNorm after the activation, as in NormFormer. <https://arxiv.org/abs/2110.09456>
         post_act_ln: bool = false,
         /// Dropout probability for the hidden layer in training.
@@ -65,6 +67,11 @@ impl FeedForwardOptions {
     }
 
     fn conflicts(&self, prefix: &str, problems: &mut Problems) {
+        problems.require(
+            self.glu || !self.glu_mult_bias,
+            &format!("{prefix}glu_mult_bias"),
+            format!("needs `{prefix}glu`"),
+        );
         problems.require(self.mult > 0.0, &format!("{prefix}mult"), "must be greater than 0");
         for (flag, name) in [(self.swish, "swish"), (self.relu_squared, "relu_squared")] {
             problems.require(

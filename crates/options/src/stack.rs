@@ -239,6 +239,11 @@ impl StackOptions {
                 ),
             );
         }
+        if kinds.iter().any(|kind| *kind != FeedForward) {
+            for attn in self.attn.each() {
+                attn.check_output((self.heads, context.dim), &path("attn_"), problems);
+            }
+        }
         self.check_parallel(context.cross_attend, prefix, problems);
         let is_cross = |index: &&usize| kinds.get(**index) == Some(&CrossAttention);
         let several = self.execution_order(kinds.len()).iter().filter(is_cross).count() > 1;

@@ -95,6 +95,16 @@ impl SequenceOptions {
         prefix: &str,
         problems: &mut Problems,
     ) {
+        for (name, given) in [
+            ("scaled_sinu_pos_emb", self.scaled_sinu_pos_emb),
+            ("abs_pos_emb_scale", self.abs_pos_emb_scale.is_some()),
+        ] {
+            problems.require(
+                self.max_seq_len > 0 || !given,
+                &format!("{prefix}{name}"),
+                format!("does not go with a `{prefix}max_seq_len` of 0: there are no positions"),
+            );
+        }
         let sinusoidal = self.scaled_sinu_pos_emb && self.has_positions() && !layers_have_positions;
         problems.require(
             !sinusoidal || width.is_multiple_of(2),

@@ -82,7 +82,8 @@ impl Attention {
         // the order of registration is the order in the state dict of the Python package
         let project = Projection::new(widths, heads, options, p);
         let qk_norm = options.qk_norm.then(|| QkNorm::new(options, p));
-        let qk_rms_norm = options.qk_rmsnorm.then(|| QkRmsNorm::new(heads, options, p));
+        let qk_rms_norm =
+            (options.qk_rmsnorm || options.k_rmsnorm).then(|| QkRmsNorm::new(heads, options, p));
         let sinks = Sinks::new(heads, options, p);
         let gates = Gates::new(widths.input, heads, options, p);
         let memory = (options.num_mem_kv > 0).then(|| MemoryKv::new(heads, options, p));
@@ -125,7 +126,7 @@ impl Attention {
     }
 
     /// The layer at its end.
-    pub fn last_layer(&self) -> &Linear {
+    pub fn last_layer(&self) -> Option<&Linear> {
         self.output.last_layer()
     }
 

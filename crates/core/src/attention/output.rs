@@ -39,7 +39,8 @@ impl Gates {
 /// The gates and the output projection of an attention layer.
 pub struct Output {
     gates: Gates,
-    to_out: Linear,
+    /// None: the heads side by side are the output.
+    to_out: Option<Linear>,
     /// Attention on attention: the projection is twice as wide, and one half gates the other.
     on_attn: bool,
 }
@@ -56,16 +57,18 @@ impl Output {
         let (name, width) =
             if options.on_attn { ("to_out.0", 2 * width) } else { ("to_out", width) };
         let inner = heads * options.value_dim();
-        let to_out = Linear::new(inner, width, options.out_bias, &mut p.submodule(name));
-        if options.zero_init_output {
+        let to_out = options
+            .project_out
+            .then(|| Linear::new(inner, width, options.out_bias, &mut p.submodule(name)));
+        if let Some(to_out) = to_out.as_ref().filter(|_| options.zero_init_output) {
             to_out.zero_init();
         }
         Self { gates, to_out, on_attn: options.on_attn }
     }
 
-    /// The output projection.
-    pub fn last_layer(&self) -> &Linear {
-        &self.to_out
+    /// The output projection, if there is one.
+    pub fn last_layer(&self) -> Option<&Linear> {
+        self.to_out.as_ref()
     }
 
     /// Computes the output `(batch, i, width)` of the layer from `values`,
@@ -84,7 +87,9 @@ impl Output {
         if let Some(gate) = &self.gates.to_v_gate {
             y = ops::mul(&y, &ops::activation(&gate.forward(x)?, Activation::Sigmoid)?)?;
         }
-        let y = self.to_out.forward(&y)?; // (batch, i, width), twice as wide with on_attn
+        if let Some(to_out) = &self.to_out {
+            y = to_out.forward(&y)?; // (batch, i, width), twice as wide with on_attn
+        }
         if self.on_attn {
             Ok(ops::glu(&y, Activation::Sigmoid)?)
         } else {

@@ -10,11 +10,11 @@ use crate::{Array, Init, Param, Params, Result, Tensor};
 use xt_autograd::ops;
 use xt_options::attention::AttentionBlockOptions;
 
-/// RMSNorm of queries and keys.
+/// RMSNorm of queries and keys, or of keys alone.
 pub struct QkRmsNorm {
     /// Scales of the queries, `(heads, head dimension)`; those that all heads share,
-    /// `(head dimension)`.
-    q: Param,
+    /// `(head dimension)`. None: keys alone are normalised.
+    q: Option<Param>,
     /// Scales of the keys, `(key/value heads, head dimension)` or `(head dimension)`.
     k: Param,
     across_heads: bool,
@@ -34,7 +34,7 @@ impl QkRmsNorm {
             p.submodule(name).add("weight", own, Init::Constant(1.0 - offset))
         };
         Self {
-            q: scale("q_rmsnorm", heads),
+            q: options.qk_rmsnorm.then(|| scale("q_rmsnorm", heads)),
             k: scale("k_rmsnorm", options.key_heads(heads)),
             across_heads: options.qk_rmsnorm_across_heads,
             shared: options.qk_rmsnorm_shared,
@@ -45,7 +45,7 @@ impl QkRmsNorm {
 
     /// Normalises queries, `(batch, i, heads, head dimension)`.
     pub fn query(&self, q: &Tensor) -> Result<Tensor> {
-        self.forward(q, &self.q)
+        self.q.as_ref().map_or(Ok(q.clone()), |scale| self.forward(q, scale))
     }
 
     /// Normalises keys, `(batch, j, key/value heads, head dimension)`.

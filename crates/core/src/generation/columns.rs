@@ -31,8 +31,8 @@ pub fn check_columns(with: &TokenTensors, batch: usize, allowed: &[usize]) -> Re
         let rows = ids.rank() < 2 || [1, batch].contains(&ids.dim(0));
         ids.dtype() == DType::I64 && ranks.contains(&ids.rank()) && columns && rows
     };
-    let n = allowed.first().copied().unwrap_or(0);
-    let wanted = format!("({n}) or ({batch}, {n})");
+    let shapes = allowed.iter().map(|n| format!("({n}) or ({batch}, {n})"));
+    let wanted = shapes.collect::<Vec<_>>().join(", or else ");
     for (name, ids) in &with.embed_ids {
         if !fits(ids, &[1, 2]) {
             return wrong_ids(&format!("embed_ids.{name}"), &wanted, ids);
@@ -67,20 +67,45 @@ pub fn span_columns(with: &mut TokenTensors, from: usize, to: usize) -> Result<(
     })
 }
 
-/// Moves the positions of each row down, at least to 0, so that they stay below `end`: those of a
-/// table that ends there, in a window that has left the first columns behind.
+/// Whether the positions of all columns up to `n` are below `end`.
+pub fn ends_before(with: &TokenTensors, n: usize, end: usize) -> Result<bool> {
+    let Some(pos) = with.pos.as_ref().filter(|pos| pos.dtype() == DType::I64) else {
+        return Ok(true);
+    };
+    let given = pos.dim(pos.rank() - 1);
+    let last = ops::narrow(pos, pos.rank() - 1, given - 1, 1)?.array()?;
+    let last = last.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<i64>()?;
+    let more = n.saturating_sub(given) as i64;
+    Ok(more == 0 || last.iter().all(|place| place.saturating_add(more) < end as i64))
+}
+
+/// Moves the positions of each row down, at least to 0, so that they stay below `end`, where a
+/// table of them ends.
 pub fn fit_positions(with: &mut TokenTensors, end: usize) -> Result<()> {
     let Some(pos) = with.pos.as_mut().filter(|pos| pos.dtype() == DType::I64) else {
         return Ok(());
     };
-    let mut all = pos.array()?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<i64>()?;
-    for row in all.chunks_exact_mut(pos.dim(pos.rank() - 1).max(1)) {
-        let most = row.iter().copied().max().unwrap_or(0);
-        let beyond = (most + 1).saturating_sub(end as i64).max(0);
-        row.iter_mut().filter(|_| beyond > 0).for_each(|place| *place = (*place - beyond).max(0));
-    }
-    *pos = Tensor::constant(Array::from_vec(all, pos.dims(), &pos.device())?);
+    *pos = each_line(pos, None, |_, line| {
+        let most = line.iter().copied().max().unwrap_or(0);
+        let beyond = most.saturating_add(1).saturating_sub(end as i64).max(0);
+        // a negative one stays, and is refused
+        line.iter_mut().filter(|place| **place >= 0).for_each(|place| {
+            *place = (*place - beyond).max(0);
+        });
+    })?;
     Ok(())
+}
+
+/// Gives the columns where `real` is 0 the integers of the first one where it is not, `firsts`:
+/// those of padding may be anything.
+pub fn fill_padding(with: &mut TokenTensors, real: &[&[u8]], firsts: &[usize]) -> Result<()> {
+    each(with, |ids, _| {
+        each_line(ids, Some(real.len()), |row, line| {
+            let first = line[firsts[row]];
+            let padding = line.iter_mut().zip(real[row]).filter(|(_, real)| **real == 0);
+            padding.for_each(|(id, _)| *id = first);
+        })
+    })
 }
 
 /// Rotates the columns of each row to the right by its entry of `by`.
@@ -88,24 +113,30 @@ pub fn rotate_columns(with: &mut TokenTensors, by: &[usize]) -> Result<()> {
     if by.iter().all(|by| *by == 0) {
         return Ok(());
     }
-    each(with, |ids, _| {
-        let n = ids.dim(ids.rank() - 1);
-        // a row for each of the batch, behind which heads may have rows of their own
-        let mut dims = ids.dims().to_vec();
-        if dims.len() == 1 {
-            dims.insert(0, 1);
-        }
-        let all = ids.array()?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<i64>()?;
-        let block = all.len() / dims[0].max(1);
-        let mut rotated = Vec::with_capacity(block * by.len());
-        for (row, by) in by.iter().enumerate() {
-            let own = if dims[0] == 1 { 0 } else { row };
-            for line in all[own * block..][..block].chunks_exact(n.max(1)) {
-                rotated.extend_from_slice(&line[n - by..]);
-                rotated.extend_from_slice(&line[..n - by]);
-            }
-        }
-        dims[0] = by.len();
-        Ok(Tensor::constant(Array::from_vec(rotated, &dims[..], &ids.device())?))
-    })
+    each(with, |ids, _| each_line(ids, Some(by.len()), |row, line| line.rotate_right(by[row])))
+}
+
+/// `ids`, `(n)`, `(rows, n)` or `(rows, heads, n)`, after `change` of each line of `n`, which is
+/// told the number of its row. With a `batch`, there is a row for each, copies of a single one.
+fn each_line(
+    ids: &Tensor,
+    batch: Option<usize>,
+    change: impl Fn(usize, &mut [i64]),
+) -> Result<Tensor> {
+    let n = ids.dim(ids.rank() - 1);
+    let mut dims = ids.dims().to_vec();
+    if batch.is_some() && dims.len() == 1 {
+        dims.insert(0, 1);
+    }
+    let mut all = ids.array()?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<i64>()?;
+    if let Some(batch) = batch.filter(|_| dims[0] == 1) {
+        xt_kernels::memory::alloc::check(&[all.len(), batch], DType::I64)?;
+        (all, dims[0]) = (all.repeat(batch), batch);
+    }
+    let rows = if dims.len() == 1 { 1 } else { dims[0].max(1) };
+    let block = (all.len() / rows).max(1);
+    for (row, lines) in all.chunks_exact_mut(block).enumerate() {
+        lines.chunks_exact_mut(n.max(1)).for_each(|line| change(row, line));
+    }
+    Ok(Tensor::constant(Array::from_vec(all, &dims[..], &ids.device())?))
 }

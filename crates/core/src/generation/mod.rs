@@ -99,7 +99,8 @@ impl Generation {
         if let Some(count) = net.end_of_positions().filter(|_| !extent.restricted) {
             return Error::shape(format!(
                 "restrict_to_max_seq_len: false does not go with learned absolute positions, of \
-                 which there are {count}: set `use_abs_pos_emb: false`, with positions of the layers"
+                 which there are {count}: build the model with positions of its layers, and \
+                 `use_abs_pos_emb: false`"
             ));
         }
         let window = if extent.restricted { net.window() } else { usize::MAX };
@@ -301,14 +302,18 @@ fn check_memory(
 ) -> Result<()> {
     let layers = &with.layers;
     let tensors = [
+        &with.pos,
         &with.prepend_embeds,
         &with.sum_embeds,
         &layers.context,
+        &layers.context_pos,
         &layers.mask,
         &layers.context_mask,
+        &layers.self_attn_context_mask,
     ];
-    let beside: usize =
-        tensors.into_iter().flatten().chain(&layers.mems).map(Tensor::elem_count).sum();
+    let lists = layers.mems.iter().chain(&layers.mem_masks);
+    let lists = lists.chain(with.embed_ids.iter().map(|(_, ids)| ids));
+    let beside: usize = tensors.into_iter().flatten().chain(lists).map(Tensor::elem_count).sum();
     let (batch, columns) = (prompts.rows.len(), prompts.rows.first().map_or(0, Vec::len));
     // ids, two copies of the logits, the tensors of `with`, and some bytes for the row itself
     let each = columns + 2 * outputs + beside / batch.max(1) + 16;

@@ -1,7 +1,7 @@
 //! Prompts aligned at the right, of different lengths if there is a mask, and the tensors that
 //! accompany them.
 
-use super::columns::{check_columns, rotate_columns, span_columns};
+use super::columns::{check_columns, fill_padding, rotate_columns, span_columns};
 use crate::ids::{in_vocabulary, out_of_vocabulary, require_bool, unknown_id, wrong_ids};
 use crate::models::TokenTensors;
 use crate::{Array, DType, Device, Error, Result, Tensor};
@@ -64,6 +64,11 @@ impl Prompts {
         let spans = spans(&real, prefix)?;
         if spans.iter().any(|span| span.rotation > 0) {
             refuse_per_column_tensors(with)?;
+        }
+        let (tokens, firsts): (Vec<&[u8]>, Vec<usize>) =
+            real.iter().zip(&spans).map(|(real, span)| (&real[prefix..], span.first)).unzip();
+        if !tokens.concat().iter().all(|real| *real != 0) {
+            fill_padding(with, &tokens, &firsts)?;
             let by: Vec<usize> = spans.iter().map(|span| span.rotation).collect();
             rotate_columns(with, &by)?;
         }

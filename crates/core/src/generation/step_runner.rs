@@ -1,6 +1,6 @@
 //! The model calls of a generation: each computes the logits of the next token.
 
-use super::columns::{fit_positions, span_columns};
+use super::columns::{ends_before, fit_positions, span_columns};
 use super::prompts::{has_per_column_tensors, positions, repeat_rows};
 use crate::ids::require_bool;
 use crate::layers::LayersCache;
@@ -116,7 +116,9 @@ impl StepRunner {
         let n = rows.first().map_or(0, Vec::len);
         let seen = n.min(self.columns.window);
         // taken out of `self`: after an error, its layers could have different numbers of columns
-        let mut cache = self.take_cache(n, seen);
+        let end = self.model.net().end_of_positions();
+        let fits = end.map_or(Ok(true), |end| ends_before(&self.with, n, end))?;
+        let mut cache = self.take_cache(n, seen).filter(|_| fits);
         let new = cache.as_ref().map_or(seen, |cache| n - cache.columns);
         // before the first token is drawn, the rows of a prompt are equal: evaluate it only once
         let ids: Vec<i64> = rows
@@ -225,8 +227,10 @@ impl StepRunner {
     fn tensors(&self, n: usize, seen: usize, new: usize) -> Result<TokenTensors> {
         let mut with = self.with.clone();
         span_columns(&mut with, n - seen, n)?;
-        if let Some(end) = self.model.net().end_of_positions().filter(|_| seen < n) {
-            fit_positions(&mut with, end)?;
+        if let Some(end) = self.model.net().end_of_positions() {
+            if seen < n || !ends_before(&self.with, n, end)? {
+                fit_positions(&mut with, end)?;
+            }
         }
         for (_, ids) in &mut with.embed_ids {
             *ids = ops::narrow(ids, ids.rank() - 1, seen - new, new)?;

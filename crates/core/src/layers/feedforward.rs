@@ -7,7 +7,7 @@
 //! norm after the activation: NormFormer, <https://arxiv.org/abs/2110.09456>.
 
 use super::{dropout, dropout_active, LayerNorm, Linear};
-use crate::{Ctx, Params, Result, Tensor};
+use crate::{Ctx, Init, Param, Params, Result, Tensor};
 use xt_autograd::ops::{self, Activation, Inner};
 use xt_options::feedforward::FeedForwardOptions;
 use xt_options::FfActivation;
@@ -30,6 +30,8 @@ pub struct FeedForward {
     /// The activation or gated linear unit between the projections. With a gated linear unit, `up`
     /// is twice as wide.
     inner: Inner,
+    /// A factor of each feature of the gated linear unit, `(inner)`.
+    mult_bias: Option<Param>,
     norm: Option<LayerNorm>,
     dropout: f64,
     down: Linear,
@@ -50,6 +52,9 @@ impl FeedForward {
         } else {
             Linear::new(dim, inner, bias, &mut p.submodule("ff.0.0"))
         };
+        let mult_bias = options
+            .glu_mult_bias
+            .then(|| p.submodule("ff.0").add("mult_bias", &[inner], Init::Constant(1.0)));
         let norm = options.post_act_ln.then(|| LayerNorm::new(inner, &mut p.submodule("ff.1")));
         let down = Linear::new(inner, out, bias, &mut p.submodule("ff.3"));
         if options.zero_init_output {
@@ -59,7 +64,7 @@ impl FeedForward {
         let inner =
             if options.glu { Inner::Glu(activation) } else { Inner::Activation(activation) };
         let sublayer_dropout = options.sublayer_dropout.0;
-        Self { up, inner, norm, dropout: options.dropout.0, down, sublayer_dropout }
+        Self { up, inner, mult_bias, norm, dropout: options.dropout.0, down, sublayer_dropout }
     }
 
     /// The layer at the end of the branch.
@@ -78,7 +83,10 @@ impl FeedForward {
         // without norm and dropout between them, both projections run as one fused operation
         let low_rank = self.up.has_low_rank() || self.down.has_low_rank();
         if self.norm.is_none() && !dropout_active(self.dropout, ctx) && !low_rank {
-            return self.up.feedforward(x, self.inner, &self.down);
+            let factors = self.mult_bias.as_ref().map(Param::tensor);
+            if factors.is_none() || !self.down.is_quantized() {
+                return self.up.feedforward(x, self.inner, &self.down, factors.as_ref());
+            }
         }
         // (batch, n, inner), or (batch, n, 2 inner) with a gated unit
         let up = self.up.forward(x)?;
@@ -87,6 +95,9 @@ impl FeedForward {
             Inner::Glu(activation) => ops::glu(&up, activation)?,
             Inner::Activation(activation) => ops::activation(&up, activation)?,
         };
+        if let Some(factors) = &self.mult_bias {
+            hidden = ops::mul(&hidden, &factors.tensor())?;
+        }
         if let Some(norm) = &self.norm {
             hidden = norm.forward(&hidden)?;
         }

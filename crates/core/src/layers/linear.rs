@@ -76,15 +76,31 @@ impl Linear {
         self.weight.low_rank().is_some()
     }
 
-    /// Computes `down(inner(self(x)))` as one fused operation: `(.., in)` to
-    /// `(.., output width of down)`. Neither layer may have a low-rank update.
-    pub fn feedforward(&self, x: &Tensor, inner: Inner, down: &Linear) -> Result<Tensor> {
+    /// Computes `down(factors * inner(self(x)))` as one fused operation: `(.., in)` to
+    /// `(.., output width of down)`. `factors` are those of the features in between; absent: 1.
+    /// Neither layer may have a low-rank update; with `factors`, `down` must not be quantized.
+    pub fn feedforward(
+        &self,
+        x: &Tensor,
+        inner: Inner,
+        down: &Linear,
+        factors: Option<&Tensor>,
+    ) -> Result<Tensor> {
         let tensors =
             |layer: &Linear| (layer.weight.tensor(), layer.bias.as_ref().map(Param::tensor));
-        let ((w1, b1), (w2, b2)) = (tensors(self), tensors(down));
+        let ((w1, b1), (mut w2, b2)) = (tensors(self), tensors(down));
+        if let Some(factors) = factors {
+            // in the weight they take no pass over the features of all rows
+            w2 = ops::mul(&w2, factors)?;
+        }
         let (up, down) =
             (Layer { weight: &w1, bias: b1.as_ref() }, Layer { weight: &w2, bias: b2.as_ref() });
         Ok(ops::feedforward(x, up, inner, down)?)
+    }
+
+    /// Whether the weight is quantized.
+    pub fn is_quantized(&self) -> bool {
+        self.weight.tensor().packed().is_some()
     }
 
     /// `(.., in)` to `(.., out)`.

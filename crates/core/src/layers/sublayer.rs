@@ -17,7 +17,7 @@ enum Block {
     /// Self or cross attention.
     Attention(Box<Attention>),
     /// A feed-forward layer.
-    FeedForward(FeedForward),
+    FeedForward(Box<FeedForward>),
 }
 
 impl Block {
@@ -31,7 +31,7 @@ impl Block {
         if kind == LayerKind::FeedForward {
             let mut ff = options.ff.at(config.number).clone();
             ff.zero_init_output |= options.zero_init_branch_output;
-            return Block::FeedForward(FeedForward::new(config.dim, &ff, p));
+            return Block::FeedForward(Box::new(FeedForward::new(config.dim, &ff, p)));
         }
         let mut attn = options.attn.at(config.number).clone();
         attn.zero_init_output |= options.zero_init_branch_output;
@@ -43,11 +43,11 @@ impl Block {
         Block::Attention(Box::new(Attention::new(widths, options.heads.get(), flags, &attn, p)))
     }
 
-    /// The layer at the end of the branch.
-    fn last_layer(&self) -> &Linear {
+    /// The layer at the end of the branch, if there is one.
+    fn last_layer(&self) -> Option<&Linear> {
         match self {
             Block::Attention(attention) => attention.last_layer(),
-            Block::FeedForward(feedforward) => feedforward.last_layer(),
+            Block::FeedForward(feedforward) => Some(feedforward.last_layer()),
         }
     }
 }
@@ -134,8 +134,8 @@ impl SubLayer {
             inner = inner.submodule("fn");
         }
         let block = Block::new(kind, &config, options, &mut inner);
-        if options.depth_scale_residual {
-            block.last_layer().scale_init_to_depth(config.block);
+        if let Some(last) = block.last_layer().filter(|_| options.depth_scale_residual) {
+            last.scale_init_to_depth(config.block);
         }
         let init = Init::Constant(options.layerscale_init_value);
         let layer_scale = options.use_layerscale.then(|| outer.add("gamma", &[config.dim], init));

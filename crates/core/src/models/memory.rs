@@ -91,7 +91,7 @@ pub fn shift_down(mems: &[Tensor], by: usize) -> Vec<Tensor> {
 
 /// The memories for the next segment, `(batch, count, dim)` for each self attention: the old
 /// memories followed by the input of the self attention, cut to the last `max_len` positions (0:
-/// all). They are copies, with `detach` without the autograd graph.
+/// all), with `detach` without the autograd graph.
 ///
 /// Source: Transformer-XL, <https://arxiv.org/abs/1901.02860>.
 pub fn next_memories(
@@ -108,7 +108,7 @@ pub fn next_memories(
         };
         let keep = if max_len == 0 { whole.dim(1) } else { max_len.min(whole.dim(1)) };
         let cut = ops::narrow(&whole, 1, whole.dim(1) - keep, keep)?;
-        if !detach {
+        if cut.requires_grad() {
             return Ok(cut);
         }
         // a copy, so that the part that was cut off can be freed

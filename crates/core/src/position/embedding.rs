@@ -50,6 +50,13 @@ impl PositionEmbedding {
         if let Some(external) = pos.filter(|pos| pos.dtype() != DType::I64) {
             return Ok(Some(external.clone()));
         }
+        if let Some(pos) = pos.filter(|pos| pos.rank() > 2 && !matches!(self, Self::None)) {
+            return Error::shape(format!(
+                "pos has shape {:?}, with an axis of heads, which is for `alibi_given_pos` alone: \
+                 set `use_abs_pos_emb: false`",
+                pos.dims()
+            ));
+        }
         Ok(match self {
             Self::Absolute(table) => Some(table.forward(positions, pos)?),
             Self::Sinusoidal(table) => Some(table.forward(positions, pos)?),

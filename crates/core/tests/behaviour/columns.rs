@@ -119,6 +119,25 @@ fn learned_positions_move_down_with_the_window() {
     let pos = ids(&[0, 1, 2], &[3]);
     let got = generate(&model, &[x.clone(), pos], json!({ "pos": { "$tensor": 1 } })).unwrap();
     assert_eq!(values(&got), want);
+    // those that begin later move as soon as the table ends
+    let far = ids(&[1, 2, 3], &[3]);
+    let later = generate(&model, &[x.clone(), far], json!({ "pos": { "$tensor": 1 } })).unwrap();
+    let net = model.child("net").unwrap();
+    let mut row = vec![3, 1, 4];
+    for (step, token) in values(&later).into_iter().enumerate() {
+        let seen = ids(&row[row.len().saturating_sub(4)..], &[1, row.len().min(4)]);
+        let first = i64::from(step == 0);
+        let pos = (0..seen.dim(1) as i64).map(|place| first + place).collect::<Vec<_>>();
+        let all = [seen, ids(&pos, &[pos.len()])];
+        let named = json!({ "pos": { "$tensor": 1 } });
+        let logits = values(&tensor(forward_with(&net, &all, named).unwrap()));
+        let last = &logits[logits.len() - 17..];
+        assert!(last.iter().all(|logit| *logit <= last[token as usize]), "{step}");
+        row.push(token as i64);
+    }
+    let low = ids(&[-3, 1, i64::MIN], &[3]);
+    let message = generate(&model, &[x.clone(), low], json!({ "pos": { "$tensor": 1 } }));
+    assert!(message.err().unwrap().to_string().contains("positions go from 0 to 3"));
     let far = [x, ids(&[2, 3, 4], &[3])];
     let message = generate(&model, &far, json!({ "pos": { "$tensor": 1 } })).err().unwrap();
     assert!(message.to_string().contains("positions go from 0 to 3"), "{message}");
@@ -196,6 +215,26 @@ fn losses_and_scores_take_positions_and_kinds_of_all_tokens_or_of_the_inputs() {
     }
 }
 
+/// What is given for padding does not matter: neither in the table of positions, nor where the
+/// window moves.
+#[test]
+fn positions_and_kinds_of_padding_may_be_anything() {
+    let kinds = json!({ "embed_num_tokens": { "kind": 3 }, "max_seq_len": 6 });
+    let model = build(&autoregressive(gpt(json!({}), kinds), json!({})));
+    let row = [ids(&[3, 1], &[1, 2]), ids(&[0, 1], &[1, 2]), ids(&[1, 2], &[1, 2])];
+    let alone = values(&generate(&model, &row, both()).unwrap());
+    for (left, pos) in [(2, [-1, -1, 0, 1]), (0, [0, 1, 2, 3]), (0, [0, 1, 99, -7])] {
+        let (mut tokens, mut given, mut real) = ([16; 4], [-1; 4], [0; 4]);
+        tokens[left..left + 2].copy_from_slice(&[3, 1]);
+        given[left..left + 2].copy_from_slice(&[1, 2]);
+        real[left..left + 2].fill(1);
+        let all =
+            [ids(&tokens, &[1, 4]), ids(&pos, &[4]), ids(&given, &[1, 4]), mask(&real, &[1, 4])];
+        let named = with(both(), json!({ "mask": { "$tensor": 3 } }));
+        assert_eq!(values(&generate(&model, &all, named).unwrap()), alone, "{pos:?}");
+    }
+}
+
 #[test]
 fn positions_and_kinds_that_do_not_fit_are_refused() {
     let model = &models()[1];
@@ -213,8 +252,15 @@ fn positions_and_kinds_that_do_not_fit_are_refused() {
 /// A context with positions of its own: rotary positions are those of cross attention too.
 #[test]
 fn context_pos_of_a_wrapper_is_that_of_its_net() {
-    let layers = json!({ "rotary_pos_emb": true, "cross_attend": true });
-    let model = build(&autoregressive(gpt(layers, json!({})), json!({})));
+    for rotary_values in [true, false] {
+        let layers = json!({
+            "rotary_pos_emb": true, "cross_attend": true, "rotary_values": rotary_values,
+        });
+        assert_context_pos(&build(&autoregressive(gpt(layers, json!({})), json!({}))));
+    }
+}
+
+fn assert_context_pos(model: &Model) {
     model.train(false);
     let net = model.child("net").unwrap();
     let x = ids(&[3, 1, 4, 1, 5, 9, 2, 6], &[2, 4]);
@@ -226,7 +272,7 @@ fn context_pos_of_a_wrapper_is_that_of_its_net() {
     for cache_kv in [true, false] {
         let mut row = tensors.clone().map(|t| row_of(&t, 1));
         let named_too = with(named.clone(), json!({ "cache_kv": cache_kv }));
-        let got = values(&generate(&model, &tensors, named_too).unwrap());
+        let got = values(&generate(model, &tensors, named_too).unwrap());
         for token in &got[NEW..] {
             let logits = values(&tensor(forward_with(&net, &row, named.clone()).unwrap()));
             let last = &logits[logits.len() - 17..];
@@ -234,19 +280,19 @@ fn context_pos_of_a_wrapper_is_that_of_its_net() {
             row[0] = ops::cat(&[&row[0], &ids(&[*token as i64], &[1, 1])], 1).unwrap();
         }
     }
-    let loss = values(&tensor(forward_with(&model, &tensors, named.clone()).unwrap()))[0];
-    let score = scored(&model, &tensors, named.clone());
+    let loss = values(&tensor(forward_with(model, &tensors, named.clone()).unwrap()))[0];
+    let score = scored(model, &tensors, named.clone());
     close(&[-score.iter().sum::<f64>() / 6.0], &[loss], 1e-5);
     let moved = [x, tensors[1].clone(), ids(&[4, 0, 7, 1, 2, 4], &[2, 3])];
-    assert!(scored(&model, &moved, named.clone()) != score);
+    assert!(scored(model, &moved, named.clone()) != score);
     // rows of different lengths, each with its context
     let right = mask(&[1, 1, 1, 1, 1, 1, 0, 0], &[2, 4]);
     let masks = json!({ "mask": { "$tensor": 3 }, "context_mask": { "$tensor": 4 } });
     let masked = with(with(named.clone(), masks), json!({ "num_beams": 2 }));
     let all = [&tensors[..], &[right, mask(&[1; 6], &[2, 3])]].concat();
-    let got = values(&generate(&model, &all, masked).unwrap());
+    let got = values(&generate(model, &all, masked).unwrap());
     let mut second = tensors.clone().map(|t| row_of(&t, 1));
     second[0] = ops::narrow(&second[0], 1, 0, 2).unwrap();
     let beams = with(named, json!({ "num_beams": 2 }));
-    assert_eq!(got[NEW..], values(&generate(&model, &second, beams).unwrap())[..]);
+    assert_eq!(got[NEW..], values(&generate(model, &second, beams).unwrap())[..]);
 }

@@ -125,6 +125,18 @@ fn detach_mems_cuts_the_graph_between_segments() {
 }
 
 #[test]
+fn flags_without_effect_are_refused() {
+    let model = build(&gpt(json!({}), json!({ "max_mem_len": 4 })));
+    let refused = |named: Json, part: &str| {
+        let message = forward_with(&model, &[tokens(1, 3, 1)], named).err().unwrap().to_string();
+        assert!(message.contains(part), "{message}");
+    };
+    refused(json!({ "detach_mems": false }), "detach_mems: needs `return_mems`");
+    let both = json!({ "return_mems": true, "return_embeddings_and_intermediates": true });
+    refused(both, "return_mems: does not go with `return_embeddings_and_intermediates`");
+}
+
+#[test]
 fn return_embeddings_and_intermediates_gives_both() {
     let model = build(&gpt(json!({ "depth": 2 }), json!({})));
     let x = tokens(2, 4, 1);

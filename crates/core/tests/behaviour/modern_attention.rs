@@ -76,10 +76,13 @@ fn explicit(model: &Model, x: &Tensor, options: &Json) -> Tensor {
     };
     let v = clipped(v);
     (q, k) = (clipped(q), clipped(k));
-    if on("qk_rmsnorm") {
+    if on("qk_rmsnorm") || on("k_rmsnorm") {
         let offset = if on("qk_rmsnorm_add_unit_offset") { 1.0 } else { 0.0 };
         let across = (on("qk_rmsnorm_across_heads"), offset);
-        (q, k) = (rms(model, &q, "q_rmsnorm", across), rms(model, &k, "k_rmsnorm", across));
+        k = rms(model, &k, "k_rmsnorm", across);
+        if on("qk_rmsnorm") {
+            q = rms(model, &q, "q_rmsnorm", across);
+        }
     }
     let scale = options["scale"].as_f64().unwrap_or((WIDTH as f64).powf(-0.5));
     let keys = ops::transpose(&for_queries(&k), 2, 3).unwrap();
@@ -106,6 +109,9 @@ fn explicit(model: &Model, x: &Tensor, options: &Json) -> Tensor {
     let weights = ops::div(&exp, &ops::sum(&exp, Some(&[3]), true).unwrap()).unwrap();
     let y = ops::matmul(&ops::narrow(&weights, 3, count, N).unwrap(), &v, 1.0).unwrap();
     let y = ops::reshape(&ops::transpose(&y, 1, 2).unwrap(), &[1, N, HEADS * WIDTH]).unwrap();
+    if options["project_out"] == json!(false) {
+        return y;
+    }
     let bias = on("out_bias").then(|| leaf(model, "to_out.bias"));
     ops::linear(&y, &leaf(model, "to_out.weight"), bias.as_ref()).unwrap()
 }
@@ -161,6 +167,30 @@ fn attn_qk_rmsnorm_and_attn_qk_rmsnorm_across_heads_with_attn_qk_rmsnorm_eps() {
             "kv_heads": 2,
         }));
     }
+}
+
+#[test]
+fn attn_k_rmsnorm_is_of_the_keys_alone() {
+    assert_formula(json!({ "k_rmsnorm": true, "qk_rmsnorm_eps": 1e-2, "kv_heads": 2 }));
+    let both = json!({ "attn_k_rmsnorm": true, "attn_qk_rmsnorm": true });
+    let error = Model::from_spec(&layers("Decoder", both), 1).err().unwrap().to_string();
+    assert!(error.contains("attn_k_rmsnorm: does not go with"), "{error}");
+}
+
+#[test]
+fn attn_project_out_off_leaves_the_heads_side_by_side() {
+    assert_formula(json!({ "project_out": false, "dim_out": HEADS * WIDTH }));
+    let plain = json!({ "attn_project_out": false });
+    let model = build(&layers("Decoder", plain.clone()));
+    assert!(model.entries().iter().all(|entry| !entry.name.contains("to_out")));
+    let refused = |more: Json, part: &str| {
+        let options = layers("Decoder", with(plain.clone(), more));
+        let error = Model::from_spec(&options, 1).err().unwrap().to_string();
+        assert!(error.contains(part), "{error}");
+    };
+    refused(json!({ "attn_dim_head": 4 }), "attn_project_out: must be true: all heads together");
+    refused(json!({ "attn_on_attn": true }), "attn_on_attn: is about the output projection");
+    refused(json!({ "attn_out_bias": true }), "attn_out_bias: is about the output projection");
 }
 
 #[test]

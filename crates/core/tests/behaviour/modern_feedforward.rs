@@ -2,7 +2,7 @@
 //! its formula, by single steps.
 
 use crate::common::{
-    build, close, float, forward, normal, random, spec, taken_gradients, values, with,
+    build, close, float, forward, normal, parameter, random, spec, taken_gradients, values, with,
 };
 use serde_json::{json, Value as Json};
 use xt_autograd::ops;
@@ -58,7 +58,11 @@ fn explicit(model: &Model, x: &Tensor, options: &Json, hidden: usize) -> Tensor 
         Some(true) => {
             let up = linear(model, x, "ff.0.proj");
             let half = |from: usize| ops::narrow(&up, 2, from, hidden).unwrap();
-            ops::mul(&half(0), &activated(&half(hidden), name)).unwrap()
+            let y = ops::mul(&half(0), &activated(&half(hidden), name)).unwrap();
+            match model.entry("ff.0.mult_bias") {
+                Ok(entry) => ops::mul(&y, &entry.param.tensor()).unwrap(),
+                Err(_) => y,
+            }
         }
         _ => activated(&linear(model, x, "ff.0.0"), name),
     };
@@ -114,6 +118,24 @@ fn ff_inner_dim_is_the_width_of_the_hidden_layer_whatever_the_multiple() {
     let model = feedforward(json!({ "inner_dim": 7, "mult": 3 }));
     assert_eq!(model.entry("ff.0.0.weight").unwrap().param.leaf().shape(), [7, DIM]);
     assert_eq!(model.entry("ff.3.weight").unwrap().param.leaf().shape(), [DIM, 7]);
+}
+
+#[test]
+fn ff_glu_mult_bias_multiplies_the_features_of_the_hidden_layer() {
+    let options = json!({ "activation": "silu", "glu": true, "glu_mult_bias": true });
+    assert_formula(options.clone(), 4 * DIM);
+    let fresh = build(&spec("FeedForward", with(json!({ "dim": DIM }), options)));
+    assert!(parameter(&fresh, "ff.0.mult_bias").iter().all(|factor| *factor == 1.0));
+    // the unfused way, with a norm behind, is the same function of the features
+    let normed = feedforward(json!({ "glu": true, "glu_mult_bias": true, "post_act_ln": true }));
+    let x = normal(&[1, 3, DIM], 1);
+    let before = values(&forward(&normed, &x));
+    let factors = normed.entry("ff.0.mult_bias").unwrap().param.leaf().clone();
+    factors.set(float(&vec![0.0; 4 * DIM], &[4 * DIM])).unwrap();
+    assert!(values(&forward(&normed, &x)) != before);
+    let spec = spec("FeedForward", json!({ "dim": DIM, "glu_mult_bias": true }));
+    let error = Model::from_spec(&spec, 1).err().unwrap().to_string();
+    assert!(error.contains("glu_mult_bias: needs `glu`"), "{error}");
 }
 
 #[test]

@@ -54,6 +54,11 @@ fn same_as_alone(model: &Model, count: usize, named: Json) {
     }
 }
 
+/// Rotary positions of queries and keys alone.
+fn rotary() -> Json {
+    json!({ "rotary_pos_emb": true, "rotary_values": false })
+}
+
 #[test]
 fn padded_prompts_generate_as_each_alone_with_every_kind_of_position() {
     let kinds = [
@@ -73,6 +78,9 @@ fn padded_prompts_generate_as_each_alone_with_every_kind_of_position() {
         (json!({ "attn_max_attend_past": 2, "attn_num_mem_kv": 2 }), json!({})),
         (json!({ "attn_max_attend_past": 4 }), json!({ "num_memory_tokens": 2 })),
         (json!({ "rotary_pos_emb": true, "shift_tokens": 1 }), json!({ "num_memory_tokens": 1 })),
+        (rotary(), json!({})),
+        (rotary(), json!({ "num_memory_tokens": 2 })),
+        (with(rotary(), json!({ "attn_num_mem_kv": 2 })), json!({})),
     ];
     for (own, more) in kinds {
         let model = build(&autoregressive(gpt(own.clone(), more.clone()), json!({})));

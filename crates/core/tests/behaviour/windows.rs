@@ -68,6 +68,13 @@ fn max_seq_len_of_0_is_a_model_without_absolute_positions_and_without_a_window()
 }
 
 #[test]
+fn positions_of_a_wrapper_without_any_are_refused() {
+    let options = json!({ "max_seq_len": 0, "scaled_sinu_pos_emb": true });
+    let message = Model::from_spec(&gpt(json!({}), options), 1).err().unwrap().to_string();
+    assert!(message.contains("scaled_sinu_pos_emb: does not go with a `max_seq_len` of 0"));
+}
+
+#[test]
 fn a_masked_model_needs_a_max_seq_len() {
     let net = gpt(json!({}), json!({ "max_seq_len": 0 }));
     let options = json!({ "net": net, "mask_id": 16 });

@@ -21,9 +21,9 @@ fn nudge(leaf: &Leaf, index: usize, by: f64) {
 /// Whether finite differences do not apply to a parameter, as the reference scales its gradient on
 /// purpose.
 fn has_scaled_gradient(case: &Case, name: &str) -> bool {
-    let embedding = ["token_emb.", "pos_emb.", "post_emb_norm.", "to_self_cond.", "null_embed"]
-        .iter()
-        .any(|part| name.contains(part));
+    let parts =
+        ["token_emb.", "pos_emb.", "embeds.", "post_emb_norm.", "to_self_cond.", "null_embed"];
+    let embedding = parts.iter().any(|part| name.contains(part));
     embedding && case.option("emb_frac_gradient").is_some()
 }
 

@@ -95,7 +95,8 @@ impl Inputs {
                 "attn_mask_2" => self.add("attn_mask", pairs(whole, &[])),
                 "attn_mask_3" => self.add("attn_mask", pairs(whole, &[1])),
                 "attn_mask_4" => self.add("attn_mask", pairs(whole, &[BATCH, 1])),
-                "mems" => {
+                "mem_masks" if case.has("mems") => {}
+                "mems" | "mem_masks" => {
                     let first = self.tensors.len();
                     let count = case.self_attentions();
                     (0..count).for_each(|i| {

@@ -26,10 +26,10 @@ export async function evaluate(path: string, settings: EvalSettings): Promise<vo
   const opened = await openModel(path)
   const config = configOf(opened.file)
   const tokens = await tokensOf(opened, settings, config, signal)
-  const length = Math.min(
-    settings.length ?? config?.train.length ?? opened.max_seq_len,
-    opened.max_seq_len,
-  )
+  const longest = opened.max_seq_len || Number.POSITIVE_INFINITY
+  const length = Math.min(settings.length ?? config?.train.length ?? longest, longest)
+  if (length === Number.POSITIVE_INFINITY)
+    throw new UsageError('give --length: the model has a max_seq_len of 0, so no longest row')
   try {
     const measuring = { length, batch_size: settings.batchSize, signal }
     const result = await measureAll(opened, tokens, measuring)

@@ -82,7 +82,7 @@ function lengthOf({ options }: ModelDescription): number {
   const find = (value: unknown): number | null => {
     if (typeof value !== 'object' || value === null) return null
     const own = (value as Options).max_seq_len
-    if (typeof own === 'number') return own
+    if (typeof own === 'number' && own > 0) return own
     return (
       Object.values(value)
         .map(find)

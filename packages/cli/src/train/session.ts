@@ -63,6 +63,8 @@ export async function prepare(
 function checkParts(config: Config): void {
   const { model, train } = config
   const parts = completeModel(model, { num_tokens: 2, length: train.length })
+  if (train.length === undefined && lengthOf(parts) === 0)
+    throw new UsageError('give train.length: the model has a max_seq_len of 0, so no longest row')
   const tried = buildModel(parts)
   addLoRA(tried, config)
   const optimizer = makeOptimizer(tried, train)

@@ -1,6 +1,6 @@
 //! What a stack needs of the way a generation and a score are computed.
 
-use super::AttentionLayers;
+use super::{AttentionLayers, LayerTensors};
 use crate::layers::cache::LayersCache;
 use crate::needs::{Needs, Variant};
 
@@ -46,15 +46,17 @@ impl AttentionLayers {
     /// Whether padding in front of a sequence, although masked, changes the output of the positions
     /// behind it: rotary positions rotate the values too, token shift moves features from one
     /// position to the next, and biases and windows see how far away memories and learned keys are,
-    /// which stand before the padding.
-    pub fn affected_by_padding(&self, memories: bool) -> bool {
-        self.needs().affected_by_padding(memories)
+    /// which stand before the padding. So do rotary positions of cross attention.
+    pub fn affected_by_padding(&self, memories: bool, with: &LayerTensors) -> bool {
+        with.context_pos.is_some() || self.needs().affected_by_padding(memories)
     }
 
     /// As [`AttentionLayers::affected_by_padding`], for a call that gives positions which count
     /// from the end of the padding.
-    pub fn affected_by_padding_before(&self, memories: bool) -> bool {
-        let rotary = if self.rotary_given_pos { Needs::NONE } else { self.rotary.needs() };
-        self.needs_beside(rotary).affected_by_padding(memories)
+    pub fn affected_by_padding_before(&self, memories: bool, with: &LayerTensors) -> bool {
+        if self.rotary_given_pos {
+            return self.needs_beside(Needs::NONE).affected_by_padding(memories);
+        }
+        self.affected_by_padding(memories, with)
     }
 }

@@ -115,8 +115,11 @@ impl AttentionLayers {
 }
 
 /// The positions of `x`, `(batch, n, dim)`, which are the last of `pos`, i64 `(length)` or
-/// `(batch, length)`.
+/// `(batch, length)`; with one row for all, `(n)`.
 fn last_positions(pos: &Tensor, x: &Tensor) -> Result<Tensor> {
+    if pos.rank() == 2 && pos.dim(0) == 1 {
+        return last_positions(&ops::reshape(pos, &[pos.dim(1)])?, x);
+    }
     let fits = match pos.rank() {
         1 => true,
         2 => pos.dim(0) == x.dim(0),

@@ -71,6 +71,9 @@ fn call_attention(model: &BareAttention, args: &Args, ctx: &Ctx) -> Result<Value
     }
     let (mask, context_mask) = (args.optional(call.mask)?, args.optional(call.context_mask)?);
     let (attn_mask, mem_mask) = (args.optional(call.attn_mask)?, args.optional(call.mem_mask)?);
+    if mem_mask.is_some() && mem.is_none() {
+        return Error::shape("mem_mask needs mem, which it is a mask of");
+    }
     let memories = mem.as_ref().map(|mem| vec![mem.dim(0), mem.dim(1)]);
     if mem_mask.as_ref().is_some_and(|mask| Some(mask.dims()) != memories.as_deref()) {
         return Error::shape("mem_mask must be bool of shape (batch, count), as mem");

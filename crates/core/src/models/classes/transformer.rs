@@ -82,8 +82,7 @@ fn call_transformer(model: &TransformerWrapper, args: &Args, ctx: &Ctx) -> Resul
         if model.affected_by_padding_before(&with) {
             return Error::shape(
                 "seq_start_pos does not go with these layers, in which padding changes what is \
-                 behind it: set `rotary_given_pos` with rotary positions, or `rotary_values: false`; \
-                 else call each row alone",
+                 behind it: set `rotary_given_pos` with rotary positions; else call each row alone",
             );
         }
         start_rows(&mut with, &starts, &x)?;

@@ -160,13 +160,13 @@ impl TransformerWrapper {
 
     /// Whether masked padding before the tokens changes the results of the tokens after it.
     pub fn affected_by_padding(&self, with: &TokenTensors) -> bool {
-        self.layers.affected_by_padding(self.has_prefix(with))
+        self.layers.affected_by_padding(self.has_prefix(with), &with.layers)
     }
 
     /// As [`TransformerWrapper::affected_by_padding`], for a call that gives positions which count
     /// from the end of the padding.
     pub fn affected_by_padding_before(&self, with: &TokenTensors) -> bool {
-        self.layers.affected_by_padding_before(self.has_prefix(with))
+        self.layers.affected_by_padding_before(self.has_prefix(with), &with.layers)
     }
 
     /// Whether something stands before the tokens.

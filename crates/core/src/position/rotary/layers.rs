@@ -90,7 +90,10 @@ impl RotaryLayers {
     /// the sequence, which the context does not share.
     pub fn check_context(&self) -> Result<()> {
         if self.kinds.is_empty() {
-            return Error::shape("context_pos needs the option `rotary_pos_emb` of the layers");
+            return Error::shape(
+                "context_pos needs the option `rotary_pos_emb` of the layers, in one of them at \
+                 least (`rotary_layers`)",
+            );
         }
         if self.kinds.iter().any(Rotary::depends_on_length) {
             return Error::shape(

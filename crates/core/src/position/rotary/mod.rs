@@ -182,7 +182,9 @@ impl Rotary {
     pub fn of_positions(&self, pos: &Tensor, dtype: DType) -> Result<Rotation> {
         let numbers = pos.array()?.flatten_all()?.to_device(&Device::Cpu)?.to_vec1::<i64>()?;
         if let Some(least) = numbers.iter().copied().min().filter(|least| *least < 0) {
-            return Error::shape(format!("pos has the position {least}, which is negative"));
+            return Error::shape(format!(
+                "positions, of `pos` or `context_pos`, must not be negative: {least} is"
+            ));
         }
         let (by_row, rotated) = (pos.rank() == 2, self.rotated);
         if self.xpos.is_some() {
@@ -231,6 +233,7 @@ impl Variant for Rotary {
         Needs {
             varies_with_length: self.xpos.is_some().then_some(moves),
             changes_at_lengths: by_length,
+            rotates: true,
             position_in_row: self.rotated.values || self.xpos.is_some() || by_length,
             ..Needs::NONE
         }
