@@ -216,6 +216,8 @@ describe('is refused', () => {
       attn_qk_rmsnorm_add_unit_offset: [true, false],
     }
     expectThrows(load(offsets), 'not_available', 'attn_qk_rmsnorm_add_unit_offset')
+    const bare = { attn_kv_heads: 2, attn_project_out: false, attn_dim_head: 4, heads: 4 }
+    expectThrows(load({ ...bare, dim: 16 }), 'not_available', 'attn_project_out: false')
     expect(load({ ...alibi, attn_kv_heads: 1 })).not.toThrow()
   })
 

@@ -70,7 +70,7 @@ function layerOptions({ depth_scale_residual, ...given }: Options): Options {
     ...normOptions(given),
     ...rotaryOptions(given),
     ...(depth_scale_residual !== undefined && { branch_scale: depth_scale_residual }),
-    ...(given.attn_qk_rmsnorm !== undefined && {
+    ...((given.attn_qk_rmsnorm ?? given.attn_k_rmsnorm) !== undefined && {
       attn_qk_rmsnorm_add_unit_offset: true,
       attn_qk_rmsnorm_eps: 0,
     }),

@@ -97,7 +97,7 @@ function resolve(value: unknown, inputs: Map<string, Tensor>, outputs: Outputs):
   if ($in !== undefined) return find(inputs, $in)
   if ($out !== undefined) return find(outputs, $out)
   if ($function !== undefined) return $function
-  if (Array.isArray(value)) return value
+  if (Array.isArray(value)) return value.map((item) => resolve(item, inputs, outputs))
   const entries = Object.entries(value)
   return Object.fromEntries(entries.map(([key, item]) => [key, resolve(item, inputs, outputs)]))
 }

@@ -32,7 +32,9 @@ plain_resolve = golden.resolve
 
 
 def resolve(value, inputs, outputs):
-    """Inputs inside an object too: `embed_ids`."""
+    """Inputs inside an object, such as `embed_ids`, or inside a list, such as `mems`, too."""
+    if isinstance(value, list):
+        return [resolve(item, inputs, outputs) for item in value]
     if isinstance(value, dict) and not any(key.startswith("$") for key in value):
         return {key: resolve(item, inputs, outputs) for key, item in value.items()}
     return plain_resolve(value, inputs, outputs)

@@ -19,6 +19,8 @@ export interface Weight {
 
 /** The number of heads of an attention. */
 interface Heads {
+  /** What the names of its weights begin with. */
+  prefix: string
   queries: number
   keys: number
 }
@@ -70,7 +72,7 @@ export class Place {
     const own = /^layers\.\d+\.1\./.exec(name)?.[0]
     if (own !== undefined) return this.#headsBelow(own)
     const all = this.#attentions()
-    const [first = { queries: this.heads, keys: this.heads }] = all
+    const [first = { prefix: '', queries: this.heads, keys: this.heads }] = all
     if (all.every(({ keys }) => keys === first.keys)) return first
     throw uncovered(
       'a bias of the scores by head does not go with attn_kv_heads that differs by layer: heads have another order in each layer of x-transformers 2',
@@ -91,6 +93,11 @@ export class Place {
       throw uncovered(
         'residual_attn does not go with attn_kv_heads that differs by layer: heads have another order in each layer of x-transformers 2',
       )
+    const names = ['to_out.weight', 'to_out.0.weight'] // the latter with attn_on_attn
+    if (!moved.every(({ prefix }) => names.some((name) => this.shapes.has(prefix + name))))
+      throw uncovered(
+        'attn_project_out: false with attn_kv_heads is not read from x-transformers 2, whose heads have another order, in the output too',
+      )
     if (alibi_pos_bias && !alibi_learned)
       throw uncovered(
         'alibi_pos_bias with attn_kv_heads is not read from x-transformers 2, whose heads have another order: give the model alibi_learned, and its slopes after loading',
@@ -105,6 +112,6 @@ export class Place {
   #headsBelow(prefix: string): Heads {
     const rows = (name: string) => this.shapes.get(`${prefix}${name}.weight`)?.[0] ?? 0
     const queries = this.heads
-    return { queries, keys: Math.round((rows('to_k') * queries) / rows('to_q')) }
+    return { prefix, queries, keys: Math.round((rows('to_k') * queries) / rows('to_q')) }
   }
 }
