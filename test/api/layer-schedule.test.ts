@@ -9,6 +9,7 @@ describe('layerSchedule', () => {
     for (const [i, value] of layerSchedule(0, 1, 5).entries())
       expect(value).toBeCloseTo(want[i] as number, 12)
     expect(layerSchedule(4, 2, 1)).toEqual([4])
+    expect(layerSchedule(1, 7, 3)).toEqual([1, 4, 7])
     const whole = (start: number, end: number, share: number) =>
       Math.round(start + (end - start) * share ** 2)
     expect(layerSchedule(1, 9, 3, whole)).toEqual([1, 3, 9])

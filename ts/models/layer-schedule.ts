@@ -3,9 +3,16 @@ import { refuse } from '../checks.js'
 /** Between `start` and `end`, after the given share of the way, from 0 to 1. */
 export type Taper = (start: number, end: number, share: number) => number
 
+/** Whole numbers stay such: options that round down would lose one. */
+function between(start: number, end: number, share: number): number {
+  const value = start + (end - start) * share
+  const whole = Math.round(value)
+  return Math.abs(value - whole) < 1e-9 ? whole : value
+}
+
 const TAPERS: Readonly<Record<'cosine' | 'linear', Taper>> = {
-  cosine: (start, end, share) => start + ((end - start) * (1 - Math.cos(Math.PI * share))) / 2,
-  linear: (start, end, share) => start + (end - start) * share,
+  cosine: (start, end, share) => between(start, end, (1 - Math.cos(Math.PI * share)) / 2),
+  linear: between,
 }
 
 function checkNumber(value: unknown, what: string): number {

@@ -243,6 +243,17 @@ impl StackOptions {
             for attn in self.attn.each() {
                 attn.check_output((self.heads, context.dim), &path("attn_"), problems);
             }
+            let projected = self.attn.each().all(|attn| attn.project_out);
+            for (name, on) in [
+                ("zero_init_branch_output", self.zero_init_branch_output),
+                ("depth_scale_residual", self.depth_scale_residual),
+            ] {
+                problems.require(
+                    projected || !on,
+                    &path(name),
+                    format!("is about the last layer of a branch, which attentions with `{prefix}attn_project_out: false` lack"),
+                );
+            }
         }
         self.check_parallel(context.cross_attend, prefix, problems);
         let is_cross = |index: &&usize| kinds.get(**index) == Some(&CrossAttention);

@@ -1,7 +1,7 @@
 //! Splits the rows of a generation into batches of prompts of equal length, for models whose
 //! results depend on padding in front of the prompt.
 
-use super::prompts::{drop_columns, has_per_column_tensors, select_rows};
+use super::prompts::{drop_columns, select_rows};
 use super::step_runner::{Caching, Columns, StepRunner};
 use crate::models::{AutoregressiveWrapper, SourceTensors, TokenTensors, XTransformer};
 use crate::{Array, Ctx, Device, Result, Tensor};
@@ -34,7 +34,7 @@ impl Batches {
         caching: &Caching,
     ) -> Result<Self> {
         let mut cuts = vec![0];
-        if model.net().affected_by_padding(&with) && !has_per_column_tensors(&with) {
+        if model.net().affected_by_padding(&with) {
             cuts = padding.to_vec();
             cuts.sort_unstable();
             cuts.dedup();

@@ -4,6 +4,7 @@
 use crate::ids::wrong_ids;
 use crate::models::TokenTensors;
 use crate::{Array, DType, Device, Error, Result, Tensor};
+use std::ops::Range;
 use xt_autograd::ops;
 
 /// The largest position, so that those of new tokens are integers too.
@@ -24,7 +25,7 @@ fn each(with: &mut TokenTensors, f: impl Fn(&Tensor, i64) -> Result<Tensor>) -> 
 ///
 /// # Errors
 ///
-/// [`Error::Shape`] if one has another shape, is not i64, or is a position too far.
+/// [`Error::Shape`] if one has another shape, or is not i64.
 pub fn check_columns(with: &TokenTensors, batch: usize, allowed: &[usize]) -> Result<()> {
     let fits = |ids: &Tensor, ranks: &[usize]| {
         let columns = ids.dims().last().is_some_and(|n| allowed.contains(n));
@@ -44,6 +45,18 @@ pub fn check_columns(with: &TokenTensors, batch: usize, allowed: &[usize]) -> Re
     if !fits(pos, &[1, 2, 3]) {
         return wrong_ids("pos", &wanted, pos);
     }
+    Ok(())
+}
+
+/// Checks that new positions can follow those that are given.
+///
+/// # Errors
+///
+/// [`Error::Shape`] if one is too far.
+pub fn check_far(with: &TokenTensors) -> Result<()> {
+    let Some(pos) = with.pos.as_ref().filter(|pos| pos.dtype() == DType::I64) else {
+        return Ok(());
+    };
     let numbers = pos.array()?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<i64>()?;
     match numbers.iter().find(|place| **place > LAST_POSITION) {
         Some(far) => Error::shape(format!("pos has the position {far}, which is too far")),
@@ -96,14 +109,16 @@ pub fn fit_positions(with: &mut TokenTensors, end: usize) -> Result<()> {
     Ok(())
 }
 
-/// Gives the columns where `real` is 0 the integers of the first one where it is not, `firsts`:
+/// Gives the columns outside of the `real` ones of each row the integers of the first of these:
 /// those of padding may be anything.
-pub fn fill_padding(with: &mut TokenTensors, real: &[&[u8]], firsts: &[usize]) -> Result<()> {
+pub fn fill_padding(with: &mut TokenTensors, real: &[Range<usize>]) -> Result<()> {
     each(with, |ids, _| {
         each_line(ids, Some(real.len()), |row, line| {
-            let first = line[firsts[row]];
-            let padding = line.iter_mut().zip(real[row]).filter(|(_, real)| **real == 0);
-            padding.for_each(|(id, _)| *id = first);
+            let Range { start, end } = real[row];
+            let first = line.get(start).copied().unwrap_or(0);
+            let (front, rest) = line.split_at_mut(start.min(line.len()));
+            front.fill(first);
+            rest.iter_mut().skip(end - start).for_each(|id| *id = first);
         })
     })
 }

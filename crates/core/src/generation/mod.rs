@@ -11,7 +11,7 @@ mod prompts;
 mod sampler;
 mod step_runner;
 
-pub use columns::{check_columns, rotate_columns, span_columns};
+pub use columns::{check_columns, fill_padding, rotate_columns, span_columns};
 pub use filters::{top_a, top_k, top_p};
 pub use gumbel::{gumbel_argmax, gumbel_noise, likelihood};
 pub use prompts::{has_per_column_tensors, select_rows};

@@ -1,7 +1,7 @@
 //! Prompts aligned at the right, of different lengths if there is a mask, and the tensors that
 //! accompany them.
 
-use super::columns::{check_columns, fill_padding, rotate_columns, span_columns};
+use super::columns::{check_columns, check_far, fill_padding, rotate_columns, span_columns};
 use crate::ids::{in_vocabulary, out_of_vocabulary, require_bool, unknown_id, wrong_ids};
 use crate::models::TokenTensors;
 use crate::{Array, DType, Device, Error, Result, Tensor};
@@ -52,6 +52,9 @@ impl Prompts {
             with.layers.add_batch_axis()?;
         }
         check_columns(with, rows.len(), &[n])?;
+        if with.layers.mask.is_none() {
+            check_far(with)?;
+        }
         let Some(mask) = with.layers.mask.clone() else {
             if let Some(error) = out_of_vocabulary(start, vocabulary, None) {
                 return Err(error);
@@ -65,13 +68,13 @@ impl Prompts {
         if spans.iter().any(|span| span.rotation > 0) {
             refuse_per_column_tensors(with)?;
         }
-        let (tokens, firsts): (Vec<&[u8]>, Vec<usize>) =
-            real.iter().zip(&spans).map(|(real, span)| (&real[prefix..], span.first)).unzip();
-        if !tokens.concat().iter().all(|real| *real != 0) {
-            fill_padding(with, &tokens, &firsts)?;
+        if spans.iter().any(|span| span.first + span.rotation > 0) {
+            let tokens = spans.iter().map(|span| span.first..n - span.rotation);
+            fill_padding(with, &tokens.collect::<Vec<_>>())?;
             let by: Vec<usize> = spans.iter().map(|span| span.rotation).collect();
             rotate_columns(with, &by)?;
         }
+        check_far(with)?;
         for (i, ((row, real), span)) in rows.iter_mut().zip(&real).zip(&spans).enumerate() {
             replace_padding_ids(row, &real[prefix..], span, vocabulary);
             if let Some(at) = row.iter().position(|id| !in_vocabulary(*id, vocabulary)) {
@@ -275,18 +278,34 @@ fn select(x: &Tensor, rows: &[usize]) -> Result<Tensor> {
     Ok(if x.is_boolean() { Tensor::boolean(chosen) } else { Tensor::constant(chosen) })
 }
 
-/// The masks, positions and ids of kinds without the first `cut` of the `n` columns of the prompt.
+/// The tensors for the columns of a prompt without the first `cut` of its `n` columns; those of
+/// embeddings in front stay.
 pub fn drop_columns(with: &TokenTensors, cut: usize, n: usize) -> Result<TokenTensors> {
     let mut with = with.clone();
     span_columns(&mut with, cut, n)?;
     let prefix = with.prepend_embeds.as_ref().map_or(0, |e| e.dim(1));
-    let shorter = |mask: &Tensor| -> Result<Tensor> {
-        let rest = ops::narrow(mask, 1, prefix + cut, mask.dim(1) - prefix - cut)?;
-        Ok(ops::cat(&[&ops::narrow(mask, 1, 0, prefix)?, &rest], 1)?)
+    // those of another length stay: the model refuses them
+    let without = |t: &Tensor, axis: usize, front: usize| -> Result<Tensor> {
+        if t.dim(axis) != front + n {
+            return Ok(t.clone());
+        }
+        let rest = ops::narrow(t, axis, front + cut, n - cut)?;
+        Ok(ops::cat(&[&ops::narrow(t, axis, 0, front)?, &rest], axis)?)
     };
+    // position embeddings are (n, dim) or (batch, n, dim)
+    if let Some(pos) = with.pos.as_mut().filter(|pos| pos.dtype() != DType::I64 && pos.rank() > 1) {
+        *pos = without(pos, pos.rank() - 2, 0)?;
+    }
+    if let Some(sums) = with.sum_embeds.as_mut().filter(|sums| sums.rank() == 3) {
+        *sums = without(sums, 1, 0)?;
+    }
     let layers = &mut with.layers;
-    layers.mask = layers.mask.as_ref().map(shorter).transpose()?;
-    layers.self_attn_context_mask =
-        layers.self_attn_context_mask.as_ref().map(shorter).transpose()?;
+    for mask in [&mut layers.mask, &mut layers.self_attn_context_mask].into_iter().flatten() {
+        *mask = without(mask, 1, prefix)?;
+    }
+    if let Some(pairs) = layers.attn_mask.as_mut().filter(|mask| mask.rank() > 1) {
+        let rank = pairs.rank();
+        *pairs = without(&without(pairs, rank - 1, prefix)?, rank - 2, prefix)?;
+    }
     Ok(with)
 }

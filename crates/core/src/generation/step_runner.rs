@@ -132,7 +132,7 @@ impl StepRunner {
         let logits = no_grad(|| {
             self.model.net().next_logits(
                 &x,
-                &self.tensors(n, seen, new)?,
+                &self.tensors(n, (seen, new), fits)?,
                 layers,
                 &ctx.evaluating(),
             )
@@ -224,13 +224,12 @@ impl StepRunner {
     /// The accompanying tensors for the last `seen` of `n` columns, of which `new` ones are
     /// evaluated, with masks, positions and ids of kinds extended to the new columns. Ids of kinds
     /// are those of the evaluated columns, all others cover what a cache has too.
-    fn tensors(&self, n: usize, seen: usize, new: usize) -> Result<TokenTensors> {
+    /// Positions that do not fit into their table, as `fits` says, are moved down.
+    fn tensors(&self, n: usize, (seen, new): (usize, usize), fits: bool) -> Result<TokenTensors> {
         let mut with = self.with.clone();
         span_columns(&mut with, n - seen, n)?;
-        if let Some(end) = self.model.net().end_of_positions() {
-            if seen < n || !ends_before(&self.with, n, end)? {
-                fit_positions(&mut with, end)?;
-            }
+        if let Some(end) = self.model.net().end_of_positions().filter(|_| seen < n || !fits) {
+            fit_positions(&mut with, end)?;
         }
         for (_, ids) in &mut with.embed_ids {
             *ids = ops::narrow(ids, ids.rank() - 1, seen - new, new)?;

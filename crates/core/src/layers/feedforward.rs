@@ -84,7 +84,10 @@ impl FeedForward {
         let low_rank = self.up.has_low_rank() || self.down.has_low_rank();
         if self.norm.is_none() && !dropout_active(self.dropout, ctx) && !low_rank {
             let factors = self.mult_bias.as_ref().map(Param::tensor);
-            if factors.is_none() || !self.down.is_quantized() {
+            // in the weight they take no pass over the features of all rows; a few rows are less
+            let rows = x.elem_count() / x.dim(x.rank() - 1).max(1);
+            let folds = rows > self.down.outputs() && !self.down.is_quantized();
+            if factors.is_none() || folds {
                 return self.up.feedforward(x, self.inner, &self.down, factors.as_ref());
             }
         }

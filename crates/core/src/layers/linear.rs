@@ -90,12 +90,16 @@ impl Linear {
             |layer: &Linear| (layer.weight.tensor(), layer.bias.as_ref().map(Param::tensor));
         let ((w1, b1), (mut w2, b2)) = (tensors(self), tensors(down));
         if let Some(factors) = factors {
-            // in the weight they take no pass over the features of all rows
             w2 = ops::mul(&w2, factors)?;
         }
         let (up, down) =
             (Layer { weight: &w1, bias: b1.as_ref() }, Layer { weight: &w2, bias: b2.as_ref() });
         Ok(ops::feedforward(x, up, inner, down)?)
+    }
+
+    /// The width of the output.
+    pub fn outputs(&self) -> usize {
+        self.weight.leaf().shape().first().copied().unwrap_or(0)
     }
 
     /// Whether the weight is quantized.

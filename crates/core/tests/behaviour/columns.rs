@@ -223,7 +223,8 @@ fn positions_and_kinds_of_padding_may_be_anything() {
     let model = build(&autoregressive(gpt(json!({}), kinds), json!({})));
     let row = [ids(&[3, 1], &[1, 2]), ids(&[0, 1], &[1, 2]), ids(&[1, 2], &[1, 2])];
     let alone = values(&generate(&model, &row, both()).unwrap());
-    for (left, pos) in [(2, [-1, -1, 0, 1]), (0, [0, 1, 2, 3]), (0, [0, 1, 99, -7])] {
+    let last = i64::MAX;
+    for (left, pos) in [(2, [-1, last, 0, 1]), (0, [0, 1, 2, 3]), (0, [0, 1, 99, -7])] {
         let (mut tokens, mut given, mut real) = ([16; 4], [-1; 4], [0; 4]);
         tokens[left..left + 2].copy_from_slice(&[3, 1]);
         given[left..left + 2].copy_from_slice(&[1, 2]);
@@ -231,7 +232,63 @@ fn positions_and_kinds_of_padding_may_be_anything() {
         let all =
             [ids(&tokens, &[1, 4]), ids(&pos, &[4]), ids(&given, &[1, 4]), mask(&real, &[1, 4])];
         let named = with(both(), json!({ "mask": { "$tensor": 3 } }));
-        assert_eq!(values(&generate(&model, &all, named).unwrap()), alone, "{pos:?}");
+        assert_eq!(values(&generate(&model, &all, named.clone()).unwrap()), alone, "{pos:?}");
+        let score = scored(&model, &all, named);
+        close(&score[left..=left], &scored(&model, &row, both()), 1e-6);
+    }
+}
+
+/// Between real tokens they stay as they are: token shift moves what a mask hides too.
+#[test]
+fn kinds_between_real_tokens_count() {
+    let kinds = json!({ "embed_num_tokens": { "kind": 3 } });
+    let model = build(&autoregressive(gpt(json!({ "shift_tokens": 1 }), kinds), json!({})));
+    model.train(false);
+    let net = model.child("net").unwrap();
+    let named = json!({ "embed_ids": { "kind": { "$tensor": 1 } }, "mask": { "$tensor": 2 } });
+    let mut differ = 0;
+    for (a, b) in (0..17).flat_map(|a| [(a, 1), (a, 2)]) {
+        let all = [ids(&[3, a, 5], &[1, 3]), ids(&[0, b, 1], &[1, 3]), mask(&[1, 0, 1], &[1, 3])];
+        let logits = values(&tensor(forward_with(&net, &all, named.clone()).unwrap()));
+        let token = values(&generate(&model, &all, named.clone()).unwrap())[0];
+        assert!(logits[34..].iter().all(|logit| *logit <= logits[34 + token as usize]));
+        let plain = [all[0].clone(), ids(&[0, 0, 1], &[1, 3]), all[2].clone()];
+        let other = values(&tensor(forward_with(&net, &plain, named.clone()).unwrap()));
+        differ += usize::from(other[34..] != logits[34..]);
+    }
+    assert_eq!(differ, 34);
+}
+
+/// Tensors with a column for each token are cut where rows of a length go alone.
+#[test]
+fn embeddings_and_masks_of_pairs_are_cut_with_the_padding() {
+    let layers = json!({ "rotary_pos_emb": true });
+    let net = gpt(layers, json!({ "num_memory_tokens": 2, "max_seq_len": 24 }));
+    let model = build(&autoregressive(net, json!({})));
+    model.train(false);
+    let pairs = |n: usize| -> Vec<u8> {
+        (0..n * n).map(|at| u8::from(at % n == at / n || (at % n + at / n) % 3 != 1)).collect()
+    };
+    let one = |x: Tensor, sums: Tensor, bits: Tensor, real: Option<Tensor>| {
+        let mut named = json!({
+            "temperature": 0, "sum_embeds": { "$tensor": 1 }, "attn_mask": { "$tensor": 2 },
+        });
+        let mut all = vec![x, sums, bits];
+        if let Some(real) = real {
+            named["mask"] = json!({ "$tensor": 3 });
+            all.push(real);
+        }
+        let args = json!([{ "$tensor": 0 }, 1, named]);
+        values(&tensor(call_numbered(&model, "generate", args, &all, 1).unwrap()))
+    };
+    for seed in 0..12 {
+        let (x, sums) = (crate::common::tokens(1, 5, seed), normal(&[1, 5, 16], seed));
+        let all = pairs(5);
+        let real = mask(&[0, 0, 1, 1, 1], &[1, 5]);
+        let got = one(x.clone(), sums.clone(), mask(&all, &[5, 5]), Some(real));
+        let own: Vec<u8> = (0..9).map(|at| all[(at / 3 + 2) * 5 + at % 3 + 2]).collect();
+        let (x, sums) = (ops::narrow(&x, 1, 2, 3).unwrap(), ops::narrow(&sums, 1, 2, 3).unwrap());
+        assert_eq!(got, one(x, sums, mask(&own, &[3, 3]), None), "{seed}");
     }
 }
 

@@ -191,6 +191,9 @@ fn attn_project_out_off_leaves_the_heads_side_by_side() {
     refused(json!({ "attn_dim_head": 4 }), "attn_project_out: must be true: all heads together");
     refused(json!({ "attn_on_attn": true }), "attn_on_attn: is about the output projection");
     refused(json!({ "attn_out_bias": true }), "attn_out_bias: is about the output projection");
+    for name in ["zero_init_branch_output", "depth_scale_residual"] {
+        refused(json!({ name: true }), &format!("{name}: is about the last layer of a branch"));
+    }
 }
 
 #[test]

@@ -44,9 +44,10 @@ impl AttentionLayers {
     }
 
     /// Whether padding in front of a sequence, although masked, changes the output of the positions
-    /// behind it: rotary positions rotate the values too, token shift moves features from one
-    /// position to the next, and biases and windows see how far away memories and learned keys are,
-    /// which stand before the padding. So do rotary positions of cross attention.
+    /// behind it. Rotary positions may rotate the values too, and token shift moves features from
+    /// one position to the next. Biases, windows and rotary positions see how far away memories and
+    /// learned keys are, which stand before the padding; rotary positions of cross attention, how
+    /// far away the context is.
     pub fn affected_by_padding(&self, memories: bool, with: &LayerTensors) -> bool {
         with.context_pos.is_some() || self.needs().affected_by_padding(memories)
     }

@@ -42,7 +42,9 @@ impl AttentionLayers {
         pos: Option<&Tensor>,
         dtype: DType,
     ) -> Result<Option<Rotations<'a>>> {
-        pos.map(|pos| self.rotary.beside(own, pos, dtype)).transpose()
+        let one = pos.filter(|pos| pos.rank() == 2 && pos.dim(0) == 1);
+        let row = one.map(|pos| ops::reshape(pos, &[pos.dim(1)])).transpose()?;
+        row.as_ref().or(pos).map(|pos| self.rotary.beside(own, pos, dtype)).transpose()
     }
 }
 
@@ -63,7 +65,8 @@ impl AttentionLayers {
             return Error::shape("context_pos needs a context, whose positions it is");
         };
         let (batch, j) = (context.dim(0), context.dim(1));
-        if pos.dtype() != DType::I64 || (pos.dims() != [j] && pos.dims() != [batch, j]) {
+        let fits = [&[j][..], &[1, j], &[batch, j]].contains(&pos.dims());
+        if pos.dtype() != DType::I64 || !fits {
             return wrong_ids("context_pos", &format!("({j}) or ({batch}, {j})"), pos);
         }
         self.rotary.check_context()

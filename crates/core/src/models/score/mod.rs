@@ -63,7 +63,7 @@ impl AutoregressiveWrapper {
             with.layers.mask.as_ref().map(|mask| token_mask(mask, batch, prefix, n)).transpose()?;
         // each row is rotated so that its first real token comes first
         let leading = leading_padding(real.as_deref(), batch, n);
-        let with = rotated_tensors(with, &leading, prefix, n)?;
+        let with = rotated_tensors(with, (&leading, real.as_deref()), prefix, n)?;
         rotate_rows(&mut ids, &leading, false);
         if let Some(real) = &mut real {
             rotate_rows(real, &leading, false);

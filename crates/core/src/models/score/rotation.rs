@@ -1,6 +1,8 @@
 //! Rows rotated so that each begins with its first real token.
 
-use crate::generation::{check_columns, has_per_column_tensors, rotate_columns, span_columns};
+use crate::generation::{
+    check_columns, fill_padding, has_per_column_tensors, rotate_columns, span_columns,
+};
 use crate::ids::require_bool;
 use crate::models::TokenTensors;
 use crate::{Array, Device, Error, Result, Tensor};
@@ -61,7 +63,7 @@ pub fn rotate_rows<T>(all: &mut [T], leading: &[usize], back: bool) {
 /// have to be rotated.
 pub fn rotated_tensors(
     with: &TokenTensors,
-    leading: &[usize],
+    (leading, real): (&[usize], Option<&[u8]>),
     prefix: usize,
     n: usize,
 ) -> Result<TokenTensors> {
@@ -75,6 +77,11 @@ pub fn rotated_tensors(
     }
     check_columns(&with, leading.len(), &[n, n - 1])?;
     span_columns(&mut with, 0, n)?;
+    if let Some(real) = real {
+        let last = |row: &[u8]| row.iter().rposition(|r| *r != 0).map_or(0, |last| last + 1);
+        let tokens = real.chunks_exact(n).zip(leading).map(|(row, first)| *first..last(row));
+        fill_padding(&mut with, &tokens.collect::<Vec<_>>())?;
+    }
     let back: Vec<usize> = leading.iter().map(|by| n - by).collect();
     if rotated {
         rotate_columns(&mut with, &back)?;
