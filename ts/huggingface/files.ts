@@ -5,7 +5,7 @@ import { XTransformersError } from '../errors.js'
 import { isMissing } from '../io/file-errors.js'
 import { inFolder, type Source } from '../io/sources.js'
 import { readBytesIfThere, readIfThere, readOptionalBytes } from '../tokenizers/optional.js'
-import { decoded, parseJSON, readBytes } from '../tokenizers/read.js'
+import { decoded, readBytes, recordIn } from '../tokenizers/read.js'
 
 /**
  * Where the files of a model are.
@@ -150,15 +150,6 @@ async function optionalBytes(
 ): Promise<Uint8Array | null> {
   const found = await files.find(file)
   return found === null ? null : await readOptionalBytes(found, options)
-}
-
-function recordIn(bytes: Uint8Array, file: string): Readonly<Record<string, unknown>> {
-  const json = parseJSON(bytes, file)
-  if (isRecord(json)) return json
-  throw new XTransformersError(
-    'invalid_checkpoint',
-    `${file} must be an object, got ${describeValue(json)}`,
-  )
 }
 
 /** What a file of JSON says, which must be an object; null where there is no such file. */

@@ -1,13 +1,12 @@
-import { checkOptions, describeValue, isRecord, refuse } from '../checks.js'
+import { checkOptions, isRecord, refuse } from '../checks.js'
 import type { ReadOptions } from '../control.js'
-import { XTransformersError } from '../errors.js'
 import { inFolder, type Source } from '../io/sources.js'
 import { BPETokenizer } from './bpe/tokenizer.js'
 import { ByteTokenizer } from './bytes.js'
 import { CharacterTokenizer } from './characters.js'
 import { readOptionalBytes } from './optional.js'
 import { type PretrainedFiles, PretrainedTokenizer } from './pretrained.js'
-import { decoded, parseJSON, readBytes } from './read.js'
+import { decoded, readBytes, recordIn } from './read.js'
 import { withSpecialTokens } from './special-files.js'
 import type { Tokenizer } from './tokenizer.js'
 
@@ -23,13 +22,6 @@ const TOKENIZER = 'tokenizer.json'
 const CONFIG = 'tokenizer_config.json'
 const SPECIAL = 'special_tokens_map.json'
 const CHAT = 'chat_template.jinja'
-
-function recordIn(bytes: Uint8Array, what: string) {
-  const json = parseJSON(bytes, what)
-  if (isRecord(json)) return json
-  const message = `${what} must be an object, got ${describeValue(json)}`
-  throw new XTransformersError('invalid_checkpoint', message)
-}
 
 const readJSON = async (source: Source, what: string, options: ReadOptions) =>
   recordIn(await readBytes(source, options), what)

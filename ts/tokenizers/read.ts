@@ -1,3 +1,4 @@
+import { describeValue, isRecord } from '../checks.js'
 import type { ReadOptions } from '../control.js'
 import { throwIfAborted } from '../control.js'
 import { XTransformersError } from '../errors.js'
@@ -85,4 +86,16 @@ export function parseJSON(bytes: Uint8Array, what: string): unknown {
       cause: error,
     })
   }
+}
+
+/**
+ * What JSON says, which must be an object.
+ *
+ * @throws XTransformersError (`invalid_checkpoint`) where it is none
+ */
+export function recordIn(bytes: Uint8Array, what: string): Readonly<Record<string, unknown>> {
+  const json = parseJSON(bytes, what)
+  if (isRecord(json)) return json
+  const message = `${what} must be an object, got ${describeValue(json)}`
+  throw new XTransformersError('invalid_checkpoint', message)
 }

@@ -251,7 +251,10 @@ impl StackOptions {
                 problems.require(
                     projected || !on,
                     &path(name),
-                    format!("is about the last layer of a branch, which attentions with `{prefix}attn_project_out: false` lack"),
+                    format!(
+                        "is about the last layer of a branch, which attentions with \
+                         `{prefix}attn_project_out: false` lack"
+                    ),
                 );
             }
         }

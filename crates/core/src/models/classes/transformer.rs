@@ -82,7 +82,8 @@ fn call_transformer(model: &TransformerWrapper, args: &Args, ctx: &Ctx) -> Resul
         if model.affected_by_padding_before(&with) {
             return Error::shape(
                 "seq_start_pos does not go with these layers, in which padding changes what is \
-                 behind it: call each row alone (rotary positions alone go with `rotary_given_pos`)",
+                 behind it: call each row alone (rotary positions alone go with \
+                 `rotary_given_pos`)",
             );
         }
         start_rows(&mut with, &starts, &x)?;

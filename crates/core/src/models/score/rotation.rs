@@ -71,8 +71,8 @@ pub fn rotated_tensors(
     let rotated = leading.iter().any(|by| *by > 0);
     if rotated && has_per_column_tensors(&with) {
         return Error::shape(
-            "position embeddings, sum_embeds and attn_mask do not go with tokens that are padded on the \
-             left: pad them on the right",
+            "position embeddings, sum_embeds and attn_mask do not go with tokens that are padded on \
+             the left: pad them on the right",
         );
     }
     check_columns(&with, leading.len(), &[n, n - 1])?;
